@@ -1,0 +1,249 @@
+"""The run folder: everything that is known about a run, written as the run goes.
+
+    runs/<name>/
+      config.json        the configuration as it was given
+      effective.json     the configuration as it was run, every default filled in
+      environment.json   versions, processor, backend of each op, commit
+      groups.json        the optimizer's parameter groups
+      status.json        {"state": …, "step": …, "message": …}
+      steps.jsonl        one record per logged step
+      epochs.jsonl       one record per epoch and task
+      checkpoints/       written by the trainer
+      tokenizer.json     written by the trainer
+      summary.md         the report
+
+Documents are replaced atomically and lines appended one by one: a crash loses nothing already measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from arsbench.errors import UserError
+from arsbench.files import atomic_write
+from arsbench.json_files import JsonLines, read_json, write_json
+
+# "imported": read back from a report written elsewhere; only what that report told is known.
+STATES = ("running", "finished", "interrupted", "non_finite", "imported")
+
+_DOCUMENTS: dict[str, type] = {
+    "config.json": dict,
+    "effective.json": dict,
+    "environment.json": dict,
+    "groups.json": list,
+    "status.json": dict,
+}
+_STEPS, _EPOCHS = "steps.jsonl", "epochs.jsonl"
+
+
+class RunFolder:
+    """One run's folder, at `path`; made by `create` or `open`."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.tokenizer_path = self.path / "tokenizer.json"
+        self._steps = JsonLines(self.path / _STEPS)
+        self._epochs = JsonLines(self.path / _EPOCHS)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        config: dict[str, Any],
+        effective: dict[str, Any],
+        environment: dict[str, Any],
+        groups: list[dict[str, Any]],
+    ) -> RunFolder:
+        """Make the folder of a run that starts now, with state "running" at step 0.
+
+        Args:
+            path: a directory that does not exist yet or is empty.
+
+        Raises:
+            UserError: the directory holds files already, or cannot be written to.
+        """
+        run = cls(reserve(path))
+        try:
+            for name in (_STEPS, _EPOCHS):
+                # Exclusive creation decides between two processes that both found the directory empty.
+                (run.path / name).open("x").close()
+        except FileExistsError as error:
+            raise UserError(_occupied(run.path)) from error
+        except OSError as error:
+            raise UserError(_unwritable(run.path, error)) from error
+        run.reconfigure(config=config, effective=effective)
+        write_json(run.path / "environment.json", environment)
+        write_json(run.path / "groups.json", groups)
+        run.set_status("running", 0)
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """The run folder at `path`, every document of it checked.
+
+        Raises:
+            UserError: `path` is no run folder (the message says what is missing), or a file is damaged.
+        """
+        run = cls(path)
+        if not run.path.is_dir():
+            problem = "is not a directory" if run.path.exists() else "does not exist"
+            raise UserError(f"{run.path} {problem}; give the folder of a run, such as runs/demo")
+        missing = [name for name in (*_DOCUMENTS, _STEPS, _EPOCHS) if not (run.path / name).is_file()]
+        if missing:
+            raise UserError(
+                f"{run.path} is not a run folder (it has no {', '.join(missing)}); "
+                f"give the folder of a run, such as runs/demo"
+            )
+        for name in _DOCUMENTS:
+            run._read(name)
+        return run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as it was given, keys in their order."""
+        return self._read("config.json")
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        """The configuration as it was run; {} in an imported run."""
+        return self._read("effective.json")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine and backends; {} in an imported run."""
+        return self._read("environment.json")
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameter groups: name, tensors, parameters, hyperparameters; [] in an imported run."""
+        return self._read("groups.json")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """{"state": one of `STATES`, "step": the last step taken, "message": a sentence or ""}."""
+        return self._read("status.json")
+
+    @property
+    def imported(self) -> bool:
+        """Whether this folder was read back from a report rather than written by a run."""
+        return self.status["state"] == "imported"
+
+    def steps(self) -> list[dict[str, Any]]:
+        """The records of `append_step`, in order."""
+        return self._steps.records()
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """The records of `append_epoch`, in order."""
+        return self._epochs.records()
+
+    def append_step(self, record: dict[str, Any]) -> None:
+        """Add a step's record; it survives the death of the process."""
+        self._steps.append(record, durable=False)
+
+    def append_epoch(self, record: dict[str, Any]) -> None:
+        """Add an epoch's record; it survives a power cut."""
+        self._epochs.append(record, durable=True)
+
+    def truncate(self, step: int) -> None:
+        """Drop every record written after `step`, as a run resumed from that step's checkpoint must."""
+        self._steps.truncate(step)
+        self._epochs.truncate(step)
+
+    def reconfigure(self, *, config: dict[str, Any], effective: dict[str, Any]) -> None:
+        """Replace both configurations, as a run resumed for more epochs does."""
+        write_json(self.path / "config.json", config)
+        write_json(self.path / "effective.json", effective)
+
+    def set_status(self, state: str, step: int, message: str = "") -> None:
+        """Replace the status.
+
+        Raises:
+            ValueError: `state` is not one of `STATES`.
+        """
+        if state not in STATES:
+            raise ValueError(f"state must be one of {', '.join(STATES)}, not {state!r}")
+        write_json(self.path / "status.json", {"state": state, "step": step, "message": message})
+
+    def write_summary(self, text: str) -> Path:
+        """Replace `summary.md` and return its path."""
+        path = self.path / "summary.md"
+        with atomic_write(path) as file:
+            file.write(text)
+        return path
+
+    def _read(self, name: str) -> Any:
+        content = read_json(self.path / name, _DOCUMENTS[name])
+        if name == "status.json" and (content.get("state") not in STATES or "step" not in content):
+            raise UserError(f"{self.path / name} is damaged: its state or step is unknown; restore the file")
+        return content
+
+
+def reserve(path: str | os.PathLike[str]) -> Path:
+    """Make the directory `path` for a new run, or find it empty, before long work begins.
+
+    Raises:
+        UserError: it holds files already, or cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise UserError(_occupied(path))
+    except OSError as error:
+        raise UserError(_unwritable(path, error)) from error
+    return path
+
+
+def default_path(root: str | os.PathLike[str], stem: str) -> Path:
+    """Reserve a new directory `root/stem`, or `root/stem-2`, `root/stem-3`, …
+
+    The number is one more than the highest in use, so that the highest is the latest run.
+
+    Raises:
+        UserError: `root` cannot be written to.
+    """
+    root = Path(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(max(_numbered(root, stem), default=0) + 1):
+            path = root / (stem if number == 1 else f"{stem}-{number}")
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                path.mkdir()
+                return path
+    except OSError as error:
+        raise UserError(_unwritable(root, error)) from error
+
+
+def latest(root: str | os.PathLike[str], stem: str) -> Path:
+    """The latest run in `root` whose folder `default_path` named after `stem`.
+
+    Raises:
+        UserError: there is none.
+    """
+    started = {n: path for n, path in _numbered(Path(root), stem).items() if (path / "status.json").is_file()}
+    if not started:
+        raise UserError(f"there is no run of {stem!r} in {root} to resume; start one without --resume")
+    return started[max(started)]
+
+
+def _numbered(root: Path, stem: str) -> dict[int, Path]:
+    """The paths `stem`, `stem-2`, … in `root` by their number, `stem` itself being 1."""
+    pattern = re.compile(re.escape(stem) + r"(?:-([2-9]|[1-9][0-9]+))?")
+    paths = root.iterdir() if root.is_dir() else ()
+    matches = ((pattern.fullmatch(path.name), path) for path in paths)
+    return {int(match[1] or 1): path for match, path in matches if match}
+
+
+def _occupied(path: Path) -> str:
+    return f"{path} is not empty, and no run is ever overwritten; choose another output directory"
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"cannot write to {path}: {error.strerror or error}; choose another output directory"

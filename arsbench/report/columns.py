@@ -1,0 +1,176 @@
+"""The tables of a report as data: one `Column` says where a value is, how it is written and how it is read.
+
+To add a column, add a line to one of the lists below; writing and reading back follow from it. The lists
+`BEFORE_DIAGNOSTICS` and `AFTER_DIAGNOSTICS` are the seed report's form and do not change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NOT_AVAILABLE = "N/A"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table whose rows are records.
+
+    Attributes:
+        header: its title.
+        path: the keys that lead to its value in a record.
+        spec: the format specification of its cells.
+        parse: what turns a cell's text back into a value.
+    """
+
+    header: str
+    path: tuple[str, ...]
+    spec: str
+    parse: Callable[[str], Any] = float
+
+    def value(self, record: Record) -> Any:
+        """The value in `record`, or None where it has none."""
+        value: Any = record
+        for key in self.path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def format(self, value: Any) -> str:
+        """A cell's text."""
+        return NOT_AVAILABLE if value is None else format(value, self.spec)
+
+    def read(self, cell: str, record: Record) -> None:
+        """Put the value of a cell into `record`, None for one that is not available.
+
+        Raises:
+            ValueError: the cell is not of this column's kind.
+        """
+        *parents, last = self.path
+        for key in parents:
+            record = record.setdefault(key, {})
+        record[last] = None if cell == NOT_AVAILABLE else self.parse(cell)
+
+
+EPOCH = Column("Epoch", ("epoch",), "d", int)
+TASK = Column("Task", ("task",), "", str)
+
+BEFORE_DIAGNOSTICS = [
+    EPOCH,
+    TASK,
+    Column("Train Loss", ("train_loss",), ".4f"),
+    Column("LR", ("lr",), ".6f"),
+    Column("PI", ("pi",), ".3f"),
+    Column("Eff. Gamma", ("effective_gamma",), ".3f"),
+    Column("Entropy", ("entropy",), ".3f"),
+    Column("Grad Norm", ("grad_norm",), ".4f"),
+    Column("Epoch Time (s)", ("epoch_seconds",), ".2f"),
+    Column("Peak GPU Mem (MB)", ("peak_gpu_mib",), ".1f"),
+]
+DIAGNOSTIC_PREFIX = "Diag "
+
+# The metrics of the protocol that the seed report used, by their names in the Performance Summary.
+_SEED_PROTOCOL = ("evaluation", "validation", "seed")
+METRICS = {
+    "loss": Column("Eval Loss", (*_SEED_PROTOCOL, "loss"), ".2f"),
+    "perplexity": Column("Eval Perplexity", (*_SEED_PROTOCOL, "perplexity"), ".2f"),
+}
+AFTER_DIAGNOSTICS = list(METRICS.values())
+
+# Rows of this table are an epoch's record with one "split" of its evaluation: its name and its "metrics".
+STRICT = [
+    EPOCH,
+    TASK,
+    Column("Split", ("split",), "", str),
+    Column("Loss", ("metrics", "loss"), ".4f"),
+    Column("Perplexity", ("metrics", "perplexity"), ",.2f"),
+    Column("Bits per byte", ("metrics", "bits_per_byte"), ".4f"),
+    Column("Word perplexity", ("metrics", "word_perplexity"), ",.2f"),
+    Column("Targets", ("metrics", "targets"), ",d", int),
+]
+
+COST = [
+    EPOCH,
+    TASK,
+    Column("Last step", ("step",), ",d", int),
+    Column("Forward-backward passes", ("forward_backward_passes",), ",d", int),
+    Column("Tokens/s", ("tokens_per_second",), ",.0f"),
+    Column("Peak GPU memory (MiB)", ("peak_gpu_mib",), ",.1f"),
+    Column("Peak resident memory (MiB)", ("peak_rss_mib",), ",.1f"),
+    Column("Entropy (nats per token)", ("entropy_nats",), ".4f"),
+]
+
+# A diagnostic measured before the flatness vector is injected carries this at the end of its name.
+_BEFORE_INJECTION = "_pre"
+
+
+def diagnostic_column(name: str) -> Column:
+    """The seed form's column of the diagnostic `name`."""
+    return Column(DIAGNOSTIC_PREFIX + name, ("diagnostics", name), ".4f")
+
+
+def seed_columns(records: Iterable[Record], *, as_found: bool) -> list[Column]:
+    """The columns of the seed report's table for these records.
+
+    Args:
+        records: of epochs.
+        as_found: leave the diagnostics in the records' order, as a report that was read back had them;
+            otherwise they are in the order of their numbers.
+    """
+    names = [name for name in _diagnostics(records) if not name.endswith(_BEFORE_INJECTION)]
+    if not as_found:
+        names.sort(key=_natural)
+    return [*BEFORE_DIAGNOSTICS, *map(diagnostic_column, names), *AFTER_DIAGNOSTICS]
+
+
+def cost_columns(records: Iterable[Record]) -> list[Column]:
+    """The columns of the table of cost and diagnostics for these records."""
+    names = sorted((n for n in _diagnostics(records) if n.endswith(_BEFORE_INJECTION)), key=_natural)
+    return [
+        *COST,
+        *(Column(f"{n.removesuffix(_BEFORE_INJECTION)} before", ("diagnostics", n), ".4f") for n in names),
+    ]
+
+
+def table(columns: Sequence[Column], records: Iterable[Record]) -> list[list[str]]:
+    """Headers, then a row of cells for each record."""
+    headers = [column.header for column in columns]
+    return [headers, *([column.format(column.value(record)) for column in columns] for record in records)]
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table, headers first, as lines of Markdown."""
+    header, *body = rows
+    # The seed report's rule is as wide as its headers with the blanks around them.
+    rule = "|" + "|".join("-" * (len(name) + 2) for name in header) + "|"
+    return [_row_line(header), rule, *map(_row_line, body)]
+
+
+def row_cells(line: str) -> list[str]:
+    """The cells of a line that `table_lines` wrote.
+
+    Raises:
+        ValueError: it does not begin and end with a bar.
+    """
+    if len(line) < 2 or not (line.startswith("|") and line.endswith("|")):
+        raise ValueError("a row of a table begins and ends with '|'")
+    return [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line[1:-1])]
+
+
+def _row_line(cells: Iterable[str]) -> str:
+    texts = (" ".join(cell.split("\n")).replace("|", r"\|") for cell in cells)
+    return "| " + " | ".join(texts) + " |"
+
+
+def _diagnostics(records: Iterable[Record]) -> list[str]:
+    """The names of all diagnostics in the order in which they first appear."""
+    return list(dict.fromkeys(name for record in records for name in record.get("diagnostics") or ()))
+
+
+def _natural(name: str) -> list[Any]:
+    """Sort key in which cos_pos_10 comes after cos_pos_2."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]

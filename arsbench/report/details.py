@@ -1,0 +1,97 @@
+"""What the seed report could not tell: how to read it, the strict protocol, cost, groups, machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from arsbench.records import RunFolder
+from arsbench.report.columns import NOT_AVAILABLE, STRICT, Record, cost_columns, table, table_lines
+
+_HOW_TO_READ = """\
+- **Best** above is the epoch with the smallest validation loss, and that epoch's perplexity. (The seed \
+report, the first of this form, printed its largest loss there, by a slip.)
+- **Eval Loss** and **Eval Perplexity** above follow the *seed* protocol: padding counts as a target, and an \
+incomplete last batch is left out. The *strict* protocol below counts real targets only, and every batch.
+- **Entropy** above is divided by the size of the vocabulary; the entropy per token below is not.
+- **PI** is exp(−(Entropy + Grad Norm)). **LR** is that of the first parameter group."""
+_HOW_TO_READ_COSINES = """\
+- **cos_pos_i** is the cosine between the gradient and the flatness vector at position i of the cycle. Above \
+it is measured after the vector is injected, which by itself adds about α/√(1+α²); *before* below is the \
+cosine before that."""
+
+
+def details_lines(run: RunFolder) -> list[str]:
+    """The report's last section, as lines of Markdown."""
+    records = run.epochs()
+    environment = run.environment
+    backends = environment.get("backends", {})
+    facts = {name: value for name, value in environment.items() if name != "backends"}
+    cosines = any(record.get("diagnostics") for record in records)
+    return [
+        "## Details of This Run",
+        _status_sentence(run.status),
+        "",
+        *_HOW_TO_READ.split("\n"),
+        *(_HOW_TO_READ_COSINES.split("\n") if cosines else ()),
+        *_section("Strict Protocol", table(STRICT, _evaluations(records))),
+        *_section("Cost and Diagnostics", table(cost_columns(records), records)),
+        *_section("Parameter Groups", _groups_table(run.groups)),
+        *_section("Backends", [["Op", "Backend"], *([op, _text(name)] for op, name in backends.items())]),
+        *_section("Environment", [["Fact", "Value"], *([key, _text(value)] for key, value in facts.items())]),
+        "",
+        "### Effective Configuration",
+        "The configuration above with every default filled in.",
+        "```json",
+        *json.dumps(run.effective, indent=2).split("\n"),
+        "```",
+    ]
+
+
+def _status_sentence(status: dict[str, Any]) -> str:
+    """How the run stands, in a sentence, with the message that was left with it."""
+    step = format(status["step"], ",d")
+    sentence = {
+        "running": f"The run had not finished when this was written; its last recorded step is {step}.",
+        "finished": f"The run finished after step {step}.",
+        "interrupted": f"**The run was interrupted after step {step}** and can be resumed from there.",
+        "non_finite": f"**The run stopped after step {step}, because a number in it was no longer finite.**",
+    }[status["state"]]
+    message = status.get("message", "").strip().rstrip(".")
+    return f"{sentence} {message[0].upper()}{message[1:]}." if message else sentence
+
+
+def _section(title: str, rows: list[list[str]]) -> list[str]:
+    """A heading and its table, or a word in its place where there is nothing to show."""
+    return ["", f"### {title}", *(table_lines(rows) if len(rows) > 1 else ["Nothing is recorded yet."])]
+
+
+def _evaluations(records: Iterable[Record]) -> list[Record]:
+    """A row for each epoch, task and split that the strict protocol was computed on."""
+    return [
+        {**record, "split": split, "metrics": protocols["strict"]}
+        for record in records
+        for split, protocols in (record.get("evaluation") or {}).items()
+        if protocols.get("strict")
+    ]
+
+
+def _groups_table(groups: Iterable[dict[str, Any]]) -> list[list[str]]:
+    rows = [
+        [
+            group["name"],
+            format(group["tensors"], ",d"),
+            format(group["parameters"], ",d"),
+            ", ".join(f"{name} {_text(value)}" for name, value in group["hyperparameters"].items()),
+        ]
+        for group in groups
+    ]
+    return [["Group", "Tensors", "Parameters", "Hyperparameters"], *rows]
+
+
+def _text(value: Any) -> str:
+    """A value as a cell: texts as they are, everything else as JSON."""
+    if value is None:
+        return NOT_AVAILABLE
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
