@@ -1,0 +1,75 @@
+"""Packed rows kept on disk, so that a text is tokenized once.
+
+An entry is two files named by its key: the rows as .npy, which is memory-mapped, and a JSON file with the
+statistics and the hash of the first. Nothing is pickled. An entry that does not fit together is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from arsbench.data.packing import PACKING_VERSION, Statistics
+from arsbench.errors import UserError
+from arsbench.files import atomic_write, sha256_of
+
+_logger = logging.getLogger(__name__)
+
+
+def cache_directory() -> Path:
+    """`$XDG_CACHE_HOME/arsbench`, or `~/.cache/arsbench` where that is unset."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arsbench"
+
+
+def cached_rows(
+    text_sha256: str,
+    tokenizer_sha256: str,
+    sequence_length: int,
+    pack: Callable[[], tuple[np.ndarray, Statistics]],
+) -> tuple[np.ndarray, Statistics]:
+    """The rows that `pack` makes, from the cache if they are there.
+
+    The arguments but `pack`, and the packing's version, are the key: everything that decides the content.
+    A damaged entry is replaced, and a cache that cannot be written to is done without; both are logged.
+
+    Returns:
+        rows: int32 (rows, sequence_length + 1), read-only where it comes from the cache.
+        statistics: those of the packing.
+    """
+    key = json.dumps([text_sha256, tokenizer_sha256, sequence_length, PACKING_VERSION])
+    stem = cache_directory() / "packed" / hashlib.sha256(key.encode()).hexdigest()
+    array, record = stem.with_suffix(".npy"), stem.with_suffix(".json")
+    if record.exists():
+        try:
+            return _read(array, record)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _logger.warning("the cached rows in %s are damaged (%s) and are made again", array, error)
+    rows, statistics = pack()
+    try:
+        _write(array, record, rows, statistics)
+        return _read(array, record)
+    except (UserError, OSError, ValueError) as error:
+        _logger.warning("going on without a cache: %s", error)
+        return rows, statistics
+
+
+def _read(array: Path, record: Path) -> tuple[np.ndarray, Statistics]:
+    known = json.loads(record.read_text(encoding="utf-8"))
+    if known["sha256"] != sha256_of(array):
+        raise ValueError("its hash is not the recorded one")
+    return np.load(array, mmap_mode="r", allow_pickle=False), Statistics(**known["statistics"])
+
+
+def _write(array: Path, record: Path, rows: np.ndarray, statistics: Statistics) -> None:
+    # The record comes last: an entry without it does not exist yet.
+    with atomic_write(array, "wb") as file:
+        np.save(file, rows, allow_pickle=False)
+    with atomic_write(record) as file:
+        json.dump({"sha256": sha256_of(array), "statistics": asdict(statistics)}, file, indent=2)
