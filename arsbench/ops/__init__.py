@@ -1,0 +1,60 @@
+"""The product's ops: each has a schema, a reference in plain PyTorch and, where built, compiled kernels."""
+
+from __future__ import annotations
+
+from arsbench._native import build_info, has_kernel
+from arsbench.ops.ars_moments import (
+    ars_adamw,
+    ars_apply,
+    ars_dots,
+    ars_perturb,
+    ars_residual,
+    ars_restore,
+    ars_whiten,
+    state_dtype,
+)
+from arsbench.ops.linear_cross_entropy import linear_cross_entropy
+from arsbench.ops.newton_schulz import QUINTIC, newton_schulz
+from arsbench.ops.rope_attention import rope_attention
+
+__all__ = [
+    "QUINTIC",
+    "ars_adamw",
+    "ars_apply",
+    "ars_dots",
+    "ars_perturb",
+    "ars_residual",
+    "ars_restore",
+    "ars_whiten",
+    "backends",
+    "build_info",
+    "has_kernel",
+    "linear_cross_entropy",
+    "newton_schulz",
+    "rope_attention",
+    "state_dtype",
+]
+
+# The names that the dispatcher knows, under the file that defines them.
+_OPS = {
+    "newton_schulz": ("newton_schulz",),
+    "ars_moments": (
+        "ars_perturb",
+        "ars_restore",
+        "ars_dots",
+        "ars_residual",
+        "ars_whiten",
+        "ars_adamw",
+        "ars_apply",
+    ),
+    "rope_attention": ("rope_attention", "rope_attention_backward"),
+    "linear_cross_entropy": ("linear_cross_entropy",),
+}
+
+
+def backends(device: str = "cpu") -> dict[str, str]:
+    """What runs each op on `device` ("cpu" or "cuda"): "native" or "reference"."""
+    return {
+        stem: "native" if all(has_kernel(op, device) for op in ops) else "reference"
+        for stem, ops in _OPS.items()
+    }

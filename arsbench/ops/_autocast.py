@@ -1,0 +1,33 @@
+"""Autocast at the boundary of an op: inputs are cast once on the way in, and nothing is cast inside."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def cast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the autocast dtype of their device where autocast is on, else as they are."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(x.to(dtype) for x in tensors)
+
+
+def without_autocast(function: Callable) -> Callable:
+    """`function`, whose first argument is a tensor, run with autocast off on that tensor's device.
+
+    A reference is made of ordinary ops, which an active autocast would cast once more: float32 sums would
+    become bfloat16.
+    """
+
+    @functools.wraps(function)
+    def run(tensor: Tensor, *args):
+        with torch.autocast(tensor.device.type, enabled=False):
+            return function(tensor, *args)
+
+    return run

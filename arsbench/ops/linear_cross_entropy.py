@@ -1,0 +1,125 @@
+"""Output projection and cross-entropy in one op: the logits of all tokens, (N, V), never exist whole.
+
+    loss_i = −log softmax(weight · hidden_i)[target_i],   entropy_i = −Σ_j p_ij log p_ij
+
+The gradients are formed in the forward pass, while a chunk's logits are at hand; the backward only scales
+them. Shapes: N tokens, E embedding size, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arsbench.ops import _autocast
+from arsbench.ops._register import register
+from arsbench.ops.reference import linear_cross_entropy as reference
+
+
+class CrossEntropy(NamedTuple):
+    """Result of `linear_cross_entropy`, in float32 (float64 for float64 inputs).
+
+    Attributes:
+        loss: (), mean or sum of the kept tokens' losses in nats; differentiable.
+        token_loss: (N,), each token's loss in nats, 0 where ignored; not differentiable.
+        entropy: (N,), entropy in nats of each token's prediction, ignored or not; not differentiable.
+    """
+
+    loss: Tensor
+    token_loss: Tensor
+    entropy: Tensor
+
+
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean"
+) -> CrossEntropy:
+    """Cross-entropy of `hidden @ weight.T` against `target`.
+
+    Loss and entropy are computed in float32 at least, and the weight's gradient is summed in it. Under
+    autocast hidden and weight are cast to the autocast dtype. Where no gradient is asked for, none is formed.
+
+    Args:
+        hidden: (N, E) in float16, bfloat16, float32 or float64.
+        weight: (V, E), dtype of hidden; one row per vocabulary entry.
+        target: (N,) int64, rows of `weight`, or `ignore_index`.
+        ignore_index: target of the tokens that do not count.
+        reduction: "mean" over the kept tokens (NaN when there are none, as in torch) or "sum".
+
+    Raises:
+        ValueError: shapes, dtypes or reduction do not fit, or a target is out of range.
+        RuntimeError: the gradient is itself differentiated.
+    """
+    hidden, weight = _autocast.cast(hidden, weight)
+    if hidden.dim() != 2 or weight.dim() != 2 or hidden.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"linear_cross_entropy takes hidden (N, E) and weight (V, E), not {tuple(hidden.shape)} and "
+            f"{tuple(weight.shape)}"
+        )
+    if target.shape != hidden.shape[:1] or target.dtype != torch.int64:
+        raise ValueError(
+            f"linear_cross_entropy takes one int64 target a token, ({hidden.shape[0]},), not "
+            f"{tuple(target.shape)} of {target.dtype}"
+        )
+    if not hidden.is_floating_point() or weight.dtype != hidden.dtype:
+        raise ValueError(
+            f"linear_cross_entropy: hidden and weight must share a float dtype, not {hidden.dtype} and "
+            f"{weight.dtype}"
+        )
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'linear_cross_entropy\'s reduction must be "mean" or "sum", not {reduction!r}')
+    with_grad = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    return CrossEntropy(*_op(hidden, weight, target, ignore_index, reduction, with_grad)[:3])
+
+
+def _fake(hidden, weight, target, ignore_index, reduction, with_grad):
+    dtype = reference.compute_dtype(hidden.dtype)
+    loss, token_loss, entropy = (hidden.new_empty(s, dtype=dtype) for s in ((), target.shape, target.shape))
+    grad_hidden, grad_weight = (x.new_empty(x.shape if with_grad else 0) for x in (hidden, weight))
+    return loss, token_loss, entropy, grad_hidden, grad_weight
+
+
+def _fake_backward(grad_loss, hidden, weight, grad_hidden, grad_weight):
+    return hidden.new_empty(hidden.shape), weight.new_empty(weight.shape)
+
+
+_op = register(
+    "linear_cross_entropy",
+    "(Tensor hidden, Tensor weight, Tensor target, int ignore_index, str reduction, bool with_grad)"
+    " -> (Tensor loss, Tensor token_loss, Tensor entropy, Tensor grad_hidden, Tensor grad_weight)",
+    reference=_autocast.without_autocast(reference.linear_cross_entropy),
+    fake=_fake,
+)
+# hidden and weight are not read; through them autograd knows that the gradients depend on them, so that a
+# second derivative is refused instead of silently coming out as zero.
+_backward_op = register(
+    "linear_cross_entropy_backward",
+    "(Tensor grad_loss, Tensor hidden, Tensor weight, Tensor grad_hidden, Tensor grad_weight)"
+    " -> (Tensor, Tensor)",
+    reference=_autocast.without_autocast(reference.linear_cross_entropy_backward),
+    fake=_fake_backward,
+)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    hidden, weight, *_, with_grad = inputs
+    _, *others = output
+    ctx.mark_non_differentiable(*others)
+    ctx.with_grad = with_grad
+    _, _, grad_hidden, grad_weight = others
+    ctx.save_for_backward(hidden, weight, grad_hidden, grad_weight)
+
+
+def _backward(ctx, grad_loss: Tensor, *_others):
+    if not ctx.with_grad:
+        raise RuntimeError("linear_cross_entropy was called with with_grad=False and has no gradients")
+    return *_backward_op(grad_loss, *ctx.saved_tensors), None, None, None, None
+
+
+def _refuse(ctx, *_grads):
+    raise RuntimeError("linear_cross_entropy has no second derivative; its gradient cannot be differentiated")
+
+
+torch.library.register_autograd("arsbench::linear_cross_entropy", _backward, setup_context=_setup_context)
+torch.library.register_autograd("arsbench::linear_cross_entropy_backward", _refuse)

@@ -1,0 +1,158 @@
+"""The element-wise parts of the ARS family in plain PyTorch, one tensor after another.
+
+Arguments and results are described at `arsbench.ops.ars_moments`. Arithmetic is in the state's dtype;
+norms and inner products accumulate in float64, which float32 inputs cannot overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+Tensors = Sequence[Tensor]
+
+# Keeps a norm of zero from dividing; ARS.md adds the same constant in every such place.
+NORM_EPS = 1e-12
+# The smallest ε that the perturbation computes with: below any √v that float32 can hold, so that ε = 0 still
+# means "gradients without a history dominate" instead of 0/0 or ∞/∞.
+SMALLEST_EPS = 1e-20
+
+
+def state_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Dtype of moments and directions for parameters of `dtype`: float64 for float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def ars_perturb(
+    params: Tensors,
+    grads: Tensors,
+    exp_avg_sqs: Tensors,
+    backups: Tensors,
+    rho: float,
+    beta2: float,
+    eps: float,
+    step: int,
+    adaptive: bool,
+) -> None:
+    eps = max(eps, SMALLEST_EPS)
+    correction = 1 - beta2 ** max(1, step - 1) + NORM_EPS
+    for p, g, v, backup in zip(params, grads, exp_avg_sqs, backups, strict=True):
+        backup.copy_(p)
+        theta = p.to(v.dtype)
+        # ε·n rather than n: n itself is g/ε at the first step and overflows, ε·n is at most g.
+        n = g.to(v.dtype) * (eps / ((v / correction).sqrt() + eps))
+        if adaptive:
+            n = n * theta.abs()
+        p.copy_(theta + n * (rho / (_norm(n) + NORM_EPS * eps)))
+
+
+def ars_restore(params: Tensors, backups: Tensors) -> None:
+    for p, backup in zip(params, backups, strict=True):
+        p.copy_(backup)
+
+
+def ars_dots(grads: Tensors, others: Tensors) -> Tensor:
+    rows = [torch.stack((_dot(g, g), _dot(f, f), _dot(g, f))) for g, f in zip(grads, others, strict=True)]
+    return _stack(rows, (3,))
+
+
+def ars_residual(grads: Tensors, base_grads: Tensors) -> list[Tensor]:
+    residuals = []
+    for g2, g1 in zip(grads, base_grads, strict=True):
+        dtype = state_dtype(g2.dtype)
+        projection = _dot(g2, g1) / (_dot(g1, g1) + NORM_EPS)
+        residuals.append((g2.to(dtype) - projection * g1.to(dtype)).contiguous())
+    return residuals
+
+
+def ars_whiten(
+    grads: Tensors,
+    exp_avgs: Tensors,
+    exp_avg_sqs: Tensors,
+    directions: Tensors,
+    flats: Tensors,
+    strengths: Tensor | None,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    step: int,
+    inject_second: bool,
+) -> tuple[Tensor, Tensor]:
+    energies, grad_norms = [], []
+    updates = _update_moments(
+        grads, exp_avgs, exp_avg_sqs, flats, strengths, beta1, beta2, eps, step, inject_second
+    )
+    for direction, (s, injected) in zip(directions, updates, strict=True):
+        direction.copy_(s)
+        energies.append(_norm(s))
+        grad_norms.append(_norm(injected))
+    return _stack(energies), _stack(grad_norms)
+
+
+def ars_adamw(
+    params: Tensors,
+    grads: Tensors,
+    exp_avgs: Tensors,
+    exp_avg_sqs: Tensors,
+    flats: Tensors,
+    strengths: Tensor | None,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+    inject_second: bool,
+) -> Tensor:
+    grad_norms = []
+    updates = _update_moments(
+        grads, exp_avgs, exp_avg_sqs, flats, strengths, beta1, beta2, eps, step, inject_second
+    )
+    for p, (s, injected) in zip(params, updates, strict=True):
+        p.copy_(p.to(s.dtype) * (1 - lr * weight_decay) - lr * s)
+        grad_norms.append(_norm(injected))
+    return _stack(grad_norms)
+
+
+def ars_apply(params: Tensors, directions: Tensors, scales: Tensor, lr: float, weight_decay: float) -> None:
+    for p, direction, scale in zip(params, directions, scales, strict=True):
+        p.copy_(p.to(direction.dtype) * (1 - lr * weight_decay) - (lr * scale) * direction)
+
+
+def _update_moments(
+    grads: Tensors,
+    exp_avgs: Tensors,
+    exp_avg_sqs: Tensors,
+    flats: Tensors,
+    strengths: Tensor | None,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    step: int,
+    inject_second: bool,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Update both moments in place; per tensor, the whitened moment m̂/(√v̂+ε) and the injected gradient."""
+    for i, (g, m, v) in enumerate(zip(grads, exp_avgs, exp_avg_sqs, strict=True)):
+        plain = g.to(m.dtype)
+        injected = plain if strengths is None else plain + strengths[i] * flats[i]
+        second = injected if inject_second else plain
+        v.mul_(beta2).addcmul_(second, second, value=1 - beta2)
+        m.mul_(beta1).add_(injected, alpha=1 - beta1)
+        yield (m / (1 - beta1**step)) / ((v / (1 - beta2**step)).sqrt() + eps), injected
+
+
+def _norm(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dtype=torch.float64)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    return (x.double() * y.double()).sum()
+
+
+def _stack(rows: list[Tensor], shape: tuple[int, ...] = ()) -> Tensor:
+    """Stack float64 results of one tensor each; an empty list of tensors gives an empty result."""
+    if not rows:
+        return torch.zeros((0, *shape), dtype=torch.float64)
+    return torch.stack(rows)

@@ -1,0 +1,119 @@
+"""Attention of a Qwen3 layer in one op: RMSNorm on queries and keys, rotary embedding, causal softmax.
+
+Shapes: B rows, T positions, H query heads, Hkv key-value heads, D head dimension. Tensors keep the layout of
+the projections, (B, T, heads, D), so that views of one fused projection are read in place.
+
+    q̂ = rotate(rmsnorm(q, q_weight)),  k̂ likewise,  out = softmax(q̂ k̂ᵀ/√D + causal mask) v
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from arsbench.ops import _autocast
+from arsbench.ops._register import register
+from arsbench.ops.reference import rope_attention as reference
+
+
+def rope_attention(
+    q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: Tensor, theta: float, eps: float = 1e-6
+) -> Tensor:
+    """Causal self-attention over normalised, rotated heads.
+
+    Norm, rotation and softmax are computed in float32 at least. Under autocast q, k and v are cast to the
+    autocast dtype; the norms' weights are not.
+
+    Args:
+        q: (B, T, H, D) queries in float16, bfloat16, float32 or float64; D even. Any strides.
+        k: (B, T, Hkv, D) keys, dtype of q; query head h reads key-value head h // (H / Hkv), a whole ratio.
+        v: (B, T, Hkv, D) values, dtype of q.
+        q_weight: (D,) weight of the queries' RMSNorm, in q's dtype or in float32.
+        k_weight: (D,) weight of the keys' RMSNorm, in q's dtype or in float32.
+        theta: base of the rotary frequencies θ^(−2i/D); positions are 0 … T−1, the pair (i, i + D/2) rotates.
+        eps: RMSNorm's ε, added to the mean square.
+
+    Returns:
+        (B, T, H, D), contiguous, in q's dtype after autocast.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit together.
+        RuntimeError: the gradient is itself differentiated.
+    """
+    q, k, v = _autocast.cast(q, k, v)
+    _check_shapes(q, k, v, q_weight, k_weight)
+    if not q.is_floating_point() or k.dtype != q.dtype or v.dtype != q.dtype:
+        raise ValueError(
+            f"rope_attention: q, k and v must share a float dtype, not {q.dtype}, {k.dtype} and {v.dtype}"
+        )
+    for weight in (q_weight, k_weight):
+        if weight.dtype not in (q.dtype, reference.compute_dtype(q.dtype)):
+            raise ValueError(
+                f"rope_attention: a norm's weight of {weight.dtype} does not go with q of {q.dtype}"
+            )
+    return _op(q, k, v, q_weight, k_weight, theta, eps)[0]
+
+
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: Tensor) -> None:
+    if q.dim() != 4 or k.dim() != 4 or k.shape != v.shape:
+        raise ValueError(
+            f"rope_attention takes q (B, T, H, D) with k and v of one shape (B, T, Hkv, D), not "
+            f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
+        )
+    B, T, H, D = q.shape
+    if k.shape[0] != B or k.shape[1] != T or k.shape[3] != D:
+        raise ValueError(f"rope_attention: q {tuple(q.shape)} and k {tuple(k.shape)} differ in B, T or D")
+    if k.shape[2] == 0 or H % k.shape[2]:
+        raise ValueError(f"rope_attention: {H} query heads are no multiple of {k.shape[2]} key-value heads")
+    if D == 0 or D % 2:
+        raise ValueError(f"rope_attention rotates pairs: the head dimension must be even, not {D}")
+    if q_weight.shape != (D,) or k_weight.shape != (D,):
+        raise ValueError(
+            f"rope_attention: the norms' weights must be ({D},), not {tuple(q_weight.shape)} and "
+            f"{tuple(k_weight.shape)}"
+        )
+
+
+def _fake(q, k, v, q_weight, k_weight, theta, eps):
+    B, T, H, _ = q.shape
+    return q.new_empty(q.shape), q.new_empty(B, H, T, dtype=reference.compute_dtype(q.dtype))
+
+
+def _fake_backward(grad_out, q, k, v, q_weight, k_weight, out, lse, theta, eps):
+    return tuple(x.new_empty(x.shape) for x in (q, k, v, q_weight, k_weight))
+
+
+_op = register(
+    "rope_attention",
+    "(Tensor q, Tensor k, Tensor v, Tensor q_weight, Tensor k_weight, float theta, float eps)"
+    " -> (Tensor out, Tensor lse)",
+    reference=_autocast.without_autocast(reference.rope_attention),
+    fake=_fake,
+)
+_backward_op = register(
+    "rope_attention_backward",
+    "(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor q_weight, Tensor k_weight, Tensor out,"
+    " Tensor lse, float theta, float eps)"
+    " -> (Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor grad_q_weight, Tensor grad_k_weight)",
+    reference=_autocast.without_autocast(reference.rope_attention_backward),
+    fake=_fake_backward,
+)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    *tensors, ctx.theta, ctx.eps = inputs
+    out, lse = output
+    ctx.mark_non_differentiable(lse)
+    ctx.save_for_backward(*tensors, out, lse)
+
+
+def _backward(ctx, grad_out: Tensor, _grad_lse):
+    return *_backward_op(grad_out, *ctx.saved_tensors, ctx.theta, ctx.eps), None, None
+
+
+def _refuse(ctx, *_grads):
+    raise RuntimeError("rope_attention has no second derivative; its gradient cannot be differentiated")
+
+
+torch.library.register_autograd("arsbench::rope_attention", _backward, setup_context=_setup_context)
+torch.library.register_autograd("arsbench::rope_attention_backward", _refuse)

@@ -1,0 +1,42 @@
+// The module arsbench._C. Importing it registers the compiled kernels; build_info() is all that Python calls.
+#include <ATen/Parallel.h>
+#include <pybind11/pybind11.h>
+#include <torch/version.h>
+
+#include "common/vector_level.h"
+#include "newton_schulz/newton_schulz.h"
+
+#define ARSBENCH_QUOTE(text) #text
+#define ARSBENCH_QUOTED(macro) ARSBENCH_QUOTE(macro)
+
+namespace {
+
+pybind11::dict build_info() {
+  pybind11::dict info;
+  info["version"] = ARSBENCH_QUOTED(ARSBENCH_VERSION);
+#if defined(__clang__)
+  info["compiler"] = "clang " __clang_version__;
+#else
+  info["compiler"] = "gcc " __VERSION__;
+#endif
+  info["torch"] = TORCH_VERSION;
+#if defined(_OPENMP)
+  info["openmp"] = true;
+#else
+  info["openmp"] = false;
+#endif
+#if defined(ARSBENCH_WITH_CUDA)
+  info["cuda"] = true;
+#else
+  info["cuda"] = false;
+#endif
+  info["cpu_capability"] = arsbench::name_of(arsbench::vector_level());
+  info["bf16_products"] = arsbench::bfloat16_products();
+  return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
+  module.def("build_info", &build_info, "How this module was built and what it uses on this machine.");
+}

@@ -1,0 +1,57 @@
+// Argument checks for ops on lists of tensors. A kernel reads raw memory, so nothing is taken on trust: the
+// ops can be called through torch.ops as well as through the Python functions.
+#pragma once
+
+#include <ATen/MemoryOverlap.h>
+#include <ATen/core/Tensor.h>
+
+namespace arsbench {
+
+inline bool is_supported(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kDouble;
+}
+
+// The dtype of moments and directions for parameters of `dtype`.
+inline at::ScalarType state_dtype(at::ScalarType dtype) {
+  return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+inline void check_supported(const char* op, const char* name, at::TensorList tensors) {
+  for (const at::Tensor& tensor : tensors) {
+    TORCH_CHECK_VALUE(is_supported(tensor.scalar_type()), op, ": ", name,
+                      " must be float32, bfloat16 or float64, not ", tensor.scalar_type());
+    TORCH_CHECK_VALUE(tensor.layout() == at::kStrided && tensor.device().is_cpu(), op, ": ", name,
+                      " must be dense tensors on the CPU");
+  }
+}
+
+// `tensors` must match `like` in number, shapes and place; in dtypes as well, or have the state dtypes if
+// `is_state`.
+inline void check_like(const char* op, const char* name, at::TensorList tensors, at::TensorList like,
+                       bool is_state) {
+  TORCH_CHECK_VALUE(tensors.size() == like.size(), op, ": ", name, " has ", tensors.size(), " tensors where ",
+                    like.size(), " are needed");
+  check_supported(op, name, tensors);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const at::ScalarType own = like[i].scalar_type(), wanted = is_state ? state_dtype(own) : own;
+    TORCH_CHECK_VALUE(tensors[i].sizes() == like[i].sizes(), op, ": ", name, "[", i, "] has shape ",
+                      tensors[i].sizes(), " where ", like[i].sizes(), " is needed");
+    TORCH_CHECK_VALUE(tensors[i].scalar_type() == wanted, op, ": ", name, "[", i, "] is ",
+                      tensors[i].scalar_type(), " where ", wanted, " is needed");
+  }
+}
+
+// Two elements of a tensor that is written to must not share memory (an expanded tensor, for example).
+inline void check_writable(at::TensorList tensors) {
+  for (const at::Tensor& tensor : tensors) at::assert_no_internal_overlap(tensor);
+}
+
+// One float64 number for each of n tensors, on the CPU.
+inline void check_scalars(const char* op, const char* name, const at::Tensor& scalars, size_t n) {
+  TORCH_CHECK_VALUE(scalars.scalar_type() == at::kDouble && scalars.device().is_cpu() && scalars.dim() == 1 &&
+                        scalars.size(0) == static_cast<int64_t>(n),
+                    op, ": ", name, " must be a float64 tensor of shape (", n, ",) on the CPU, not ",
+                    scalars.scalar_type(), " of shape ", scalars.sizes(), " on ", scalars.device());
+}
+
+}  // namespace arsbench

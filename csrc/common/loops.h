@@ -1,0 +1,39 @@
+// The two shapes of loop that the kernels are made of: independent iterations, and iterations that also sum.
+#pragma once
+
+#include <cstdint>
+
+#include "vector_level.h"
+
+// Promises the compiler that the iterations of the loop that follows do not depend on one another.
+#if defined(__clang__)
+#define ARSBENCH_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ARSBENCH_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+namespace arsbench {
+
+// A sum is kept as sixteen partial sums that are added up in a fixed order: vectors of any width up to
+// sixteen fit, and the order of additions does not depend on the width. Only fused multiply-adds tell levels
+// apart.
+constexpr int kLanes = 16;
+
+// Calls element(i, lane) for i = 0 … n-1 with lane = i mod 16, the partial sum that i belongs to.
+template <class Element>
+ARSBENCH_INLINE void for_each_in_lanes(std::int64_t n, Element element) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    ARSBENCH_INDEPENDENT
+    for (int lane = 0; lane < kLanes; ++lane) element(i + lane, lane);
+  }
+  for (int lane = 0; i + lane < n; ++lane) element(i + lane, lane);
+}
+
+ARSBENCH_INLINE double total(const double* lanes) {
+  double sum = 0;
+  for (int lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
+  return sum;
+}
+
+}  // namespace arsbench
