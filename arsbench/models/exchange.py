@@ -1,0 +1,213 @@
+"""Exchange with Hugging Face: a directory that transformers loads, and a Qwen3 directory read back.
+
+A directory holds config.json, model.safetensors (or shards with model.safetensors.index.json) and the
+tokenizer's files. transformers itself is not needed. Parameter names are the same on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import tokenizers
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from arsbench.config.schema import ModelConfig
+from arsbench.errors import UserError
+from arsbench.files import atomic_write
+from arsbench.models.attention import NORM_EPS
+from arsbench.models.transformer import INITIAL_STD, Transformer
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
+
+def export_huggingface(
+    model: Transformer,
+    directory: str | os.PathLike[str],
+    *,
+    tokenizer_path: str | os.PathLike[str],
+    eos_id: int,
+    pad_id: int,
+    bos_id: int | None = None,
+) -> None:
+    """Write what `AutoModelForCausalLM` and `AutoTokenizer` load with `from_pretrained(directory)`.
+
+    Args:
+        model: its weights are written in their own dtype.
+        directory: made where missing; files of the same names are replaced, each whole or not at all.
+        tokenizer_path: file of the `tokenizers` library, of the model's vocabulary.
+        eos_id: token at which generation ends.
+        pad_id: token that pads batches.
+        bos_id: token at which a text starts, if the tokenizer has one.
+
+    Raises:
+        UserError: the tokenizer cannot be read or is of another vocabulary, or a file cannot be written.
+    """
+    directory, tokenizer_path = Path(directory), Path(tokenizer_path)
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_path))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"cannot read the tokenizer {tokenizer_path}: {error}; restore the file") from error
+    if tokenizer.get_vocab_size() != model.vocabulary_size:
+        raise UserError(
+            f"the tokenizer {tokenizer_path} has {tokenizer.get_vocab_size()} entries and the model "
+            f"{model.vocabulary_size}; give the tokenizer that it was trained with"
+        )
+    ids = {"bos": bos_id, "eos": eos_id, "pad": pad_id}
+    tokens = {f"{name}_token": tokenizer.id_to_token(i) for name, i in ids.items() if i is not None}
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": model.config.sequence_length,
+        "clean_up_tokenization_spaces": False,
+        **tokens,
+    }
+    # A tied head is no parameter of its own, and transformers expects no entry for it.
+    weights = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
+    with atomic_write(directory / WEIGHTS, "wb") as file:
+        file.write(safetensors.torch.save(weights, metadata={"format": "pt"}))
+    with atomic_write(directory / TOKENIZER, "wb") as file:
+        file.write(tokenizer_path.read_bytes())
+    _write_json(directory / TOKENIZER_CONFIG, tokenizer_config)
+    token_ids = {f"{name}_token_id": i for name, i in ids.items()}
+    _write_json(directory / CONFIG, _to_huggingface(model) | token_ids)
+
+
+def load_huggingface(directory: str | os.PathLike[str]) -> Transformer:
+    """The model of a Hugging Face Qwen3 directory, in float32 on the CPU.
+
+    Args:
+        directory: config.json beside model.safetensors, or beside shards and their index.
+
+    Raises:
+        UserError: a file is missing or damaged, the weights do not fit config.json, or the architecture is
+            not Qwen3 as this package computes it.
+    """
+    directory = Path(directory)
+    path = directory / CONFIG
+    given = _read_json(path)
+    try:
+        config = _from_huggingface(given, path)
+        with torch.device("meta"):
+            model = Transformer(config, given["vocab_size"])
+    except KeyError as error:
+        raise UserError(f"{path} lacks {error}; give a complete Qwen3 directory") from error
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} describes no model: {error}; give a complete Qwen3 directory") from error
+    weights = _read_weights(directory)
+    if config.tie_word_embeddings:
+        weights.pop("lm_head.weight", None)  # a copy of the embedding that some writers add
+    problem = _misfit(dict(model.named_parameters()), weights)
+    if problem:
+        raise UserError(f"{directory}: the weights do not fit {CONFIG}: {problem}; give a complete directory")
+    model.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
+    return model
+
+
+def _to_huggingface(model: Transformer) -> dict[str, Any]:
+    config = model.config
+    dtype = str(model.model.embed_tokens.weight.dtype).removeprefix("torch.")
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": model.vocabulary_size,
+        "hidden_size": config.embedding_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads or config.num_heads,
+        "head_dim": config.head_dim,
+        "max_position_embeddings": config.sequence_length,
+        # transformers 5 reads the table, transformers 4 the number.
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "rope_theta": config.rope_theta,
+        "hidden_act": "silu",
+        "rms_norm_eps": NORM_EPS,
+        "initializer_range": INITIAL_STD,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "use_sliding_window": False,
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "use_cache": True,
+        # The older name is transformers 4's.
+        "dtype": dtype,
+        "torch_dtype": dtype,
+    }
+
+
+def _from_huggingface(given: dict[str, Any], path: Path) -> ModelConfig:
+    """Our configuration of theirs; what our model computes otherwise is refused."""
+    rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
+    fixed = {
+        "model_type": (given.get("model_type"), "qwen3"),
+        "hidden_act": (given.get("hidden_act", "silu"), "silu"),
+        "rms_norm_eps": (given.get("rms_norm_eps", NORM_EPS), NORM_EPS),
+        "attention_bias": (given.get("attention_bias", False), False),
+        "use_sliding_window": (given.get("use_sliding_window", False), False),
+        "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
+    }
+    for name, (value, wanted) in fixed.items():
+        if value != wanted:
+            raise UserError(f"{path} has {name} {value!r}; only Qwen3 with {wanted!r} can be read")
+    return ModelConfig(
+        vocabulary_size=given["vocab_size"],
+        embedding_size=given["hidden_size"],
+        sequence_length=given["max_position_embeddings"],
+        num_heads=given["num_attention_heads"],
+        num_layers=given["num_hidden_layers"],
+        rope_theta=float(rope["rope_theta"] if "rope_theta" in rope else given["rope_theta"]),
+        intermediate_size=given["intermediate_size"],
+        tie_word_embeddings=given.get("tie_word_embeddings", False),
+        num_kv_heads=given["num_key_value_heads"],
+        head_dim=given["head_dim"],
+    )
+
+
+def _read_weights(directory: Path) -> dict[str, Tensor]:
+    """All tensors by name, from one file or from the shards that the index names."""
+    shards = [WEIGHTS]
+    if not (directory / WEIGHTS).exists() and (directory / INDEX).exists():
+        index = _read_json(directory / INDEX).get("weight_map")
+        if not isinstance(index, dict) or not all(isinstance(name, str) for name in index.values()):
+            raise UserError(f"{directory / INDEX} has no weight_map of file names; restore the file")
+        shards = sorted(set(index.values()))
+    weights: dict[str, Tensor] = {}
+    for name in shards:
+        try:
+            weights |= safetensors.torch.load_file(directory / name)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"cannot read {directory / name}: {error}; restore the file") from error
+    return weights
+
+
+def _misfit(parameters: dict[str, Tensor], weights: dict[str, Tensor]) -> str | None:
+    """What keeps `weights` from being the values of `parameters`, or None."""
+    for name in sorted(parameters.keys() ^ weights.keys()):
+        return f"{name} is {'missing' if name in parameters else 'no parameter of it'}"
+    for name, parameter in parameters.items():
+        if parameter.shape != weights[name].shape:
+            return f"{name} is {tuple(weights[name].shape)}, not {tuple(parameter.shape)}"
+    return None
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}; give a Hugging Face model's directory") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object; give a Hugging Face model's directory")
+    return content

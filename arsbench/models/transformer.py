@@ -1,0 +1,160 @@
+"""The language model "rope": Qwen3's architecture at any size, with Hugging Face's parameter names.
+
+Shapes: B rows, T positions, E embedding size, I intermediate size, V vocabulary size.
+Source: Qwen Team, "Qwen3 Technical Report" (2025), section 2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from arsbench.models.attention import NORM_EPS, Attention
+from arsbench.ops import linear_cross_entropy
+
+if TYPE_CHECKING:
+    from arsbench.config.schema import ModelConfig
+
+INITIAL_STD = 0.02
+
+
+class LossOutput(NamedTuple):
+    """Result of `Transformer.loss`, in float32 (float64 for a float64 model).
+
+    Attributes:
+        loss: (), mean over the targets that count, nats; differentiable.
+        token_loss: (B, T), nats, 0 where the target is ignored; not differentiable.
+        entropy: (B, T), entropy of each prediction in nats, ignored or not; not differentiable.
+    """
+
+    loss: Tensor
+    token_loss: Tensor
+    entropy: Tensor
+
+
+class MLP(nn.Module):
+    """SwiGLU (Shazeer, "GLU Variants Improve Transformer", 2020), without biases."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        E, intermediate = config.embedding_size, config.intermediate_size
+        self.gate_proj = nn.Linear(E, intermediate, bias=False)
+        self.up_proj = nn.Linear(E, intermediate, bias=False)
+        self.down_proj = nn.Linear(intermediate, E, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, E) → (B, T, E)."""
+        x = nn.functional.silu(self.gate_proj(x)) * self.up_proj(x)  # (B, T, I)
+        return self.down_proj(x)  # (B, T, E)
+
+
+class Block(nn.Module):
+    """One layer: attention and MLP, each on the normalised residual stream."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(config.embedding_size, eps=NORM_EPS)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = nn.RMSNorm(config.embedding_size, eps=NORM_EPS)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, E) → (B, T, E)."""
+        x = x + self.self_attn(self.input_layernorm(x))
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Decoder(nn.Module):
+    """Embedding, blocks and final norm: everything but the head."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int):
+        super().__init__()
+        self.embed_tokens = nn.Embedding(vocabulary_size, config.embedding_size)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = nn.RMSNorm(config.embedding_size, eps=NORM_EPS)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """(B, T) int64 → (B, T, E)."""
+        x = self.embed_tokens(input_ids)  # (B, T, E)
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(x)
+
+
+class Transformer(nn.Module):
+    """The whole model, its weights as torch leaves them; `build_model` makes an initialised one.
+
+    `lm_head` exists only where the head has a weight of its own; a tied head is the embedding's weight.
+
+    Args:
+        config: sizes; `config.vocabulary_size` is only the tokenizer's upper limit and is not read.
+        vocabulary_size: the tokenizer's real size.
+
+    Raises:
+        ValueError: num_kv_heads does not divide num_heads.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int):
+        super().__init__()
+        self.config = config
+        self.vocabulary_size = vocabulary_size
+        self.model = Decoder(config, vocabulary_size)
+        if not config.tie_word_embeddings:
+            self.lm_head = nn.Linear(config.embedding_size, vocabulary_size, bias=False)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(V, E) weight of the output projection."""
+        return self.model.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_head.weight
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Logits of the next token: (B, T) int64 → (B, T, V)."""
+        return nn.functional.linear(self.model(input_ids), self.head_weight)
+
+    def loss(self, input_ids: Tensor, targets: Tensor, ignore_index: int = -100) -> LossOutput:
+        """Cross-entropy without ever holding the logits.
+
+        Args:
+            input_ids: (B, T) int64.
+            targets: (B, T) int64, `ignore_index` where a target does not count.
+            ignore_index: an impossible token, or a real one such as the padding's.
+
+        Raises:
+            ValueError: a target is out of range.
+        """
+        hidden = self.model(input_ids).flatten(0, 1)  # (B·T, E)
+        result = linear_cross_entropy(hidden, self.head_weight, targets.flatten(), ignore_index)
+        token_loss, entropy = (x.view(targets.shape) for x in (result.token_loss, result.entropy))  # (B, T)
+        return LossOutput(result.loss, token_loss, entropy)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every matrix and the embedding from N(0, 0.02²), set every norm to one."""
+        for parameter in self.parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+            else:
+                parameter.normal_(0.0, INITIAL_STD, generator=generator)
+
+
+def build_model(
+    config: ModelConfig, vocabulary_size: int, generator: torch.Generator | None = None
+) -> Transformer:
+    """An initialised float32 model on the CPU.
+
+    Args:
+        config: sizes of the model.
+        vocabulary_size: the tokenizer's real size.
+        generator: source of the weights; by default torch's own, which `torch.manual_seed` seeds.
+
+    Raises:
+        ValueError: num_kv_heads does not divide num_heads.
+    """
+    # On the meta device torch's own initialisation costs no time and no random numbers.
+    with torch.device("meta"):
+        model = Transformer(config, vocabulary_size)
+    model.to_empty(device="cpu")
+    model.reset_parameters(generator)
+    return model
