@@ -1,0 +1,27 @@
+"""Optimizers for any model, ordinary `torch.optim.Optimizer`s, and the helpers that set them up.
+
+`ARS(split_parameters(model), lr=1e-4)` is the usual call.
+"""
+
+from arsbench.optim.adamuon import AdaMuon
+from arsbench.optim.adamw import AdamW
+from arsbench.optim.adarmsuon import AdaRMSuon
+from arsbench.optim.ars import ARS
+from arsbench.optim.groups import describe_groups, split_parameters
+from arsbench.optim.muon import Muon
+from arsbench.optim.registry import accepts_closure, create_optimizer, diagnostics
+from arsbench.optim.rmsuon import RMSuon
+
+__all__ = [
+    "ARS",
+    "AdaMuon",
+    "AdaRMSuon",
+    "AdamW",
+    "Muon",
+    "RMSuon",
+    "accepts_closure",
+    "create_optimizer",
+    "describe_groups",
+    "diagnostics",
+    "split_parameters",
+]

@@ -1,0 +1,102 @@
+"""AdaMuon: Muon's direction, made adaptive per element.
+
+O = NS(sign(Nesterov momentum)),  v ← β₂v + (1−β₂)O²,  D = O/(√v+ε),  Δθ = −lr·0.2·√(rows·cols)·D/‖D‖_F
+
+v has no bias correction: D is rescaled anyhow, to the root mean square of a typical AdamW step. Source: C. Si
+et al., "AdaMuon: Adaptive Muon Optimizer" (2025).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from arsbench import ops
+from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters, zeros_for
+from arsbench.optim.muon import nesterov
+from arsbench.optim.orthogonalize import lengths_of, orthogonalize
+
+UPDATE_RMS = 0.2
+
+
+def adamuon_update(
+    params: list[Tensor],
+    grads: list[Tensor],
+    buffers: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    *,
+    lr: float,
+    momentum: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    ns_steps: int,
+) -> Outcome:
+    """Update matrices, their momentum buffers and second moments in place.
+
+    Args:
+        params, grads: two or more dimensions each, one dtype and device.
+        buffers: their momentum.
+        exp_avg_sqs: running mean of the squared orthogonalised direction.
+    """
+    grad_norms = ops.ars_dots(grads, grads)[:, 0].sqrt()
+    directions = orthogonalize(torch._foreach_sign(nesterov(grads, buffers, momentum)), ns_steps)
+    torch._foreach_mul_(exp_avg_sqs, beta2)
+    torch._foreach_addcmul_(exp_avg_sqs, directions, directions, 1 - beta2)
+    denominators = torch._foreach_sqrt(exp_avg_sqs)
+    torch._foreach_add_(denominators, eps)
+    torch._foreach_div_(directions, denominators)
+    lengths = lengths_of(directions)
+    targets = [UPDATE_RMS * math.sqrt(p.numel()) for p in params]
+    scales = torch.tensor(targets, dtype=torch.float64, device=lengths.device) / lengths
+    ops.ars_apply(params, directions, scales, lr=lr, weight_decay=weight_decay)
+    return Outcome(grad_norms)
+
+
+class AdaMuon(MatrixOptimizer):
+    """AdaMuon for matrices, AdamW for the rest.
+
+    Args:
+        params: parameters, named parameters or groups, see `MatrixOptimizer`.
+        lr, momentum, eps, weight_decay: learning rate, Nesterov momentum, ε and decoupled weight decay of the
+            matrices.
+        betas: the second is the decay of v; the first has no part in this update (`momentum` has).
+        ns_steps: Newton-Schulz iterations.
+        adam_lr, adam_betas, adam_eps, adam_weight_decay: learning rate, decays of the two moments, ε and
+            decoupled weight decay of the AdamW groups; `adam_lr` None means `lr`.
+    """
+
+    matrix_keys = ("lr", "betas", "eps", "weight_decay", "momentum", "ns_steps")
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        *,
+        adam_lr: float | None = None,
+        adam_betas: tuple[float, float] = (0.9, 0.999),
+        adam_eps: float = 1e-8,
+        adam_weight_decay: float = 0.01,
+    ) -> None:
+        arguments = {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum": momentum,
+            "ns_steps": ns_steps, "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
+            "adam_weight_decay": adam_weight_decay,
+        }  # fmt: skip
+        super().__init__(params, arguments)
+
+    def _new_matrix_state(self, p: Tensor) -> dict[str, Tensor]:
+        return {"momentum_buffer": zeros_for(p), "exp_avg_sq": zeros_for(p)}
+
+    def _update_matrices(self, bucket: Bucket, step: int) -> Outcome:
+        settings = {name: bucket.group[name] for name in self.matrix_keys}
+        beta2 = settings.pop("betas")[1]
+        buffers, exp_avg_sqs = bucket.entries("momentum_buffer"), bucket.entries("exp_avg_sq")
+        return adamuon_update(bucket.params, bucket.grads, buffers, exp_avg_sqs, beta2=beta2, **settings)

@@ -1,0 +1,58 @@
+"""AdamW: PyTorch's own, fused where the device has a fused kernel, with the figure that ours report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arsbench import ops
+from arsbench.optim.arguments import check_arguments
+from arsbench.optim.base import Parameters
+
+FUSED_DEVICES = ("cpu", "cuda")
+
+
+class AdamW(torch.optim.AdamW):
+    """torch.optim.AdamW, `weight_decay` for every parameter.
+
+    Args:
+        params: parameters, named parameters or groups.
+        lr, betas, eps, weight_decay: as torch.optim.AdamW's.
+
+    Raises:
+        ValueError: naming the argument that is out of range.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        check_arguments({"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group["fused"] = all(_can_be_fused(p) for p in group["params"])
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """`grad_norm`: global 2-norm of the gradients, to be asked for before they are zeroed."""
+        alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    alike.setdefault((p.device, p.dtype), []).append(p.grad)
+        squares = [ops.ars_dots(grads, grads)[:, 0].sum().item() for grads in alike.values()]
+        return {"grad_norm": sum(squares) ** 0.5}
+
+
+def _can_be_fused(p: Tensor) -> bool:
+    # torch's fused CPU kernel walks through memory as if every tensor were contiguous, without a check.
+    return p.is_floating_point() and p.device.type in FUSED_DEVICES and p.is_contiguous()

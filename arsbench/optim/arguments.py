@@ -1,0 +1,65 @@
+"""Which values the optimizers' arguments may have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Check every argument whose name is known; `adam_` before a name changes nothing.
+
+    Raises:
+        ValueError: naming the argument, its value and what it must be.
+    """
+    for name, value in arguments.items():
+        if name == "adam_lr" and value is None:
+            continue
+        known = RULES.get(name.removeprefix("adam_"))
+        if known is not None and not known[0](value):
+            raise ValueError(f"{name} must be {known[1]}, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_nonnegative(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_decay(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < 1
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
+
+
+def _are_decays(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_decay, value))
+
+
+_NONNEGATIVE = (_is_nonnegative, "a number of 0 or more")
+_DECAY = (_is_decay, "a number in [0, 1)")
+_COUNT = (_is_count, "an integer of 0 or more")
+_FLAG = (lambda value: isinstance(value, bool), "True or False")
+
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "lr": _NONNEGATIVE,
+    "betas": (_are_decays, "two numbers in [0, 1)"),
+    "eps": _NONNEGATIVE,
+    "weight_decay": _NONNEGATIVE,
+    "momentum": _DECAY,
+    "ns_steps": _COUNT,
+    "rho": _NONNEGATIVE,
+    "k": _COUNT,
+    "alpha": _NONNEGATIVE,
+    "adaptive": _FLAG,
+    "adaptive_sync": _FLAG,
+    "adaptive_beta": _DECAY,
+    "adaptive_lambda": _NONNEGATIVE,
+    "adaptive_gamma": _NONNEGATIVE,
+}

@@ -1,0 +1,93 @@
+"""Muon: orthogonalised Nesterov momentum.
+
+B ← μB + (1−μ)g,  O = NS((1−μ)g + μB),  Δθ = −lr·√max(1, rows/cols)·O
+
+Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with its factor
+    for
+tall matrices; torch.optim.Muon calls that factor `adjust_lr_fn="original"`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from arsbench import ops
+from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters, zeros_for
+from arsbench.optim.orthogonalize import orthogonalize
+
+
+def nesterov(grads: list[Tensor], buffers: list[Tensor], momentum: float) -> list[Tensor]:
+    """Update the momentum buffers in place; returns the gradients looked ahead, in the buffers' dtype."""
+    grads = [grad.to(buffer.dtype) for grad, buffer in zip(grads, buffers, strict=True)]
+    torch._foreach_lerp_(buffers, grads, 1 - momentum)
+    return torch._foreach_lerp(grads, buffers, momentum)
+
+
+def muon_update(
+    params: list[Tensor],
+    grads: list[Tensor],
+    buffers: list[Tensor],
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    ns_steps: int,
+) -> Outcome:
+    """Update matrices and their momentum buffers in place.
+
+    Args:
+        params, grads: two or more dimensions each, one dtype and device.
+        buffers: their momentum.
+    """
+    grad_norms = ops.ars_dots(grads, grads)[:, 0].sqrt()
+    directions = orthogonalize(nesterov(grads, buffers, momentum), ns_steps)
+    # rows/cols = rows²/numel for a tensor flattened to (first, rest)
+    factors = [math.sqrt(max(1.0, p.shape[0] ** 2 / p.numel())) for p in params]
+    scales = torch.tensor(factors, dtype=torch.float64, device=params[0].device)
+    ops.ars_apply(params, directions, scales, lr=lr, weight_decay=weight_decay)
+    return Outcome(grad_norms)
+
+
+class Muon(MatrixOptimizer):
+    """Muon for matrices, AdamW for the rest.
+
+    Args:
+        params: parameters, named parameters or groups, see `MatrixOptimizer`.
+        lr, momentum, weight_decay: learning rate, Nesterov momentum and decoupled weight decay of the
+            matrices.
+        ns_steps: Newton-Schulz iterations.
+        adam_lr, adam_betas, adam_eps, adam_weight_decay: learning rate, decays of the two moments, ε and
+            decoupled weight decay of the AdamW groups; `adam_lr` None means `lr`.
+    """
+
+    matrix_keys = ("lr", "momentum", "weight_decay", "ns_steps")
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        weight_decay: float = 0.1,
+        ns_steps: int = 5,
+        *,
+        adam_lr: float | None = None,
+        adam_betas: tuple[float, float] = (0.9, 0.999),
+        adam_eps: float = 1e-8,
+        adam_weight_decay: float = 0.01,
+    ) -> None:
+        arguments = {
+            "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps,
+            "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
+            "adam_weight_decay": adam_weight_decay,
+        }  # fmt: skip
+        super().__init__(params, arguments)
+
+    def _new_matrix_state(self, p: Tensor) -> dict[str, Tensor]:
+        return {"momentum_buffer": zeros_for(p)}
+
+    def _update_matrices(self, bucket: Bucket, step: int) -> Outcome:
+        settings = {name: bucket.group[name] for name in self.matrix_keys}
+        return muon_update(bucket.params, bucket.grads, bucket.entries("momentum_buffer"), **settings)

@@ -1,0 +1,129 @@
+"""Optimizers by name: ours, and anybody else's as "their_package.module:TheirOptimizer"."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from arsbench.config.schema import OptimizerConfig
+from arsbench.errors import UserError
+from arsbench.optim.adamuon import AdaMuon
+from arsbench.optim.adamw import AdamW
+from arsbench.optim.adarmsuon import AdaRMSuon
+from arsbench.optim.ars import ARS
+from arsbench.optim.base import ADAMW, ADAMW_KEYS, MatrixOptimizer
+from arsbench.optim.groups import split_parameters
+from arsbench.optim.muon import Muon
+from arsbench.optim.rmsuon import RMSuon
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    cls.__name__: cls for cls in (ARS, AdaRMSuon, RMSuon, AdaMuon, Muon, AdamW)
+}
+
+
+def create_optimizer(
+    model: nn.Module, config: OptimizerConfig, given: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    """Make the optimizer that a configuration names.
+
+    One of ours takes from `config` the arguments that it has. AdamW gets one group, the others
+    `split_parameters`'.
+
+    Another package's class takes as keyword arguments what the user wrote in the optimizer table, except
+    `name` and the keys that begin with `adam_`, and as parameters the groups of `split_parameters`, matrices
+    first, empty ones left out. `adam_lr`, `adam_betas`, `adam_eps` and `adam_weight_decay`, where the user
+    wrote them, stand in the second group as its `lr`, `betas`, `eps` and `weight_decay`.
+
+    Args:
+        model: its trainable parameters are optimized.
+        config: the optimizer table with its defaults.
+        given: the optimizer table as the user wrote it.
+
+    Raises:
+        UserError: the name is unknown or cannot be imported, or an argument is unknown or refused.
+    """
+    groups = [group for group in split_parameters(model) if group["params"]]
+    if not groups:
+        raise UserError(f"{type(model).__name__} has no trainable parameter; unfreeze some to train it")
+    if ":" in config.name:
+        cls = _load(config.name)
+        arguments = _foreign_arguments(cls, given, groups)
+    else:
+        if config.name not in OPTIMIZERS:
+            raise UserError(
+                f"optimizer.name {config.name!r} is unknown{_nearest(config.name, OPTIMIZERS)}; known are "
+                f"{', '.join(OPTIMIZERS)} and any torch optimizer as package.module:Class"
+            )
+        cls = OPTIMIZERS[config.name]
+        names = [name for name in inspect.signature(cls).parameters if name != "params"]
+        arguments = {name: getattr(config, name) for name in names}
+        if cls is AdamW:
+            groups = [{"params": [p for p in model.parameters() if p.requires_grad]}]
+    try:
+        return cls(groups, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"the optimizer {config.name} refuses its configuration: {error}") from error
+
+
+def diagnostics(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """What the last step measured, to be asked for before the gradients are zeroed.
+
+    Ours report on themselves. Of any other optimizer only `grad_norm` is known, the global 2-norm of the
+    gradients as it left them.
+    """
+    if isinstance(optimizer, MatrixOptimizer | AdamW):
+        return optimizer.diagnostics()
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return {"grad_norm": torch.nn.utils.get_total_norm(gradients).item()}
+
+
+def accepts_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `optimizer.step` takes a closure; one that does not needs the gradients computed before."""
+    return "closure" in inspect.signature(optimizer.step).parameters
+
+
+def _load(name: str) -> type[torch.optim.Optimizer]:
+    """The class that "package.module:Class" names."""
+    module_name, _, class_name = name.partition(":")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"optimizer.name {name!r} cannot be imported ({error}); install it") from error
+    if not (inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)):
+        raise UserError(f"optimizer.name {name!r} is not a torch.optim.Optimizer; name a class that is")
+    return cls
+
+
+def _foreign_arguments(
+    cls: type[torch.optim.Optimizer], given: Mapping[str, Any], groups: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Keyword arguments for another package's class; puts the `adam_` values into the groups."""
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    _, *accepted = parameters  # the first takes the groups
+    arguments = {}
+    for key, value in given.items():
+        own = key.removeprefix("adam_") if key in [f"adam_{known}" for known in ADAMW_KEYS] else key
+        if key == "name":
+            continue
+        if own not in accepted and not takes_any:
+            raise UserError(f"{cls.__name__} does not take optimizer.{key}{_nearest(own, accepted)}")
+        value = tuple(value) if isinstance(value, list) else value
+        if own == key:
+            arguments[key] = value
+        elif value is not None:
+            for group in groups:
+                if group["kind"] == ADAMW:
+                    group[own] = value
+    return arguments
+
+
+def _nearest(word: str, words: Collection[str]) -> str:
+    matches = difflib.get_close_matches(word, words, n=1, cutoff=0)
+    return f"; did you mean {matches[0]}?" if matches else ""

@@ -1,0 +1,122 @@
+"""Which tensors are matrices, and what a group's hyperparameters come from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from arsbench.optim import ARS, AdamW, Muon, describe_groups, split_parameters
+
+
+class Small(nn.Module):
+    def __init__(self, tied: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(12, 8)
+        self.bag = nn.EmbeddingBag(5, 8)
+        self.layers = nn.ModuleList(nn.ModuleDict({"output": nn.Linear(8, 8)}) for _ in range(2))
+        self.norm = nn.LayerNorm(8)
+        self.conv = nn.Conv2d(2, 3, 3)
+        self.unembed = nn.Linear(8, 12, bias=False)  # named like no head: known only by its weight
+        self.classifier = nn.Linear(8, 4)
+        if tied:
+            self.unembed.weight = self.embedding.weight
+
+
+def names(model: nn.Module) -> tuple[set[str], set[str]]:
+    matrix, rest = split_parameters(model)
+    assert (matrix["kind"], rest["kind"]) == ("matrix", "adamw")
+    assert len(matrix["param_names"]) == len(matrix["params"])
+    return set(matrix["param_names"]), set(rest["param_names"])
+
+
+def test_embeddings_and_heads_are_no_matrices() -> None:
+    matrix, rest = names(Small(tied=True))
+    assert matrix == {"layers.0.output.weight", "layers.1.output.weight", "conv.weight"}
+    assert {"embedding.weight", "bag.weight", "classifier.weight", "norm.weight", "conv.bias"} <= rest
+    assert "unembed.weight" not in matrix | rest  # the same tensor as the embedding's, counted once
+
+
+def test_an_untied_linear_of_another_name_is_a_matrix() -> None:
+    assert "unembed.weight" in names(Small(tied=False))[0]
+
+
+def test_get_output_embeddings_is_asked() -> None:
+    class WithGetter(Small):
+        def get_output_embeddings(self) -> nn.Module:
+            return self.unembed
+
+    wrapped = nn.ModuleDict({"module": WithGetter(tied=False)})
+    assert "module.unembed.weight" in names(wrapped)[1]
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = Small(tied=False)
+    model.conv.requires_grad_(False)
+    assert not any("conv" in name for name in set.union(*names(model)))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_seed_model(tied: bool) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.Qwen3Config(
+        vocab_size=40479, hidden_size=512, intermediate_size=2048, num_hidden_layers=4, num_attention_heads=6,
+        num_key_value_heads=6, head_dim=128, tie_word_embeddings=tied,
+    )  # fmt: skip
+    with torch.device("meta"):
+        matrix, rest = split_parameters(transformers.Qwen3ForCausalLM(config))
+    assert len(matrix["params"]) == 28
+    assert sum(p.numel() for p in matrix["params"]) == 18_874_368
+    total = sum(p.numel() for group in (matrix, rest) for p in group["params"])
+    assert total == 39_605_248 + (0 if tied else 40479 * 512)
+
+
+def test_plain_parameters_are_split_by_dimensions() -> None:
+    params = [nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (3,), (2, 2, 2), ())]
+    matrix, rest = ARS(iter(params)).param_groups
+    assert [p.ndim for p in matrix["params"]] == [2, 3]
+    assert [p.ndim for p in rest["params"]] == [1, 0]
+    assert (matrix["kind"], rest["kind"]) == ("matrix", "adamw")
+    (only,) = Muon([params[1]]).param_groups
+    assert only["kind"] == "adamw"
+
+
+def test_named_parameters_keep_their_names() -> None:
+    matrix, rest = ARS(nn.Linear(3, 2).named_parameters()).param_groups
+    assert (matrix["param_names"], rest["param_names"]) == (["weight"], ["bias"])
+
+
+def test_the_adamw_group_has_hyperparameters_of_its_own() -> None:
+    model = nn.Linear(3, 2)
+    matrix, rest = ARS(model.parameters(), lr=0.1, weight_decay=0.5).param_groups
+    assert rest["lr"] == 0.1
+    assert (rest["betas"], rest["eps"], rest["weight_decay"]) == ((0.9, 0.999), 1e-8, 0.01)
+    assert "ns_steps" in matrix
+    assert "ns_steps" not in rest
+    assert "k" not in matrix
+    _, rest = ARS(
+        model.parameters(), lr=0.1, adam_lr=0.3, adam_betas=[0.5, 0.6], adam_eps=1e-3, adam_weight_decay=0.7
+    ).param_groups
+    assert [rest[key] for key in ("lr", "betas", "eps", "weight_decay")] == [0.3, (0.5, 0.6), 1e-3, 0.7]
+
+
+def test_what_a_group_gives_goes_first() -> None:
+    weight, bias = nn.Linear(3, 2).parameters()
+    given = {"params": [weight, bias], "lr": 0.7, "adam_eps": 1e-4, "label": "mine"}
+    matrix, rest = ARS([given], lr=0.1, adam_lr=0.2).param_groups
+    assert (matrix["lr"], rest["lr"], rest["eps"]) == (0.7, 0.7, 1e-4)
+    assert matrix["label"] == rest["label"] == "mine"
+    assert given.keys() == {"params", "lr", "adam_eps", "label"}  # the caller's dict is the caller's
+
+
+def test_groups_are_described_in_plain_types() -> None:
+    model = nn.Linear(3, 2)
+    matrix, rest = json.loads(json.dumps(describe_groups(ARS(split_parameters(model), lr=0.1))))
+    assert matrix["name"] == "matrix"
+    assert (matrix["tensors"], matrix["parameters"]) == (1, 6)
+    assert (matrix["hyperparameters"]["lr"], matrix["hyperparameters"]["betas"]) == (0.1, [0.9, 0.999])
+    assert (rest["name"], rest["tensors"], rest["parameters"]) == ("adamw", 1, 2)
+    (only,) = json.loads(json.dumps(describe_groups(AdamW(model.parameters()))))
+    assert (only["name"], only["tensors"], only["parameters"]) == ("0", 2, 8)
