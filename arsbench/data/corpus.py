@@ -73,28 +73,19 @@ class Corpus:
         return self.tokenizer.decode(row[row != self.tokenizer.pad_id], keep_special=True)
 
 
-def prepare(
-    data: DataConfig,
-    *,
-    vocabulary_size: int,
-    sequence_length: int,
-    allow_other_text: bool = False,
-) -> Corpus:
+def prepare(data: DataConfig, *, vocabulary_size: int, sequence_length: int) -> Corpus:
     """Read the texts, train or read the tokenizer, pack every split; what is cached is not made again.
 
     Args:
         data: source, its path and files, and the tokenizer's path.
         vocabulary_size: most entries that the tokenizer may have.
         sequence_length: tokens the model sees at once; rows are one longer.
-        allow_other_text: use the tokenizer at `data.tokenizer_path` even if it was trained on another text.
 
     Raises:
         UserError: the texts, the tokenizer or the lengths do not allow it.
     """
     texts = load_texts(data)
-    tokenizer = load_or_train(
-        data.tokenizer_path, texts.train, vocabulary_size, allow_other_text=allow_other_text
-    )
+    tokenizer = load_or_train(data.tokenizer_path, texts.train, vocabulary_size)
 
     def packed(name: str, split: Sequence[str]) -> PackedSplit:
         def pack() -> tuple[np.ndarray, Statistics]:

@@ -86,6 +86,17 @@ class Tokenizer:
         """Text of the ids, special tokens left out or shown; bytes that form no character become U+FFFD."""
         return self._tokenizer.decode([int(index) for index in ids], skip_special_tokens=not keep_special)
 
+    def save_copy(self, path: Path) -> None:
+        """Write the tokenizer to another place, with what is known of its text.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        for source, copy in ((self.path, path), (_beside(self.path), _beside(path))):
+            if source.exists():
+                with atomic_write(copy, "wb") as file:
+                    file.write(source.read_bytes())
+
     def _check(self, vocabulary: dict[str, int]) -> None:
         for token in (END_OF_TEXT, PADDING):
             if token not in vocabulary:
@@ -105,24 +116,18 @@ class Tokenizer:
         )
 
 
-def load_or_train(
-    path: str | os.PathLike[str],
-    texts: Sequence[str],
-    vocabulary_size: int,
-    *,
-    allow_other_text: bool = False,
-) -> Tokenizer:
+def load_or_train(path: str | os.PathLike[str], texts: Sequence[str], vocabulary_size: int) -> Tokenizer:
     """The tokenizer at `path`, trained on `texts` and saved there if there is none.
 
     Beside the file lies `<path>.text.json`, the hashes of the training text and of the tokenizer, by which a
     later call knows that both belong together. A tokenizer without it is somebody's own: it is used, with a
-    warning, since nothing can be said about its text.
+    warning, since nothing can be said about its text. Removing that file is how one asks for a tokenizer to
+    be used with another text.
 
     Args:
         path: `data.tokenizer_path`.
         texts: the training split.
         vocabulary_size: most entries that the vocabulary may have; a small text gives fewer.
-        allow_other_text: use the tokenizer even if it was trained on another text.
 
     Raises:
         UserError: a tokenizer that is damaged, of another text or of another vocabulary, or a path that
@@ -150,10 +155,10 @@ def load_or_train(
         raise UserError(
             f"the tokenizer file {path} is damaged or was replaced; remove it and {_beside(path)}"
         )
-    if record["text_sha256"] != text_sha256 and not allow_other_text:
+    if record["text_sha256"] != text_sha256:
         raise UserError(
             f"the tokenizer file {path} was trained on another text; remove it to have it trained again, "
-            "or name another data.tokenizer_path"
+            f"name another data.tokenizer_path, or remove {_beside(path)} to use it all the same"
         )
     # A vocabulary that filled its limit would have grown under a larger one; one that did not would not.
     if size == record["vocabulary_size"] < vocabulary_size:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,7 +61,8 @@ def test_other_training_text_is_refused_unless_asked_for(data, folder):
     (folder / "wiki.train.tokens").write_text("Something else . And more of it .")
     with pytest.raises(UserError, match="another text"):
         prepare(data, vocabulary_size=300, sequence_length=31)
-    prepare(data, vocabulary_size=300, sequence_length=31, allow_other_text=True)
+    Path(data.tokenizer_path + ".text.json").unlink()
+    prepare(data, vocabulary_size=300, sequence_length=31)
 
 
 def test_text_without_a_sentence_that_fits(data, folder):

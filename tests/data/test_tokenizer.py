@@ -82,7 +82,16 @@ def test_file_is_reused(path):
 def test_other_text_is_refused_unless_asked_for(path):
     load_or_train(path, TEXTS, SIZE)
     assert "another text" in refused(path, [*TEXTS, "more"])
-    assert load_or_train(path, [*TEXTS, "more"], SIZE, allow_other_text=True).vocabulary_size == SIZE
+    path.with_name(path.name + ".text.json").unlink()
+    assert load_or_train(path, [*TEXTS, "more"], SIZE).vocabulary_size == SIZE
+
+
+def test_a_copy_keeps_what_is_known_of_the_text(path, tmp_path):
+    copy = tmp_path / "elsewhere" / "copy.json"
+    load_or_train(path, TEXTS, SIZE).save_copy(copy)
+    assert copy.read_bytes() == path.read_bytes()
+    assert load_or_train(copy, TEXTS, SIZE).vocabulary_size == SIZE
+    assert "another text" in refused(copy, [*TEXTS, "more"])
 
 
 def test_larger_vocabulary_than_the_model_takes_is_refused(path):

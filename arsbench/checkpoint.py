@@ -1,0 +1,162 @@
+"""Checkpoints: directories that appear whole or not at all, and the random states that belong in them.
+
+A checkpoint is `<root>/step-00000123/` with `model.safetensors`, `state.pt` (optimizer, scheduler, random
+states, position, accumulators; loadable with `weights_only=True`) and `manifest.json`, which holds the
+SHA-256 of the other two. It is written under a temporary name, synced and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+
+from arsbench.errors import UserError
+from arsbench.files import atomic_write, sha256_of, sync_directory
+
+WEIGHTS = "model.safetensors"
+STATE = "state.pt"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files have been checked against its manifest."""
+
+    path: Path
+    step: int
+
+    def load_weights(self, model: torch.nn.Module) -> None:
+        """Copy the weights into `model`, in place.
+
+        Raises:
+            UserError: names or shapes differ from the model's.
+        """
+        try:
+            load_model(model, str(self.path / WEIGHTS))
+        except (RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self.path / WEIGHTS} does not fit the model: {reason}") from error
+
+    def load_state(self) -> dict[str, Any]:
+        """The rest of the state, on the CPU."""
+        return torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+
+
+def save_checkpoint(
+    root: Path, step: int, model: torch.nn.Module, state: Mapping[str, Any], keep: int
+) -> Checkpoint:
+    """Write the checkpoint of `step` and remove all but the `keep` newest.
+
+    Args:
+        root: the directory of all checkpoints.
+        step: optimizer steps taken so far.
+        model: its parameters and buffers are saved; tied ones once.
+        state: tensors, numbers, strings and containers of them.
+        keep: how many checkpoints stay.
+
+    Raises:
+        UserError: the disk is full or not writable; earlier checkpoints are as they were.
+    """
+    final = root / f"step-{step:08d}"
+    temporary = root / f".writing-{final.name}"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_model(model, str(temporary / WEIGHTS), metadata={"format": "pt"})
+        with open(temporary / STATE, "wb") as file:
+            torch.save(dict(state), file)
+        for name in (WEIGHTS, STATE):
+            with open(temporary / name, "rb") as file:
+                os.fsync(file.fileno())
+        manifest = {"step": step, "sha256": {name: sha256_of(temporary / name) for name in (WEIGHTS, STATE)}}
+        with atomic_write(temporary / MANIFEST) as file:
+            json.dump(manifest, file, indent=2)
+        if final.exists():  # a damaged one of the same step, left behind by the run that is resumed
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+        sync_directory(root)
+    except (OSError, RuntimeError, SafetensorError, UserError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"cannot save the checkpoint {final} ({reason}); earlier checkpoints are intact: "
+            f"make room and resume"
+        ) from error
+    for old in _directories(root)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return Checkpoint(final, step)
+
+
+def latest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None where there is none at all.
+
+    Args:
+        root: the directory of all checkpoints.
+        warn: told in a sentence of each damaged checkpoint that is passed over.
+
+    Raises:
+        UserError: there are checkpoints, and every one of them is damaged.
+    """
+    directories = _directories(root)
+    for directory in directories:
+        problem = _problem(directory)
+        if problem is None:
+            return Checkpoint(directory, _step(directory))
+        warn(f"checkpoint {directory} is damaged ({problem}); trying the one before it")
+    if directories:
+        raise UserError(f"every checkpoint in {root} is damaged; start the run again in another folder")
+    return None
+
+
+def random_states() -> dict[str, Any]:
+    """States of all the generators that training may draw from, as `state.pt` may hold them."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: Mapping[str, Any]) -> None:
+    """Continue every generator where `random_states` saw it."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _directories(root: Path) -> list[Path]:
+    """Newest first."""
+    return sorted(root.glob("step-*"), key=_step, reverse=True)
+
+
+def _step(directory: Path) -> int:
+    return int(directory.name.removeprefix("step-"))
+
+
+def _problem(directory: Path) -> str | None:
+    """What is wrong with the checkpoint, or None."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in manifest["sha256"].items():
+            if sha256_of(directory / name) != expected:
+                return f"{name} does not match its checksum"
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        return f"unreadable: {error}"
+    return None

@@ -1,0 +1,5 @@
+"""Evaluation of a model on a task's splits."""
+
+from arsbench.evaluation.evaluate import evaluate
+
+__all__ = ["evaluate"]

@@ -1,0 +1,125 @@
+"""What a trained run is good for: evaluating it again, exporting it, continuing a text with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from arsbench import models
+from arsbench.checkpoint import WEIGHTS, latest_checkpoint
+from arsbench.config import Config, config_from_dict
+from arsbench.data.tokenizer import Tokenizer
+from arsbench.errors import UserError
+from arsbench.evaluation import evaluate
+from arsbench.records import RunFolder
+from arsbench.tasks import prepare_task
+from arsbench.training.start import choose_device
+from arsbench.training.trainer import autocast
+
+EMBEDDING = "model.embed_tokens.weight"
+
+
+def load_model(
+    run: RunFolder, warn: Callable[[str], None], device: torch.device | None = None
+) -> tuple[Config, torch.nn.Module]:
+    """The configuration of a run and its model at the newest whole checkpoint, in evaluation mode.
+
+    Args:
+        run: the run.
+        warn: told of damaged checkpoints that are passed over.
+        device: where the model goes (default: the CPU).
+
+    Raises:
+        UserError: the run has no checkpoint that can be read.
+    """
+    config = config_from_dict(run.config)
+    checkpoint = latest_checkpoint(run.checkpoints, warn)
+    if checkpoint is None:
+        raise UserError(f"{run.path} has no checkpoint yet; let it train to the end of an epoch")
+    with safe_open(str(checkpoint.path / WEIGHTS), framework="pt") as weights:
+        vocabulary_size = weights.get_slice(EMBEDDING).get_shape()[0]
+    model = models.build_model(config.model, vocabulary_size)
+    checkpoint.load_weights(model)
+    return config, model.to(device or torch.device("cpu")).eval()
+
+
+def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], None]) -> dict[str, Any]:
+    """Both protocols' figures of a run's newest checkpoint.
+
+    Args:
+        run: the run; its texts must still be where its configuration says.
+        splits: "validation", "test"; empty for all that are configured.
+        warn: told of damaged checkpoints that are passed over.
+
+    Returns:
+        The figures of `arsbench.evaluation.evaluate` by split.
+
+    Raises:
+        UserError: a split is not configured, the texts or the checkpoint cannot be had.
+    """
+    # Wherever it was trained, and whatever has become of the tokenizer's file since.
+    device = choose_device("auto")
+    config, model = load_model(run, warn, device)
+    config.data.tokenizer_path = str(run.tokenizer_path)
+    task = prepare_task(config)
+    available = task.evaluation_splits()
+    for name in splits:
+        if name not in available:
+            raise UserError(f"the run has no split {name!r}; it has {', '.join(available)}")
+    return {
+        name: evaluate(model, task, split, device, autocast(config, device))
+        for name, split in available.items()
+        if not splits or name in splits
+    }
+
+
+def export_run(run: RunFolder, directory: Path, warn: Callable[[str], None]) -> None:
+    """Write the newest checkpoint's model as a Hugging Face directory (see `models.export_huggingface`)."""
+    _, model = load_model(run, warn)
+    tokenizer = Tokenizer(run.tokenizer_path)
+    models.export_huggingface(
+        model,
+        directory,
+        tokenizer_path=run.tokenizer_path,
+        eos_id=tokenizer.eos_id,
+        pad_id=tokenizer.pad_id,
+    )
+
+
+@torch.no_grad()
+def sample_run(
+    run: RunFolder, prompt: str, tokens: int, temperature: float, seed: int, warn: Callable[[str], None]
+) -> str:
+    """A continuation of `prompt`, to the end of the sentence.
+
+    Args:
+        run: the run.
+        prompt: any text, also an empty one.
+        tokens: at most so many new tokens.
+        temperature: the logits are divided by it; 0 takes the likeliest token.
+        seed: of the draws.
+        warn: told of damaged checkpoints that are passed over.
+    """
+    config, model = load_model(run, warn)
+    tokenizer = Tokenizer(run.tokenizer_path)
+    generator = torch.Generator().manual_seed(seed)
+    # In training every sentence but a row's first follows an end of text.
+    ids = [tokenizer.eos_id, *tokenizer.encode_batch([prompt])[0]]
+    start = len(ids)
+    for _ in range(tokens):
+        window = torch.tensor([ids[-config.model.sequence_length :]])  # (1, T)
+        logits = model(window)[0, -1].float()  # (V,)
+        logits[tokenizer.pad_id] = -torch.inf
+        if temperature == 0:
+            token = int(logits.argmax())
+        else:
+            probabilities = torch.softmax(logits / temperature, dim=-1)
+            token = int(torch.multinomial(probabilities, 1, generator=generator))
+        if token == tokenizer.eos_id:
+            break
+        ids.append(token)
+    return tokenizer.decode(ids[start:])

@@ -1,0 +1,92 @@
+"""Starting and resuming a run: the configuration, the device, the folder, the trainer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from arsbench.config import Config, effective
+from arsbench.environment import environment
+from arsbench.errors import UserError
+from arsbench.records import RunFolder
+from arsbench.tasks import prepare_task
+from arsbench.training.observer import Observer
+from arsbench.training.trainer import Trainer
+
+# The one key that a resumed run may change: it trains on from where it ended.
+MAY_CHANGE = ("train", "epochs")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `experiment.device` means on this machine.
+
+    Raises:
+        UserError: "cuda" where torch sees no GPU.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError('experiment.device is "cuda" but torch sees no GPU; add --set experiment.device=cpu')
+    return torch.device(name)
+
+
+def prepare_trainer(config: Config, observer: Observer) -> Trainer:
+    """The trainer of a configuration, its data read and its model initialised."""
+    device = choose_device(config.experiment.device)
+    if config.experiment.deterministic:
+        # cuBLAS reads this before its first use, and torch refuses to be deterministic without it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(config.experiment.deterministic)
+    return Trainer(config, prepare_task(config), device, observer)
+
+
+def new_run(path: Path, config: Config, trainer: Trainer) -> RunFolder:
+    """A run folder for a run that begins.
+
+    Raises:
+        UserError: the folder exists already, or cannot be made.
+    """
+    run = RunFolder.create(
+        path,
+        config=config.given,
+        effective=effective(config),
+        environment=environment(trainer.device),
+        groups=trainer.groups,
+    )
+    trainer.task.tokenizer.save_copy(run.tokenizer_path)
+    return run
+
+
+def check_resumable(run: RunFolder, config: Config) -> None:
+    """Refuse to go on with a run under another configuration than its own.
+
+    Raises:
+        UserError: names every key that differs, but for more epochs.
+    """
+    differences = []
+    before, now = run.effective, effective(config)
+    for section, table in now.items():
+        old_table = before.get(section, {})
+        for key in dict.fromkeys((*old_table, *table)):
+            old, new = old_table.get(key), table.get(key)
+            allowed = (section, key) == MAY_CHANGE and old is not None and new >= old
+            if old != new and not allowed:
+                differences.append(f"{section}.{key} was {_shown(old)} and is now {_shown(new)}")
+    if differences:
+        raise UserError(
+            f"{run.path} cannot be resumed under another configuration: {'; '.join(differences)}; "
+            f"only train.epochs may grow"
+        )
+
+
+def resumed_run(run: RunFolder, config: Config, trainer: Trainer) -> None:
+    """Point the trainer at the run's last checkpoint and store the (perhaps longer) configuration."""
+    trainer.resume(run)
+    run.reconfigure(config=config.given, effective=effective(config))
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else str(value)

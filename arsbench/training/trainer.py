@@ -1,0 +1,271 @@
+"""The training loop: steps, epochs, checkpoints, records."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arsbench import optim
+from arsbench.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    random_states,
+    restore_random_states,
+    save_checkpoint,
+)
+from arsbench.config import Config
+from arsbench.errors import UserError
+from arsbench.evaluation import evaluate
+from arsbench.records import RunFolder
+from arsbench.tasks import WikiText2Line
+from arsbench.training.interrupt import Interrupted, InterruptGuard
+from arsbench.training.metrics import EpochMetrics, peak_memory
+from arsbench.training.observer import Observer
+from arsbench.training.schedule import create_scheduler
+
+Batch = tuple[Tensor, Tensor]
+
+
+class NonFiniteError(Exception):
+    """The loss, the gradient or the weights are no longer finite numbers."""
+
+
+def autocast(config: Config, device: torch.device) -> AbstractContextManager[Any]:
+    """The context of every forward pass, as `train.precision` says."""
+    if config.train.precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+class Trainer:
+    """One run of a configuration on a task.
+
+    The state is a function of the configuration and the number of steps alone: a run that is stopped and
+    resumed, at whatever step, computes the same bits as one that is not.
+
+    Args:
+        config: what to run.
+        task: its data, model and loss.
+        device: where to run it.
+        observer: told of what happens.
+
+    Attributes:
+        groups: the parameter groups as they are recorded.
+
+    Raises:
+        UserError: the optimizer's arguments are wrong.
+    """
+
+    def __init__(self, config: Config, task: WikiText2Line, device: torch.device, observer: Observer) -> None:
+        self.config = config
+        self.task = task
+        self.device = device
+        self.observer = observer
+        seed = config.experiment.seed
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        self.model = task.build_model().to(device)
+        self.optimizer = optim.create_optimizer(
+            self.model, config.optimizer, config.given.get("optimizer", {})
+        )
+        # Described before a scheduler adds entries of its own.
+        self.groups = optim.describe_groups(self.optimizer)
+        self.total_steps = config.train.epochs * task.steps_per_epoch
+        if config.train.max_steps is not None:
+            self.total_steps = min(self.total_steps, config.train.max_steps)
+        self.scheduler = create_scheduler(self.optimizer, config.scheduler, self.total_steps)
+        self.step = 0
+        self.epoch_step = 0  # optimizer steps already taken in the current epoch
+        self.metrics = EpochMetrics()
+        self._interrupts = InterruptGuard()
+
+    def resume(self, run: RunFolder) -> None:
+        """Go back to the run's newest whole checkpoint, or to the start where it has none.
+
+        Raises:
+            UserError: the texts have changed since, or no checkpoint can be read.
+        """
+        checkpoint = latest_checkpoint(run.checkpoints, self.observer.message)
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        # What was recorded after the checkpoint will be computed again.
+        run.truncate(self.step)
+
+    def run(self, run: RunFolder) -> str:
+        """Train to the end, or until Ctrl-C, or until a number is not finite.
+
+        Returns:
+            The state that the run is left in: "finished", "interrupted" or "non_finite".
+        """
+        self.observer.start(self.task.name, self.step, self.total_steps)
+        run.set_status("running", self.step)
+        state, message = "finished", ""
+        try:
+            try:
+                with self._interrupts.listening():
+                    while self.step < self.total_steps or self.epoch_step:
+                        self._run_epoch(run)
+            except Interrupted:
+                self._save(run)
+                state = "interrupted"
+        except NonFiniteError as error:
+            state, message = "non_finite", str(error)
+        run.set_status(state, self.step, message)
+        return state
+
+    def _run_epoch(self, run: RunFolder) -> None:
+        """The rest of the current epoch, its evaluation, its record and its checkpoint."""
+        train = self.config.train
+        epoch = self._epochs_done()
+        for batches in self.task.training_steps(epoch, self.epoch_step):
+            if self.step == self.total_steps:
+                break
+            record = self._train_step(epoch, batches)
+            if self.step % train.log_every == 0:
+                run.append_step(record)
+            self.observer.step(record)
+            if self._interrupts.requested:
+                raise Interrupted
+            if train.ckpt_every_steps and self.step % train.ckpt_every_steps == 0:
+                self._save(run)
+        record = self._epoch_record(epoch)
+        run.append_epoch(record)
+        self.observer.epoch(record)
+        self.epoch_step = 0
+        self.metrics = EpochMetrics()
+        last = self.step == self.total_steps
+        if last or (epoch + 1) % train.ckpt_every == 0:
+            self._save(run)
+
+    def _train_step(self, epoch: int, batches: list[Batch]) -> dict[str, Any]:
+        """One optimizer step; returns its record."""
+        started = time.perf_counter()
+        batches = [(x.to(self.device), y.to(self.device)) for x, y in batches]
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        first: dict[str, float] = {}
+        passes = 0
+
+        def closure() -> Tensor:
+            nonlocal passes
+            passes += 1
+            loss, entropy = self._forward_backward(batches)
+            if not first:
+                first.update(loss=loss.item(), entropy=entropy)
+            return loss
+
+        if optim.accepts_closure(self.optimizer):
+            self.optimizer.step(closure)
+        else:
+            closure()
+            self.optimizer.step()
+        self.scheduler.step()
+        diagnostics = optim.diagnostics(self.optimizer)
+        grad_norm = diagnostics.pop("grad_norm")
+        self.step += 1
+        self.epoch_step += 1
+        self._require_finite("gradient norm", grad_norm, self.step)
+        tokens = sum(targets.numel() for _, targets in batches)
+        self.metrics.add(grad_norm=grad_norm, passes=passes, tokens=tokens, lr=learning_rate, **first)
+        seconds = time.perf_counter() - started
+        self.metrics.training_seconds += seconds
+        return {
+            "step": self.step,
+            "epoch": epoch + 1,
+            "loss": first["loss"],
+            "entropy_nats": first["entropy"],
+            "grad_norm": grad_norm,
+            "lr": learning_rate,
+            "forward_backward_passes": passes,
+            "tokens": tokens,
+            "seconds": seconds,
+            "diagnostics": diagnostics,
+        }
+
+    def _forward_backward(self, batches: list[Batch]) -> tuple[Tensor, float]:
+        """Zero the gradients, then mean loss and entropy over the batches, with their mean's gradient."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total, entropy = torch.zeros((), device=self.device), 0.0
+        for inputs, targets in batches:
+            with autocast(self.config, self.device):
+                output = self.task.loss(self.model, inputs, targets)
+            (output.loss / len(batches)).backward()
+            total += output.loss.detach() / len(batches)
+            entropy += output.entropy.mean().item() / len(batches)
+        self._require_finite("loss", total.item(), self.step + 1)
+        if self.config.train.grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.grad_clip)
+        return total, entropy
+
+    def _epoch_record(self, epoch: int) -> dict[str, Any]:
+        """Evaluate (the test split only once training is over) and put the epoch's record together."""
+        started = time.perf_counter()
+        evaluation = {}
+        with self._interrupts.at_once():
+            for name, split in self.task.evaluation_splits().items():
+                if name == "validation" or self.step == self.total_steps:
+                    self.observer.evaluating(name)
+                    evaluation[name] = evaluate(
+                        self.model, self.task, split, self.device, autocast(self.config, self.device)
+                    )
+        return {
+            "epoch": epoch + 1,
+            "task": self.task.name,
+            "step": self.step,
+            **self.metrics.columns(self.task.vocabulary_size),
+            "epoch_seconds": self.metrics.training_seconds + time.perf_counter() - started,
+            **peak_memory(self.device),
+            "diagnostics": {
+                k: v for k, v in optim.diagnostics(self.optimizer).items() if k.startswith("cos_")
+            },
+            "evaluation": evaluation,
+        }
+
+    def _epochs_done(self) -> int:
+        """Complete epochs before the current one, by the steps taken before it began."""
+        return (self.step - self.epoch_step) // self.task.steps_per_epoch
+
+    def _require_finite(self, name: str, value: float, step: int) -> None:
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the {name} became {value} at step {step}")
+
+    def _save(self, run: RunFolder) -> None:
+        """Write a checkpoint of this very moment; one with broken weights is never written."""
+        with torch.no_grad():
+            if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+                raise NonFiniteError(f"a weight is no longer finite after step {self.step}")
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_states(),
+            "step": self.step,
+            "epoch_step": self.epoch_step,
+            "metrics": self.metrics.state_dict(),
+            "data": self.task.fingerprint(),
+        }
+        save_checkpoint(run.checkpoints, self.step, self.model, state, self.config.train.keep_checkpoints)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.load_state()
+        changed = [
+            name for name, value in self.task.fingerprint().items() if state["data"].get(name) != value
+        ]
+        if changed:
+            raise UserError(
+                f"the data has changed since {checkpoint.path} was saved ({', '.join(changed)}); "
+                f"put it back, or start a new run"
+            )
+        checkpoint.load_weights(self.model)
+        self.optimizer.load_state_dict(state["optimizer"])
+        restore_random_states(state["random"])
+        self.step = state["step"]
+        self.scheduler = create_scheduler(self.optimizer, self.config.scheduler, self.total_steps, self.step)
+        self.epoch_step = state["epoch_step"]
+        self.metrics = EpochMetrics(**state["metrics"])

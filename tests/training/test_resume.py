@@ -1,0 +1,225 @@
+"""A run that is stopped and resumed computes the same bits as one that is not."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from arsbench import training
+from arsbench.config import config_from_dict
+from arsbench.errors import UserError
+from arsbench.records import RunFolder
+
+# What a machine measures of itself may differ from run to run; everything else may not.
+MEASURED = {"seconds", "epoch_seconds", "tokens_per_second", "peak_rss_mib", "peak_gpu_mib"}
+
+COMMAND = [sys.executable, "-c", "from arsbench_cli.main import main; main()", "train"]
+
+
+class Crash(Exception):
+    """Stands for a process that dies."""
+
+
+class Watcher:
+    """An observer that dies after `until` steps of its process."""
+
+    def __init__(self, until: int | None = None) -> None:
+        self.until, self.messages = until, []
+
+    def start(self, task, step, total_steps):
+        pass
+
+    def step(self, record):
+        if record["step"] == self.until:
+            raise Crash
+
+    def evaluating(self, split):
+        pass
+
+    def epoch(self, record):
+        pass
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+def train(given: dict, path: Path, *, resume: bool = False, until: int | None = None) -> RunFolder:
+    config = config_from_dict(given)
+    trainer = training.prepare_trainer(config, Watcher(until))
+    if resume:
+        run = RunFolder.open(path)
+        training.resumed_run(run, config, trainer)
+    else:
+        run = training.new_run(path, config, trainer)
+    trainer.run(run)
+    return run
+
+
+def records(run: RunFolder) -> tuple[list, list]:
+    return tuple(
+        [{k: v for k, v in record.items() if k not in MEASURED} for record in lines]
+        for lines in (run.steps(), run.epochs())
+    )
+
+
+def weights(run: RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(max(run.checkpoints.glob("step-*")) / "model.safetensors")
+
+
+def assert_same(run: RunFolder, undisturbed: RunFolder) -> None:
+    assert records(run) == records(undisturbed)
+    mine, theirs = weights(run), weights(undisturbed)
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        assert torch.equal(mine[name], theirs[name]), name
+
+
+OPTIMIZERS = [
+    {"name": "ARS", "k": 3, "rho": 0.05, "lr": 0.002},
+    {"name": "ARS", "k": 4, "rho": 0.05, "lr": 0.002, "adaptive_sync": True},
+    {"name": "ARS", "k": 0, "lr": 0.002},
+    {"name": "AdaMuon", "lr": 0.002},
+    {"name": "AdamW", "lr": 0.002},
+    {"name": "torch.optim:SGD", "lr": 0.1, "momentum": 0.9},
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: "-".join(str(v) for v in o.values()))
+def test_resume_from_the_middle_of_an_epoch(tiny, tmp_path, optimizer):
+    tiny["optimizer"] = optimizer
+    tiny["scheduler"] = {"name": "cosine", "warmup_steps": 5}
+    tiny["train"] |= {"ckpt_every_steps": 4, "epochs": 2}
+    undisturbed = train(tiny, tmp_path / "undisturbed")
+    last = undisturbed.epochs()[-1]["step"]
+    assert last > 20
+    with pytest.raises(Crash):
+        train(tiny, tmp_path / "run", until=6)
+    with pytest.raises(Crash):
+        train(tiny, tmp_path / "run", resume=True, until=last // 2 + 3)
+    run = train(tiny, tmp_path / "run", resume=True)
+    assert_same(run, undisturbed)
+
+
+def test_resume_before_the_first_checkpoint_starts_over(tiny, tmp_path):
+    undisturbed = train(tiny, tmp_path / "undisturbed")
+    with pytest.raises(Crash):
+        train(tiny, tmp_path / "run", until=3)
+    assert len(RunFolder.open(tmp_path / "run").steps()) == 3
+    assert_same(train(tiny, tmp_path / "run", resume=True), undisturbed)
+
+
+def test_accumulation_bf16_and_workers_resume_too(tiny, tmp_path):
+    tiny["train"] |= {"ckpt_every_steps": 3, "precision": "bf16", "accumulate": 2, "grad_clip": 0.5}
+    tiny["data"]["num_workers"] = 1
+    undisturbed = train(tiny, tmp_path / "undisturbed")
+    with pytest.raises(Crash):
+        train(tiny, tmp_path / "run", until=8)
+    assert_same(train(tiny, tmp_path / "run", resume=True), undisturbed)
+
+
+def test_more_epochs_are_the_one_allowed_change(tiny, tmp_path):
+    long = tiny | {"train": tiny["train"] | {"epochs": 3}}
+    undisturbed = train(long, tmp_path / "undisturbed")
+    train(tiny, tmp_path / "run")
+    run = RunFolder.open(tmp_path / "run")
+    training.check_resumable(run, config_from_dict(long))
+    run = train(long, tmp_path / "run", resume=True)
+    assert run.config["train"]["epochs"] == 3
+    mine, theirs = records(run), records(undisturbed)
+    del mine[1][1]["evaluation"]["test"]  # the shorter run's last epoch also saw the test text
+    assert mine == theirs
+    assert all(
+        torch.equal(a, b) for a, b in zip(weights(run).values(), weights(undisturbed).values(), strict=True)
+    )
+
+
+def test_another_configuration_is_refused_by_name(tiny, tmp_path):
+    run = train(tiny, tmp_path / "run")
+    other = tiny | {"optimizer": tiny["optimizer"] | {"k": 5, "alpha": 0.2}}
+    with pytest.raises(UserError) as error:
+        training.check_resumable(run, config_from_dict(other))
+    assert "optimizer.k was 3 and is now 5" in str(error.value)
+    assert "optimizer.alpha was 0.1 and is now 0.2" in str(error.value)
+    fewer = tiny | {"train": tiny["train"] | {"epochs": 1}}
+    with pytest.raises(UserError, match=r"train\.epochs was 2 and is now 1"):
+        training.check_resumable(run, config_from_dict(fewer))
+
+
+def test_changed_texts_are_refused(tiny, tmp_path, texts):
+    tiny["train"]["ckpt_every_steps"] = 2
+    with pytest.raises(Crash):
+        train(tiny, tmp_path / "run", until=5)
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for file in texts.iterdir():
+        (changed / file.name).write_text(file.read_text() + ("One more line .\n" * ("valid" in file.name)))
+    tiny["data"]["path"] = str(changed)
+    with pytest.raises(UserError, match=r"the data has changed .*\(validation\)"):
+        train(tiny, tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_stays_as_it_is(tiny, tmp_path):
+    run = train(tiny, tmp_path / "run")
+    before = records(run), weights(run)
+    again = train(tiny, tmp_path / "run", resume=True)
+    assert records(again) == before[0]
+    assert again.status["state"] == "finished"
+
+
+def test_kill_9_at_random_steps(tiny, tmp_path, write_config):
+    tiny["train"] |= {"ckpt_every_steps": 3, "epochs": 3}
+    config = write_config(tiny)
+    undisturbed = train(tiny, tmp_path / "undisturbed")
+    total = undisturbed.epochs()[-1]["step"]
+    out = tmp_path / "run"
+    draw = random.Random(int(time.time()))
+    kills = 0
+    for attempt in range(40):
+        arguments = [config, "--out", str(out), *(["--resume"] if (out / "status.json").exists() else [])]
+        process = subprocess.Popen(
+            COMMAND + arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        done = lines(out / "steps.jsonl")
+        target = draw.randint(done + 1, total) if attempt < 5 and done < total else total + 1
+        while process.poll() is None and lines(out / "steps.jsonl") < target:
+            time.sleep(0.005)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        if process.wait() == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, process.stderr.read().decode()
+    assert process.returncode == 0
+    assert kills >= 2
+    assert_same(RunFolder.open(out), undisturbed)
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_ctrl_c_finishes_the_step_saves_and_exits_130(tiny, tmp_path, write_config):
+    tiny["train"]["epochs"] = 40
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [*COMMAND, write_config(tiny), "--out", str(out)], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    while lines(out / "steps.jsonl") < 5:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in output
+    run = RunFolder.open(out)
+    assert run.status["state"] == "interrupted"
+    saved = max(run.checkpoints.glob("step-*"))
+    assert int(saved.name.removeprefix("step-")) == run.status["step"] == run.steps()[-1]["step"]
+    assert json.loads((saved / "manifest.json").read_text())["step"] == run.status["step"]

@@ -1,0 +1,182 @@
+"""What the trainer measures, and how it ends."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from arsbench import training
+from arsbench.config import config_from_dict
+from arsbench.config.schema import SchedulerConfig
+from arsbench.records import RunFolder
+from arsbench.training.metrics import EpochMetrics, predictive_integrity
+from arsbench.training.schedule import learning_rate_factor
+
+
+class Silent:
+    def __getattr__(self, name):
+        return lambda *arguments: None
+
+
+def train(given, path) -> RunFolder:
+    config = config_from_dict(given)
+    trainer = training.prepare_trainer(config, Silent())
+    run = training.new_run(path, config, trainer)
+    trainer.run(run)
+    return run
+
+
+def test_pi_is_the_seeds_first_row():
+    assert predictive_integrity(0.0, 0.8098) == pytest.approx(0.445, abs=5e-4)
+
+
+def test_an_epochs_columns_are_means_over_its_steps():
+    metrics = EpochMetrics()
+    metrics.add(loss=2.0, entropy=3.0, grad_norm=0.5, passes=2, tokens=10, lr=0.1)
+    metrics.add(loss=4.0, entropy=1.0, grad_norm=1.5, passes=1, tokens=10, lr=0.2)
+    metrics.training_seconds = 4.0
+    assert EpochMetrics(**metrics.state_dict()) == metrics
+    columns = metrics.columns(vocabulary_size=100)
+    assert columns["train_loss"] == 3.0
+    assert columns["entropy_nats"] == 2.0
+    assert columns["entropy"] == 0.02
+    assert columns["grad_norm"] == 1.0
+    assert columns["pi"] == pytest.approx(math.exp(-1.02))
+    assert (columns["forward_backward_passes"], columns["tokens_per_second"], columns["lr"]) == (3, 5.0, 0.2)
+    assert columns["effective_gamma"] is None
+
+
+def test_a_step_records_loss_entropy_and_norm_of_plain_pytorch(tiny, tmp_path):
+    """Plain SGD over two accumulated batches, computed again by hand."""
+    tiny["optimizer"] = {"name": "torch.optim:SGD", "lr": 0.5}
+    tiny["train"] |= {"max_steps": 1, "accumulate": 2}
+    run = train(tiny, tmp_path / "run")
+    (step,) = run.steps()
+    trainer = training.prepare_trainer(config_from_dict(tiny), Silent())  # the same initial weights
+    batches = next(trainer.task.training_steps(0))
+    losses, entropies = [], []
+    for inputs, targets in batches:
+        logits = trainer.model(inputs).flatten(0, 1)
+        losses.append(F.cross_entropy(logits, targets.flatten()))
+        log_p = logits.log_softmax(-1)
+        entropies.append(-(log_p.exp() * log_p).sum(-1).mean())
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    norm = torch.stack([p.grad.norm() for p in trainer.model.parameters()]).norm()
+    assert step["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert step["entropy_nats"] == pytest.approx(torch.stack(entropies).mean().item(), rel=1e-5)
+    assert step["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
+    assert step["forward_backward_passes"] == 1
+    (epoch,) = run.epochs()
+    assert epoch["train_loss"] == step["loss"]
+    assert set(epoch["evaluation"]) == {"validation", "test"}
+
+
+def test_passes_and_cosines_of_ars_are_recorded(tiny, tmp_path):
+    tiny["train"]["epochs"] = 1
+    run = train(tiny, tmp_path / "run")
+    steps = run.steps()
+    assert [s["forward_backward_passes"] for s in steps[:6]] == [2, 1, 1, 2, 1, 1]
+    (epoch,) = run.epochs()
+    assert epoch["forward_backward_passes"] == sum(s["forward_backward_passes"] for s in steps)
+    assert set(epoch["diagnostics"]) == {"cos_pos_2", "cos_pos_0", "cos_pos_2_pre", "cos_pos_0_pre"}
+    assert run.environment["backends"]
+
+
+def test_gradient_clipping_bounds_the_norm(tiny, tmp_path):
+    tiny["optimizer"] = {"name": "AdamW", "lr": 0.001}
+    tiny["train"] |= {"max_steps": 3, "grad_clip": 0.01}
+    steps = train(tiny, tmp_path / "run").steps()
+    assert all(step["grad_norm"] == pytest.approx(0.01, rel=1e-3) for step in steps)
+
+
+def test_training_learns(tiny, tmp_path):
+    tiny["train"]["epochs"] = 3
+    epochs = train(tiny, tmp_path / "run").epochs()
+    losses = [epoch["evaluation"]["validation"]["strict"]["loss"] for epoch in epochs]
+    assert losses[0] > losses[1] > losses[2]
+    assert losses[2] < math.log(400) - 1
+
+
+def test_deterministic_runs_are_equal(tiny, tmp_path):
+    tiny["experiment"]["deterministic"] = True
+    tiny["train"]["max_steps"] = 4
+    try:
+        one, two = (train(tiny, tmp_path / name).steps() for name in ("one", "two"))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert [s["loss"] for s in one] == [s["loss"] for s in two]
+
+
+@pytest.mark.parametrize("poison", ["loss", "gradient", "weights"])
+def test_numbers_that_are_not_finite_stop_the_run(tiny, tmp_path, poison, monkeypatch):
+    """Whatever turns bad first, nothing bad is ever saved."""
+    tiny["train"]["ckpt_every_steps"] = 2
+    config = config_from_dict(tiny)
+    trainer = training.prepare_trainer(config, Silent())
+    run = training.new_run(tmp_path / "run", config, trainer)
+    weight = trainer.model.model.norm.weight
+    original = trainer.task.loss
+
+    def loss(model, inputs, targets):
+        output = original(model, inputs, targets)
+        if trainer.step != 3:
+            return output
+        if poison == "loss":
+            return output._replace(loss=output.loss * math.nan)
+        if poison == "gradient":
+            weight.register_hook(lambda gradient: gradient * math.inf)
+        return output
+
+    def poisoned_step(closure):
+        result = step(closure)
+        if poison == "weights" and trainer.step == 3:
+            weight.data[0] = math.nan
+        return result
+
+    step = trainer.optimizer.step
+    monkeypatch.setattr(trainer.task, "loss", loss)
+    monkeypatch.setattr(trainer.optimizer, "step", poisoned_step)
+    assert trainer.run(run) == "non_finite"
+    assert run.status["state"] == "non_finite"
+    assert "step 4" in run.status["message"]
+    assert [p.name for p in run.checkpoints.iterdir()] == ["step-00000002"]
+
+
+@pytest.mark.parametrize("name", ["none", "linear", "cosine"])
+def test_learning_rate(name):
+    config = SchedulerConfig(name=name, warmup_steps=4)
+    factors = [learning_rate_factor(config, step, 24) for step in range(24)]
+    assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert factors[4] == 1.0
+    middle = {"none": 1.0, "linear": 0.5, "cosine": 0.5}[name]
+    assert factors[14] == pytest.approx(middle)
+    assert all(a >= b for a, b in itertools.pairwise(factors[4:]))
+    assert 0 < factors[-1] <= 1
+
+
+def test_a_resumed_run_of_more_epochs_takes_the_longer_schedule(tiny, tmp_path):
+    tiny["scheduler"] = {"name": "linear"}
+    tiny["train"]["epochs"] = 1
+    run = train(tiny, tmp_path / "run")
+    steps = len(run.steps())
+    tiny["train"]["epochs"] = 2
+    config = config_from_dict(tiny)
+    trainer = training.prepare_trainer(config, Silent())
+    training.resumed_run(run, config, trainer)
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(
+        0.001
+    )  # half of the way down, not at its end
+    trainer.run(run)
+    assert run.steps()[steps]["lr"] == pytest.approx(0.001)
+
+
+def test_the_schedule_is_applied_and_recorded(tiny, tmp_path):
+    tiny["scheduler"] = {"name": "linear", "warmup_steps": 2}
+    tiny["train"]["max_steps"] = 6
+    run = train(tiny, tmp_path / "run")
+    expected = [0.001, 0.002, 0.002, 0.0015, 0.001, 0.0005]
+    assert [step["lr"] for step in run.steps()] == pytest.approx(expected)
+    assert run.epochs()[-1]["lr"] == pytest.approx(0.0005)
