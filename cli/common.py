@@ -1,0 +1,39 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+RUNS = Path("runs")
+
+config_argument = click.argument("config", metavar="CONFIG|PRESET")
+run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def set_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--set section.key=value`, any number of times."""
+    return click.option(
+        "--set",
+        "overrides",
+        metavar="SECTION.KEY=VALUE",
+        multiple=True,
+        help="Override a key of the configuration; may be given several times.",
+    )(command)
+
+
+def warn(text: str) -> None:
+    """Say something on standard error that is no part of the output."""
+    click.echo(f"Warning: {text}", err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON; NaN and the infinities become strings, which every reader takes."""
+    from arsbench.json_files import encode
+
+    click.echo(json.dumps(encode(value), indent=2))

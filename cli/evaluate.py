@@ -1,0 +1,42 @@
+"""`arsbench eval`: both protocols on a run's splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import json_option, print_json, run_argument, warn
+
+
+@click.command("eval", epilog="Example: arsbench eval runs/demo --split test")
+@run_argument
+@click.option(
+    "--split", "splits", multiple=True, help="validation or test; all there are where none is given."
+)
+@json_option
+def evaluate(run: Path, splits: tuple[str, ...], as_json: bool) -> None:
+    """Evaluate RUN's newest checkpoint by the seed's protocol and by the strict one."""
+    from arsbench.records import RunFolder
+
+    folder = RunFolder.open(run)
+
+    from arsbench.errors import UserError
+    from arsbench.training import evaluate_run
+
+    results = evaluate_run(folder, splits, warn)
+    if not results:
+        raise UserError(f"{run} has nothing to evaluate")
+    if as_json:
+        print_json(results)
+        return
+    for split, protocols in results.items():
+        for protocol, figures in protocols.items():
+            shown = ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in figures.items())
+            click.echo(f"{split}, {protocol}: {shown}")
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "N/A"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

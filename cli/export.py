@@ -1,0 +1,25 @@
+"""`arsbench export`: a run's model for other people's software."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import run_argument, warn
+
+
+@click.command(epilog="Example: arsbench export runs/demo --to hf exported/")
+@run_argument
+@click.option("--to", "form", type=click.Choice(["hf"]), required=True, help="hf: Hugging Face transformers.")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+def export(run: Path, form: str, directory: Path) -> None:
+    """Write the model of RUN's newest checkpoint to DIR, with its configuration and tokenizer."""
+    from arsbench.records import RunFolder
+
+    folder = RunFolder.open(run)
+
+    from arsbench.training import export_run
+
+    export_run(folder, directory, warn)
+    click.echo(directory)

@@ -1,0 +1,148 @@
+"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import IO, Any
+
+import click
+
+from arsbench.records import RunFolder
+
+PLAIN_INTERVAL_S = 10.0
+
+
+def create_observer(stream: IO[str]) -> contextlib.AbstractContextManager[Any]:
+    """An observer of training (see `arsbench.training.Observer`) that suits `stream`."""
+    return BarObserver() if stream.isatty() else PlainObserver()
+
+
+class PlainObserver(contextlib.nullcontext):
+    """Lines: one every ten seconds, one an epoch."""
+
+    def __init__(self) -> None:
+        super().__init__(self)
+        self._rate = _Rate()
+        self._last_line = time.monotonic()
+
+    def configuration(self, run: RunFolder) -> None:
+        """Show what is run: the effective configuration and the parameter groups."""
+        for line in describe(run):
+            self.message(line)
+
+    def start(self, task: str, step: int, total_steps: int) -> None:
+        self._total_steps = total_steps
+        self.message(f"{task}: step {step} of {total_steps}")
+
+    def step(self, record: dict[str, Any]) -> None:
+        self._rate.add(record)
+        if time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
+            self._last_line = time.monotonic()
+            self.message(
+                f"step {record['step']}/{self._total_steps}  loss {record['loss']:.4f}  "
+                f"{self._rate.tokens_per_second:,.0f} tokens/s  "
+                f"{_duration(self._rate.remaining(record['step'], self._total_steps))} left"
+            )
+
+    def evaluating(self, split: str) -> None:
+        self.message(f"evaluating on {split} ...")
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self.message(epoch_line(record))
+
+    def message(self, text: str) -> None:
+        click.echo(text)
+
+
+class BarObserver(PlainObserver):
+    """One line that moves, with the epochs' lines above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=Console(highlight=False),
+        )
+
+    def __enter__(self) -> BarObserver:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def start(self, task: str, step: int, total_steps: int) -> None:
+        self._total_steps = total_steps
+        self._bar = self._progress.add_task("training", total=total_steps, completed=step, figures="")
+
+    def step(self, record: dict[str, Any]) -> None:
+        self._rate.add(record)
+        figures = (
+            f"loss {record['loss']:.3f}  {self._rate.tokens_per_second:,.0f} tokens/s  "
+            f"{_duration(self._rate.remaining(record['step'], self._total_steps))} left"
+        )
+        self._progress.update(self._bar, completed=record["step"], description="training", figures=figures)
+
+    def evaluating(self, split: str) -> None:
+        self._progress.update(self._bar, description=f"evaluating on {split}")
+
+    def message(self, text: str) -> None:
+        self._progress.console.print(text, markup=False)
+
+
+class _Rate:
+    """Speed over the steps of this process."""
+
+    def __init__(self) -> None:
+        self._seconds, self._tokens, self._steps = 0.0, 0, 0
+
+    def add(self, record: dict[str, Any]) -> None:
+        self._seconds += record["seconds"]
+        self._tokens += record["tokens"]
+        self._steps += 1
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self._tokens / self._seconds
+
+    def remaining(self, step: int, total_steps: int) -> float:
+        """Seconds of training still to come; evaluation is not counted."""
+        return (total_steps - step) * self._seconds / self._steps
+
+
+def epoch_line(record: dict[str, Any]) -> str:
+    """An epoch in a line."""
+    seed = record["evaluation"]["validation"]["seed"]
+    return (
+        f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, "
+        f"validation loss {seed['loss']:.4f}, perplexity {seed['perplexity']:.2f}, "
+        f"{_duration(record['epoch_seconds'])}"
+    )
+
+
+def describe(run: RunFolder) -> list[str]:
+    """The effective configuration, a line a section, and a line a parameter group."""
+    lines = [f"run folder: {run.path}"]
+    for section, table in run.effective.items():
+        lines.append(f"{section}: " + ", ".join(f"{key}={value}" for key, value in table.items()))
+    for group in run.groups:
+        hyperparameters = ", ".join(f"{key}={value}" for key, value in group["hyperparameters"].items())
+        lines.append(
+            f"group {group['name']}: {group['tensors']} tensors, {group['parameters']:,} parameters, "
+            f"{hyperparameters}"
+        )
+    lines.append("backends: " + ", ".join(f"{op} {name}" for op, name in run.environment["backends"].items()))
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

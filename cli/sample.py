@@ -1,0 +1,39 @@
+"""`arsbench sample`: a trained run continues a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import json_option, print_json, run_argument, warn
+
+
+@click.command(epilog='Example: arsbench sample runs/demo --prompt "Return the"')
+@run_argument
+@click.option("--prompt", required=True, help="The text to continue.")
+@click.option(
+    "--tokens", default=60, show_default=True, type=click.IntRange(1), help="At most so many new tokens."
+)
+@click.option(
+    "--temperature",
+    default=0.8,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="0 always takes the likeliest token.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the random draws.")
+@json_option
+def sample(run: Path, prompt: str, tokens: int, temperature: float, seed: int, as_json: bool) -> None:
+    """Continue --prompt with the model of RUN's newest checkpoint, to the end of the sentence."""
+    from arsbench.records import RunFolder
+
+    folder = RunFolder.open(run)
+
+    from arsbench.training import sample_run
+
+    text = sample_run(folder, prompt, tokens, temperature, seed, warn)
+    if as_json:
+        print_json({"prompt": prompt, "text": text})
+    else:
+        click.echo(prompt + text)

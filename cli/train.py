@@ -1,0 +1,83 @@
+"""`arsbench train`: a configuration becomes a run."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from .common import RUNS, config_argument, set_option
+
+INTERRUPTED = 130
+
+
+@click.command(epilog="Example: arsbench train seed --set experiment.device=cpu --set train.epochs=1")
+@config_argument
+@set_option
+@click.option(
+    "--out", metavar="DIR", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the latest of this name.")
+def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: bool) -> None:
+    """Train CONFIG (a .json or .toml file, or a preset), evaluate it and write its report."""
+    from arsbench.config import load_config
+    from arsbench.records import RunFolder, latest
+
+    loaded = load_config(config, overrides)
+    stem = Path(config).stem
+    if resume:
+        folder = RunFolder.open(out or latest(RUNS, stem))
+
+    from arsbench import report, training
+
+    from .progress import create_observer
+
+    with create_observer(sys.stdout) as observer:
+        if resume:
+            training.check_resumable(folder, loaded)
+            trainer = training.prepare_trainer(loaded, observer)
+            training.resumed_run(folder, loaded, trainer)
+        else:
+            with _reserved(out, stem) as path:
+                trainer = training.prepare_trainer(loaded, observer)
+                folder = training.new_run(path, loaded, trainer)
+        observer.configuration(folder)
+        state = trainer.run(folder)
+    summary = report.write(folder)
+    click.echo("\n".join(report.table_lines(report.results_table(folder))))
+    click.echo(f"Report: {summary}")
+    if state == "interrupted":
+        resume_command = _resume_command(config, overrides, folder.path)
+        click.echo(f"Stopped after step {folder.status['step']}; go on with: {resume_command}")
+        sys.exit(INTERRUPTED)
+    if state == "non_finite":
+        click.echo(
+            f"Error: training stopped: {folder.status['message']}; the last good checkpoint is kept", err=True
+        )
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _reserved(out: Path | None, stem: str) -> Iterator[Path]:
+    """The folder for a new run; taken before the long work begins, given back if that fails."""
+    from arsbench.records import default_path, reserve
+
+    made_here = out is None or not out.exists()
+    path = reserve(out) if out is not None else default_path(RUNS, stem)
+    try:
+        yield path
+    except BaseException:
+        if made_here:
+            with contextlib.suppress(OSError):  # the run has begun to fill it
+                path.rmdir()
+        raise
+
+
+def _resume_command(config: str, overrides: tuple[str, ...], path: Path) -> str:
+    import shlex
+
+    arguments = [part for override in overrides for part in ("--set", override)]
+    return shlex.join(["arsbench", "train", config, *arguments, "--out", str(path), "--resume"])

@@ -1,0 +1,193 @@
+"""What a user can get wrong: one sentence that names it, exit code 2, no traceback, nothing lost."""
+
+import json
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from arsbench_cli import main as program
+
+from arsbench.records import RunFolder
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run the command line in this process; returns its exit code and what it said on standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["arsbench", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            program.main()
+        return exit_.value.code or 0, capsys.readouterr().err
+
+    return call
+
+
+@pytest.fixture
+def refused(run):
+    """The same, for input that must be refused with these words."""
+
+    def call(words: str, *arguments: str) -> None:
+        code, error = run(*arguments)
+        assert code == 2, error
+        assert words in error
+        assert "Traceback" not in error
+        *warnings, last = error.splitlines()
+        assert last.startswith("Error: ")
+        assert all(line.startswith("Warning: ") for line in warnings), error
+
+    return call
+
+
+def test_missing_and_malformed_configuration(refused, tmp_path):
+    refused("no configuration file or preset is called 'nothing.json'", "train", "nothing.json")
+    (tmp_path / "broken.json").write_text('{"model": ')
+    refused("broken.json is not valid JSON", "train", "broken.json")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer.wieght_decay=1", "did you mean optimizer.weight_decay?"),
+        ("model.embedding_size=0", "model.embedding_size is 0"),
+        ("optimizer.ns_steps=-1", "optimizer.ns_steps is -1"),
+        ("optimizer.k=2.5", "optimizer.k is 2.5"),
+        ("optimizer.name=Adom", "Adom"),
+        ("optimizer.name=no_such_package:Thing", "no_such_package"),
+        ("optimizer.name=torch.optim:NoSuch", "NoSuch"),
+        ('experiment.tasks=["reversi"]', "experiment.tasks names 'reversi'"),
+    ],
+)
+def test_wrong_keys_and_values(refused, write_config, tiny, override, words):
+    refused(words, "train", write_config(tiny), "--set", override)
+
+
+def test_an_argument_that_another_packages_optimizer_does_not_take(refused, write_config, tiny):
+    tiny["optimizer"] = {"name": "torch.optim:SGD", "lr": 0.1, "momentun": 0.9}
+    refused("momentum", "train", write_config(tiny))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu(refused):
+    refused("add --set experiment.device=cpu", "train", "seed")
+
+
+def test_directories_and_texts(refused, write_config, tiny, texts, tmp_path):
+    def with_train_text(content: bytes) -> str:
+        folder = tmp_path / "texts"
+        folder.mkdir(exist_ok=True)
+        for file in texts.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / "wiki.train.tokens").write_bytes(content)
+        tiny["data"]["path"] = str(folder)
+        return write_config(tiny)
+
+    (tmp_path / "empty").mkdir()
+    tiny["data"]["path"] = str(tmp_path / "empty")
+    refused("wiki.train", "train", write_config(tiny))
+    tiny["data"]["path"] = str(tmp_path / "nowhere")
+    refused("nowhere", "train", write_config(tiny))
+    refused("is blank", "train", with_train_text(b""))
+    refused("is blank", "train", with_train_text(b" \n\n  \n"))
+    refused("wiki.train.tokens", "train", with_train_text(b"abc \xff\xfe\x00 def"))
+    refused("fewer than one batch", "train", with_train_text(b" A short text .\n Two sentences .\n"))
+
+
+def test_no_source_shows_the_three_ways(refused, monkeypatch, write_config, tiny):
+    monkeypatch.delenv("ARSBENCH_WIKITEXT2", raising=False)
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    tiny["data"] |= {"source": "auto", "path": None}
+    refused("ARSBENCH_WIKITEXT2", "train", write_config(tiny))
+
+
+def test_tokenizers(refused, run, write_config, tiny, tmp_path):
+    config = write_config(tiny)
+    assert run("data", "prepare", config)[0] == 0
+    path = Path(tiny["data"]["tokenizer_path"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    refused("tokenizer.json is damaged", "train", config)
+    vocabulary = json.loads(whole)
+    vocabulary["added_tokens"] = []
+    path.write_text(json.dumps(vocabulary))
+    refused("tokenizer.json", "train", config)
+    path.write_bytes(whole)
+    refused("model.vocabulary_size", "train", config, "--set", "model.vocabulary_size=300")
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(run, refused, write_config, tiny, tmp_path):
+    tiny["train"]["max_steps"] = 6
+    tiny["train"]["ckpt_every_steps"] = 3
+    assert run("train", write_config(tiny), "--out", "run")[0] == 0
+    older, newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    code, error = run("eval", "run")
+    assert code == 0
+    assert newest.name in error
+    assert "damaged" in error
+    assert run("train", write_config(tiny), "--out", "run", "--resume")[0] == 0
+    assert RunFolder.open(tmp_path / "run").status["step"] == 6
+    for directory in (older, newest):
+        (directory / "state.pt").write_bytes(b"")
+    refused("every checkpoint", "eval", "run")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("report",), ("eval",), ("export", "--to", "hf", "out"), ("sample", "--prompt", "The")]
+)
+def test_a_folder_that_is_no_run(refused, tmp_path, arguments):
+    (tmp_path / "folder").mkdir()
+    name, *rest = arguments
+    refused("folder is not a run folder", name, "folder", *rest)
+    refused("nowhere does not exist", name, "nowhere", *rest)
+
+
+def test_output_that_cannot_be_written(refused, write_config, tiny, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    refused("file", "train", write_config(tiny), "--out", "file/run")
+    refused("file", "train", write_config(tiny), "--out", "file")
+    assert (tmp_path / "file").read_text() == "kept"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("kept")
+    refused("not empty", "train", write_config(tiny), "--out", "full")
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    refused("there is no run", "train", write_config(tiny), "--resume")
+
+
+def test_a_failed_start_leaves_no_folder_behind(refused, write_config, tiny, tmp_path):
+    tiny["data"]["path"] = "nowhere"
+    refused("nowhere", "train", write_config(tiny))
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_disk_full_while_saving(arsbench, write_config, tiny, tmp_path):
+    """A limit on the size of files stands in for the full disk: writes past it fail."""
+    tiny["train"]["epochs"] = 1
+    config = write_config(tiny)
+    assert arsbench("train", config, "--out", "run").returncode == 0
+    checkpoints = tmp_path / "run" / "checkpoints"
+    before = {path: path.read_bytes() for path in checkpoints.rglob("*") if path.is_file()}
+    assert before
+
+    def limit_file_size() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+
+    more = ("--set", "train.epochs=2", "--out", "run", "--resume")
+    done = arsbench("train", config, *more, preexec_fn=limit_file_size)
+    assert done.returncode == 2, done.stderr
+    assert "cannot save the checkpoint" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert before == {path: path.read_bytes() for path in checkpoints.rglob("*") if path.is_file()}
+    assert arsbench("train", config, *more).returncode == 0  # once there is room
+
+
+def test_text_to_a_full_device(arsbench):
+    with open("/dev/full", "w") as full:
+        done = arsbench("presets", stdout=full, stderr=-1, capture_output=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
