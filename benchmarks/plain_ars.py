@@ -1,0 +1,123 @@
+"""ARS as one would write it in plain PyTorch: the peer of the training-step benchmark.
+
+Straight from the formulas, tensor by tensor, with fixed period k and per-tensor functions that torch.compile
+can take. Nothing of arsbench is used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+BETAS, EPS, RHO, ALPHA = (0.9, 0.999), 1e-8, 0.1, 0.1
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
+    """Newton-Schulz in bfloat16 (Jordan et al., Muon, 2024)."""
+    a, b, c = COEFFICIENTS
+    tall = x.size(0) > x.size(1)
+    y = x.bfloat16().T if tall else x.bfloat16()
+    y = y / (y.norm() + 1e-7)
+    for _ in range(steps):
+        gram = y @ y.T
+        y = a * y + (b * gram + c * gram @ gram) @ y
+    return (y.T if tall else y).to(x.dtype)
+
+
+def whiten(g: Tensor, m: Tensor, v: Tensor, correction1: Tensor, correction2: Tensor) -> Tensor:
+    """Update the first moment with g and return the bias-corrected m / (sqrt v + eps)."""
+    m.lerp_(g, 1 - BETAS[0])
+    return (m / correction1) / ((v / correction2).sqrt() + EPS)
+
+
+def matrix_update(
+    p: Tensor, g: Tensor, m: Tensor, v: Tensor, c1: Tensor, c2: Tensor, lr: float, wd: float
+) -> None:
+    """AdaRMSuon."""
+    s = whiten(g, m, v, c1, c2)
+    p.mul_(1 - lr * wd).sub_(lr * s.norm() * orthogonalise(s))
+
+
+def adamw_update(
+    p: Tensor, g: Tensor, m: Tensor, v: Tensor, c1: Tensor, c2: Tensor, lr: float, wd: float
+) -> None:
+    """AdamW."""
+    p.mul_(1 - lr * wd).sub_(lr * whiten(g, m, v, c1, c2))
+
+
+def perturbation(p: Tensor, g: Tensor, v: Tensor, correction: Tensor) -> Tensor:
+    """The adaptive SAM step's e."""
+    n = g / ((v / correction).sqrt() + EPS) * p.abs()
+    return RHO * n / (n.norm() + 1e-12)
+
+
+def residual(g2: Tensor, g1: Tensor) -> Tensor:
+    """The part of g2 that is orthogonal to g1."""
+    return g2 - ((g2 * g1).sum() / (g1.square().sum() + 1e-12)) * g1
+
+
+def inject(g: Tensor, f: Tensor) -> Tensor:
+    """The lazy step's gradient."""
+    return g + ALPHA * (g.norm() / (f.norm() + 1e-12)) * f
+
+
+class PlainARS:
+    """ARS with period `k` on two lists of parameters.
+
+    Args:
+        matrices: take the orthogonalised update.
+        others: take AdamW.
+        lr, weight_decay: of the matrices; the others decay by 0.01.
+        k: a sync step every k steps.
+        compiled: put every per-tensor function through torch.compile.
+    """
+
+    def __init__(
+        self,
+        matrices: Iterable[Tensor],
+        others: Iterable[Tensor],
+        lr: float,
+        weight_decay: float,
+        k: int,
+        compiled: bool,
+    ) -> None:
+        wrap: Callable = (
+            torch.compile(fullgraph=True, dynamic=False) if compiled else lambda function: function
+        )
+        self.perturbation, self.residual, self.inject = wrap(perturbation), wrap(residual), wrap(inject)
+        matrix, adamw = wrap(matrix_update), wrap(adamw_update)
+        self.lr, self.k, self.t = lr, k, 0
+        self.entries = [(p, matrix, weight_decay) for p in matrices] + [(p, adamw, 0.01) for p in others]
+        self.m, self.v, self.f = ({p: torch.zeros_like(p) for p, _, _ in self.entries} for _ in range(3))
+
+    def step(self, closure: Callable[[], Tensor]) -> None:
+        """One step; two passes through `closure` when t mod k = 1."""
+        self.t += 1
+        closure()
+        with torch.no_grad():
+            if self.t % self.k == 1:
+                self._sync(closure)
+            else:
+                for p, _, _ in self.entries:
+                    self.v[p].lerp_(p.grad.square(), 1 - BETAS[1])
+                    p.grad = self.inject(p.grad, self.f[p])
+            c1, c2 = (torch.tensor(1 - beta**self.t) for beta in BETAS)
+            for p, update, weight_decay in self.entries:
+                update(p, p.grad, self.m[p], self.v[p], c1, c2, self.lr, weight_decay)
+
+    def _sync(self, closure: Callable[[], Tensor]) -> None:
+        correction = torch.tensor(1 - BETAS[1] ** max(1, self.t - 1) + 1e-12)
+        kept, first = {}, {}
+        for p, _, _ in self.entries:
+            kept[p], first[p] = p.clone(), p.grad
+            p.add_(self.perturbation(p, p.grad, self.v[p], correction))
+            p.grad = None
+        with torch.enable_grad():
+            closure()
+        for p, _, _ in self.entries:
+            p.copy_(kept[p])
+            self.v[p].lerp_(p.grad.square(), 1 - BETAS[1])
+            self.f[p] = self.residual(p.grad, first[p])
