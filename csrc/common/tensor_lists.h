@@ -54,8 +54,8 @@ struct Chunk {
 // The chunks depend on the tensors alone. Whatever is summed per chunk and then added up in the chunks' order
 // is therefore the same for any number of threads.
 inline std::vector<Chunk> chunks_of(const ContiguousList& tensors) {
-  constexpr int64_t kChunk =
-      16384;  // elements: five float32 streams of that length fit a core's second cache
+  // Elements. Five float32 streams of that length fit a core's second cache.
+  constexpr int64_t kChunk = 16384;
   std::vector<Chunk> chunks;
   for (size_t i = 0; i < tensors.size(); ++i)
     for (int64_t begin = 0; begin < tensors.numel(i); begin += kChunk)
