@@ -96,7 +96,7 @@ def test_another_packages_optimizer_may_have_keys_of_its_own():
         ("experiment.tasks=[]", "it must be a list of a string"),
         ('experiment.tasks=["a", "b"]', "name one task"),
         ("model.head_dim=7", "model.head_dim is 7; rotary embedding needs an even number"),
-        ("model.num_kv_heads=3", "model.num_kv_heads is 3; it must divide num_heads, 4"),
+        ("model.num_kv_heads=2", "model.num_kv_heads is 2; it must divide num_heads, 3"),
         ("train.grad_clip=0", "train.grad_clip is 0.0; it must be above 0"),
         ("data.path=3", "data.path is 3; it must be a string"),
         ("train.epochs", "not of the form section.key=value"),
