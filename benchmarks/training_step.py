@@ -29,6 +29,8 @@ PEERS = {
     "ours-bf16": ("eager-fp32", "eager-bf16", "compile-bf16"),
 }
 CONTENDERS = ("ours-fp32", "ours-bf16", "eager-fp32", "compile-fp32", "eager-bf16", "compile-bf16")
+# One sync and one lazy step: all code is compiled and all memory that a run ever needs has been in use.
+WARM_UP_STEPS = 2
 Step = Callable[[], None]
 
 
@@ -96,7 +98,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
     for name in CONTENDERS:
         print(f"warming up {name} ...", flush=True)
         step = contender(name)
-        for _ in range(4):  # compilation is over once both kinds of step were taken with and without history
+        for _ in range(WARM_UP_STEPS):
             step()
         # Both keys hold the same function: called in turn, it takes a sync and then a lazy step.
         steps[f"sync-{name}"] = steps[f"lazy-{name}"] = step
@@ -111,7 +113,7 @@ def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
     """Time and compare; prints a table."""
     if peak is not None:
         step = contender(peak)
-        for _ in range(4):
+        for _ in range(WARM_UP_STEPS):
             step()
         print(own_peak_rss())
         return

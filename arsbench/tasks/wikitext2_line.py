@@ -54,6 +54,10 @@ class WikiText2Line:
             drop_last=True,
             num_workers=data.num_workers,
         )
+        # Made now, so that a text that is too short is said before training and not after it.
+        self._evaluation = {
+            name: self._evaluation_split(split) for name, split in corpus.splits().items() if name != "train"
+        }
         if self.steps_per_epoch == 0:
             raise UserError(
                 f"train.accumulate is {config.train.accumulate}, and the training text fills only "
@@ -114,10 +118,9 @@ class WikiText2Line:
 
     def evaluation_splits(self) -> dict[str, Split]:
         """ "validation", and "test" where one is configured."""
-        splits = self.corpus.splits().items()
-        return {name: self._evaluation(split) for name, split in splits if name != "train"}
+        return self._evaluation
 
-    def _evaluation(self, split: PackedSplit) -> Split:
+    def _evaluation_split(self, split: PackedSplit) -> Split:
         data = self.config.data
         loader = BatchLoader(split.rows, data.batch_size, num_workers=data.num_workers)
         return Split(loader, split.statistics.target_bytes, split.statistics.target_words)

@@ -93,7 +93,13 @@ def test_directories_and_texts(refused, write_config, tiny, texts, tmp_path):
     refused("is blank", "train", with_train_text(b""))
     refused("is blank", "train", with_train_text(b" \n\n  \n"))
     refused("wiki.train.tokens", "train", with_train_text(b"abc \xff\xfe\x00 def"))
-    refused("fewer than one batch", "train", with_train_text(b" A short text .\n Two sentences .\n"))
+    short = b" A short text .\n Two sentences .\n"
+    refused("fewer than one batch", "train", with_train_text(short))
+    Path(tiny["data"]["tokenizer_path"]).unlink()
+    path = with_train_text((texts / "wiki.train.tokens").read_bytes())
+    (tmp_path / "texts" / "wiki.test.tokens").write_bytes(short)
+    refused("fewer than one batch", "train", path)
+    assert not list((tmp_path / "runs").iterdir())  # said before any training
 
 
 def test_no_source_shows_the_three_ways(refused, monkeypatch, write_config, tiny):
