@@ -20,7 +20,8 @@ from torch import Tensor
 
 from arsbench import models, optim
 from arsbench.config import load_config
-from benchmarks.harness import alternate, compare, own_peak_rss, peak_rss_of, print_table, write_json
+from arsbench.environment import peak_resident_bytes
+from benchmarks.harness import alternate, compare, peak_rss_of, print_table, write_json
 from benchmarks.plain_ars import PlainARS
 
 # Each of ours against the peers of its own precision; bf16 also against what most people run, eager float32.
@@ -115,7 +116,7 @@ def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
         step = contender(peak)
         for _ in range(WARM_UP_STEPS):
             step()
-        print(own_peak_rss())
+        print(peak_resident_bytes() / 1e6)
         return
     seconds = measure(rounds)
     peaks = {}

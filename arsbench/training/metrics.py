@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+
+from arsbench.environment import peak_resident_bytes
 
 
 @dataclass
@@ -75,7 +75,5 @@ def predictive_integrity(entropy: float, grad_norm: float, alpha: float = 1.0, g
 
 def peak_memory(device: torch.device) -> dict[str, float | None]:
     """Highest memory use so far in MiB: the process's resident memory, and the GPU's where there is one."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB on Linux
     gpu = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
-    return {"peak_rss_mib": peak / unit, "peak_gpu_mib": gpu}
+    return {"peak_rss_mib": peak_resident_bytes() / 2**20, "peak_gpu_mib": gpu}
