@@ -48,12 +48,12 @@ $(VENV)/bin/python:
 		{ echo "Python is too old or missing ($$($(PYTHON) --version 2>&1)): ARS-Bench needs 3.11 or newer; name one with make PYTHON=..." >&2; exit 1; }
 	@command -v $${CXX:-c++} >/dev/null || \
 		{ echo "No C++ compiler ($${CXX:-c++}) was found: install g++ or clang++ (Debian: g++, macOS: xcode-select --install)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -c constraints.txt --upgrade pip
+	@$(PYTHON) -m venv $(VENV) && $(PIP) install --quiet -c constraints.txt --upgrade pip || \
+		{ rm -rf $(VENV); echo "No virtual environment could be made (Debian: install python3-venv)" >&2; exit 1; }
 
 $(BASE): $(VENV)/bin/python $(SOURCES)
 	$(PIP) install --quiet -c constraints.txt setuptools wheel torch numpy pybind11 ninja
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
+	PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
 	@touch $@
 
 $(TEST): $(BASE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from arsbench.files import atomic_write, sha256_of, sync_directory
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
 MANIFEST = "manifest.json"
+ASIDE = ".replaced-"
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,13 @@ def save_checkpoint(
         manifest = {"step": step, "sha256": {name: sha256_of(temporary / name) for name in (WEIGHTS, STATE)}}
         with atomic_write(temporary / MANIFEST) as file:
             json.dump(manifest, file, indent=2)
-        if final.exists():  # a damaged one of the same step, left behind by the run that is resumed
-            shutil.rmtree(final)
+        # One of the same step may be there, whole or damaged: it steps aside until the new one is in place.
+        aside = root / f"{ASIDE}{final.name}"
+        if final.exists():
+            os.replace(final, aside)
         os.replace(temporary, final)
         sync_directory(root)
+        shutil.rmtree(aside, ignore_errors=True)
     except (OSError, RuntimeError, SafetensorError, UserError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         reason = str(error).splitlines()[0]
@@ -93,8 +98,12 @@ def save_checkpoint(
             f"cannot save the checkpoint {final} ({reason}); earlier checkpoints are intact: "
             f"make room and resume"
         ) from error
-    for old in _directories(root)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+    # What lies beyond this step belongs to a future that the run has turned away from.
+    others = [directory for directory in _directories(root) if directory != final]
+    beyond = [directory for directory in others if _step(directory) > step]
+    older = [directory for directory in others if _step(directory) < step]
+    for directory in beyond + older[keep - 1 :]:
+        shutil.rmtree(directory, ignore_errors=True)
     return Checkpoint(final, step)
 
 
@@ -108,6 +117,10 @@ def latest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | N
     Raises:
         UserError: there are checkpoints, and every one of them is damaged.
     """
+    for aside in root.glob(f"{ASIDE}step-*"):  # a crash between two renames
+        whole = root / aside.name.removeprefix(ASIDE)
+        if not whole.exists():
+            os.replace(aside, whole)
     directories = _directories(root)
     for directory in directories:
         problem = _problem(directory)
@@ -142,8 +155,9 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 
 
 def _directories(root: Path) -> list[Path]:
-    """Newest first."""
-    return sorted(root.glob("step-*"), key=_step, reverse=True)
+    """Newest first; whatever else somebody keeps there is left alone."""
+    found = [path for path in root.glob("step-*") if re.fullmatch(r"step-\d+", path.name) and path.is_dir()]
+    return sorted(found, key=_step, reverse=True)
 
 
 def _step(directory: Path) -> int:

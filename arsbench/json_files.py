@@ -61,12 +61,11 @@ class JsonLines:
         """
         return [record for _, record in self._lines()]
 
-    def append(self, record: dict[str, Any], *, durable: bool) -> None:
-        """Add a line.
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a line, which then survives a power cut.
 
         Args:
             record: plain JSON types, or tuples, or non-finite floats.
-            durable: wait until the line would survive a power cut, not only the death of the process.
 
         Raises:
             UserError: the line cannot be written.
@@ -80,8 +79,7 @@ class JsonLines:
                 file.seek(end)
                 file.write(line)
                 file.flush()
-                if durable:
-                    os.fsync(file.fileno())
+                os.fsync(file.fileno())
         except OSError as error:
             raise UserError(
                 f"cannot write {self.path}: {error.strerror or error}; free some space, then resume the run"

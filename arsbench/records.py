@@ -144,17 +144,23 @@ class RunFolder:
         return self._epochs.records()
 
     def append_step(self, record: dict[str, Any]) -> None:
-        """Add a step's record; it survives the death of the process."""
-        self._steps.append(record, durable=False)
+        """Add a step's record; it survives a power cut."""
+        self._steps.append(record)
 
     def append_epoch(self, record: dict[str, Any]) -> None:
         """Add an epoch's record; it survives a power cut."""
-        self._epochs.append(record, durable=True)
+        self._epochs.append(record)
 
-    def truncate(self, step: int) -> None:
-        """Drop every record written after `step`, as a run resumed from that step's checkpoint must."""
+    def truncate(self, step: int, *, mid_epoch: bool = False) -> None:
+        """Drop every record written after a checkpoint, as a run resumed from it must.
+
+        Args:
+            step: the checkpoint's.
+            mid_epoch: the checkpoint was taken before its epoch's evaluation, though perhaps after its last
+                step: a record of the epoch that ended with `step` came later.
+        """
         self._steps.truncate(step)
-        self._epochs.truncate(step)
+        self._epochs.truncate(step - 1 if mid_epoch else step)
 
     def reconfigure(self, *, config: dict[str, Any], effective: dict[str, Any]) -> None:
         """Replace both configurations, as a run resumed for more epochs does."""

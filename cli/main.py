@@ -53,6 +53,9 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except OSError as error:
+        if error.filename is not None:
+            click.echo(f"Error: {error.filename}: {error.strerror}; check that path", err=True)
+            sys.exit(2)
         # Nobody can read what comes next: keep the interpreter from trying to flush it again on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         click.echo(f"Error: cannot write the output: {error.strerror or error}", err=True)

@@ -22,7 +22,9 @@ from .common import json_option, print_json, run_argument, warn
     type=click.FloatRange(0),
     help="0 always takes the likeliest token.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the random draws.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of the random draws."
+)
 @json_option
 def sample(run: Path, prompt: str, tokens: int, temperature: float, seed: int, as_json: bool) -> None:
     """Continue --prompt with the model of RUN's newest checkpoint, to the end of the sentence."""

@@ -45,6 +45,37 @@ def test_damage_is_noticed_and_the_one_before_is_used(tmp_path, name, damage):
     assert "step-00000002 is damaged" in said[0]
 
 
+def test_the_same_step_again_replaces_it_whole(tmp_path):
+    save_checkpoint(tmp_path, 5, model(1), {}, keep=1)
+    save_checkpoint(tmp_path, 5, model(2), {}, keep=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000005"]
+    # A crash between the two renames leaves the old one aside.
+    (tmp_path / "step-00000005").rename(tmp_path / ".replaced-step-00000005")
+    checkpoint = latest_checkpoint(tmp_path, pytest.fail)
+    other = model()
+    checkpoint.load_weights(other)
+    assert torch.equal(other.weight, model(2).weight)
+
+
+def test_the_spare_is_never_given_up_for_a_damaged_later_one(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, model(step), {}, keep=2)
+    (tmp_path / "step-00000002" / "state.pt").unlink()
+    # The run went back to step 1 and saves earlier than the damaged one.
+    (tmp_path / "step-00000002").rename(tmp_path / "step-00000009")
+    save_checkpoint(tmp_path, 3, model(3), {}, keep=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000001", "step-00000003"]
+
+
+def test_other_peoples_files_are_left_alone(tmp_path):
+    save_checkpoint(tmp_path, 1, model(), {}, keep=1)
+    (tmp_path / "step-00000001 copy").mkdir()
+    (tmp_path / "step-00000007.bak").write_text("")
+    assert latest_checkpoint(tmp_path, pytest.fail).step == 1
+    save_checkpoint(tmp_path, 2, model(), {}, keep=1)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_nothing_and_nothing_whole(tmp_path):
     assert latest_checkpoint(tmp_path, pytest.fail) is None
     save_checkpoint(tmp_path, 1, model(), {}, keep=1)

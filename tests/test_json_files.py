@@ -18,7 +18,7 @@ def lines(tmp_path):
 
 
 def append(lines, record):
-    lines.append(record, durable=False)
+    lines.append(record)
 
 
 # Cut the last line after every one of its bytes: a process may be killed at any of them.

@@ -55,7 +55,10 @@ def load_config(source: str, overrides: Iterable[str] = ()) -> Config:
         if (section, name) == ("optimizer", "name") and is_foreign({"name": value}):
             given["optimizer"] = {}  # the file's keys were meant for the optimizer that it names
     for section, name, value in parsed:
-        given.setdefault(section, {})[name] = value
+        table = given.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise UserError(f"{section} is {table!r} in {source}; it must be a table of keys")
+        table[name] = value
     return config_from_dict(given)
 
 
@@ -106,7 +109,7 @@ def _parse_override(text: str) -> tuple[str, str, Any]:
         raise UserError(f"--set {text!r} is not of the form section.key=value, such as train.epochs=1")
     try:
         return section, name, json.loads(value)
-    except json.JSONDecodeError:
+    except ValueError:  # no JSON, or a number of thousands of digits
         return section, name, value
 
 
@@ -139,7 +142,7 @@ def _checked(name: str, value: Any, wanted: Any, limits: Mapping[str, Any]) -> A
             raise UserError(f"{name} is {value!r}; it must be a list of two numbers")
         return [_checked(name, item, element, limits) for item in value]
     if base is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else math.inf
     if type(value) is not base or (base is float and not math.isfinite(value)):
         raise UserError(f"{name} is {value!r}; it must be {_called(base)}")
     for limit, holds, words in (

@@ -64,6 +64,10 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
     # Wherever it was trained, and whatever has become of the tokenizer's file since.
     device = choose_device("auto")
     config, model = load_model(run, warn, device)
+    if not run.tokenizer_path.exists():
+        raise UserError(
+            f"{run.tokenizer_path} is missing; put the tokenizer back that the run was trained with"
+        )
     config.data.tokenizer_path = str(run.tokenizer_path)
     task = prepare_task(config)
     available = task.evaluation_splits()
@@ -117,6 +121,8 @@ def sample_run(
         if temperature == 0:
             token = int(logits.argmax())
         else:
+            # In float64 and from the largest down, no positive temperature overflows.
+            logits = logits.double() - logits.max()
             probabilities = torch.softmax(logits / temperature, dim=-1)
             token = int(torch.multinomial(probabilities, 1, generator=generator))
         if token == tokenizer.eos_id:

@@ -85,6 +85,8 @@ def check_resumable(run: RunFolder, config: Config) -> None:
 def resumed_run(run: RunFolder, config: Config, trainer: Trainer) -> None:
     """Point the trainer at the run's last checkpoint and store the (perhaps longer) configuration."""
     trainer.resume(run)
+    if not run.tokenizer_path.exists():  # the process died while it made the folder
+        trainer.task.tokenizer.save_copy(run.tokenizer_path)
     run.reconfigure(config=config.given, effective=effective(config))
 
 

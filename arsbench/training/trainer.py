@@ -98,7 +98,7 @@ class Trainer:
         if checkpoint is not None:
             self._restore(checkpoint)
         # What was recorded after the checkpoint will be computed again.
-        run.truncate(self.step)
+        run.truncate(self.step, mid_epoch=self.epoch_step > 0)
 
     def run(self, run: RunFolder) -> str:
         """Train to the end, or until Ctrl-C, or until a number is not finite.
@@ -135,7 +135,8 @@ class Trainer:
             self.observer.step(record)
             if self._interrupts.requested:
                 raise Interrupted
-            if train.ckpt_every_steps and self.step % train.ckpt_every_steps == 0:
+            at_the_end = self.epoch_step == self.task.steps_per_epoch or self.step == self.total_steps
+            if train.ckpt_every_steps and self.step % train.ckpt_every_steps == 0 and not at_the_end:
                 self._save(run)
         record = self._epoch_record(epoch)
         run.append_epoch(record)

@@ -132,6 +132,15 @@ def test_a_malformed_file_is_said_so(tmp_path, name, content, words):
         load_config(str(path))
 
 
+def test_an_override_cannot_mend_a_section_that_is_no_table(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"train": 5}')
+    with pytest.raises(UserError, match=r"train is 5 in .*a\.json; it must be a table"):
+        load_config(str(path), ["train.epochs=1"])
+    with pytest.raises(UserError, match="must be a finite number"):
+        load_config("demo", ["optimizer.lr=1" + "0" * 400])
+
+
 def test_a_missing_file_names_the_nearest_preset(tmp_path):
     with pytest.raises(UserError, match="did you mean seed-mini"):
         load_config("sed-mini")

@@ -16,6 +16,7 @@ from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.errors import UserError
 from arsbench.records import RunFolder
+from arsbench.training.interrupt import Interrupted
 
 # What a machine measures of itself may differ from run to run; everything else may not.
 MEASURED = {"seconds", "epoch_seconds", "tokens_per_second", "peak_rss_mib", "peak_gpu_mib"}
@@ -112,6 +113,43 @@ def test_resume_before_the_first_checkpoint_starts_over(tiny, tmp_path):
     with pytest.raises(Crash):
         train(tiny, tmp_path / "run", until=3)
     assert len(RunFolder.open(tmp_path / "run").steps()) == 3
+    assert_same(train(tiny, tmp_path / "run", resume=True), undisturbed)
+
+
+def test_a_crash_while_the_end_of_an_epoch_is_saved_records_it_once(tiny, tmp_path, monkeypatch):
+    tiny["train"] |= {"ckpt_every_steps": 1, "epochs": 1}
+    undisturbed = train(tiny, tmp_path / "undisturbed")
+    trainer_module = training.trainer
+    save = trainer_module.save_checkpoint
+    last = undisturbed.epochs()[-1]["step"]
+
+    def crash_at_the_end(root, step, *arguments):
+        if step == last:
+            raise Crash
+        return save(root, step, *arguments)
+
+    monkeypatch.setattr(trainer_module, "save_checkpoint", crash_at_the_end)
+    with pytest.raises(Crash):
+        train(tiny, tmp_path / "run")
+    assert len(RunFolder.open(tmp_path / "run").epochs()) == 1
+    monkeypatch.undo()
+    assert_same(train(tiny, tmp_path / "run", resume=True), undisturbed)
+
+
+def test_interrupted_while_evaluating_resumes_at_the_evaluation(tiny, tmp_path, monkeypatch):
+    tiny["train"]["epochs"] = 1
+    undisturbed = train(tiny, tmp_path / "undisturbed")
+
+    def interrupted(*arguments):
+        raise Interrupted
+
+    monkeypatch.setattr(training.trainer, "evaluate", interrupted)
+    run = train(tiny, tmp_path / "run")
+    assert run.status["state"] == "interrupted"
+    assert run.epochs() == []
+    # What a crash after the record and before the next checkpoint leaves behind.
+    run.append_epoch(undisturbed.epochs()[0])
+    monkeypatch.undo()
     assert_same(train(tiny, tmp_path / "run", resume=True), undisturbed)
 
 
