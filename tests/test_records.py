@@ -125,7 +125,7 @@ def test_records_survive_at_once(tmp_path):
     assert other.epochs() == [{"epoch": 1, "step": 2}]
 
 
-def test_only_epochs_wait_for_the_disk(tmp_path, monkeypatch):
+def test_records_wait_for_the_disk(tmp_path, monkeypatch):
     synced = []
     run = create(tmp_path)
     monkeypatch.setattr(
@@ -134,9 +134,9 @@ def test_only_epochs_wait_for_the_disk(tmp_path, monkeypatch):
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("needs /proc to tell a descriptor's file")
     run.append_step({"step": 1})
-    assert synced == []
+    assert synced == [str(tmp_path / "steps.jsonl")]
     run.append_epoch({"step": 1})
-    assert synced == [str(tmp_path / "epochs.jsonl")]
+    assert synced == [str(tmp_path / name) for name in ("steps.jsonl", "epochs.jsonl")]
 
 
 def test_truncate_cuts_both_files_behind_the_step(tmp_path):
