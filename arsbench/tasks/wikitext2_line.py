@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +94,10 @@ class WikiText2Line:
         splits = self.corpus.splits().items()
         rows = {name: hashlib.sha256(np.ascontiguousarray(split.rows)).hexdigest() for name, split in splits}
         return {**rows, "tokenizer": self.tokenizer.sha256}
+
+    def changed_since(self, fingerprint: Mapping[str, str]) -> list[str]:
+        """The names of the splits, and "tokenizer", that are not what they were at `fingerprint`."""
+        return [name for name, value in self.fingerprint().items() if fingerprint.get(name) != value]
 
     def build_model(self) -> torch.nn.Module:
         """The model, freshly initialised from torch's global generator."""

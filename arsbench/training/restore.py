@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from arsbench import models
-from arsbench.checkpoint import WEIGHTS, latest_checkpoint
+from arsbench.checkpoint import WEIGHTS, Checkpoint, latest_checkpoint
 from arsbench.config import Config, config_from_dict
 from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
@@ -36,15 +36,23 @@ def load_model(
     Raises:
         UserError: the run has no checkpoint that can be read.
     """
-    config = config_from_dict(run.config)
+    return _load(run, _newest_checkpoint(run, warn), device or torch.device("cpu"))
+
+
+def _newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Checkpoint:
     checkpoint = latest_checkpoint(run.checkpoints, warn)
     if checkpoint is None:
         raise UserError(f"{run.path} has no checkpoint yet; let it train to the end of an epoch")
+    return checkpoint
+
+
+def _load(run: RunFolder, checkpoint: Checkpoint, device: torch.device) -> tuple[Config, torch.nn.Module]:
+    config = config_from_dict(run.config)
     with safe_open(str(checkpoint.path / WEIGHTS), framework="pt") as weights:
         vocabulary_size = weights.get_slice(EMBEDDING).get_shape()[0]
     model = models.build_model(config.model, vocabulary_size)
     checkpoint.load_weights(model)
-    return config, model.to(device or torch.device("cpu")).eval()
+    return config, model.to(device).eval()
 
 
 def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], None]) -> dict[str, Any]:
@@ -59,11 +67,13 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
         The figures of `arsbench.evaluation.evaluate` by split.
 
     Raises:
-        UserError: a split is not configured, the texts or the checkpoint cannot be had.
+        UserError: a split is not configured, the texts or the checkpoint cannot be had, or a text to be
+            evaluated is no longer the one that the run was trained beside.
     """
     # Wherever it was trained, and whatever has become of the tokenizer's file since.
     device = choose_device("auto")
-    config, model = load_model(run, warn, device)
+    checkpoint = _newest_checkpoint(run, warn)
+    config, model = _load(run, checkpoint, device)
     if not run.tokenizer_path.exists():
         raise UserError(
             f"{run.tokenizer_path} is missing; put the tokenizer back that the run was trained with"
@@ -74,10 +84,15 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
     for name in splits:
         if name not in available:
             raise UserError(f"the run has no split {name!r}; it has {', '.join(available)}")
+    wanted = {name: split for name, split in available.items() if not splits or name in splits}
+    changed = [name for name in task.changed_since(checkpoint.load_state()["data"]) if name in wanted]
+    if changed:
+        raise UserError(
+            f"the {' and the '.join(changed)} text has changed since {run.path} was trained, so that its "
+            f"figures could not be compared; put it back"
+        )
     return {
-        name: evaluate(model, task, split, device, autocast(config, device))
-        for name, split in available.items()
-        if not splits or name in splits
+        name: evaluate(model, task, split, device, autocast(config, device)) for name, split in wanted.items()
     }
 
 

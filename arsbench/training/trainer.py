@@ -255,9 +255,7 @@ class Trainer:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.load_state()
-        changed = [
-            name for name, value in self.task.fingerprint().items() if state["data"].get(name) != value
-        ]
+        changed = self.task.changed_since(state["data"])
         if changed:
             raise UserError(
                 f"the data has changed since {checkpoint.path} was saved ({', '.join(changed)}); "

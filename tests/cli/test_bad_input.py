@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -140,6 +141,17 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(run, refused, write_co
     for directory in (older, newest):
         (directory / "state.pt").write_bytes(b"")
     refused("every checkpoint", "eval", "run")
+
+
+def test_a_text_edited_since_training_is_not_evaluated(run, refused, write_config, tiny, texts, tmp_path):
+    shutil.copytree(texts, tmp_path / "texts")
+    tiny["data"]["path"] = str(tmp_path / "texts")
+    tiny["train"]["max_steps"] = 1
+    assert run("train", write_config(tiny), "--out", "run")[0] == 0
+    with (tmp_path / "texts" / "wiki.valid.tokens").open("a") as text:
+        text.write("The keeper finds a letter .\n")
+    refused("the validation text has changed", "eval", "run")
+    assert run("eval", "run", "--split", "test")[0] == 0
 
 
 @pytest.mark.parametrize(
