@@ -11,8 +11,9 @@ SOURCES := setup.py pyproject.toml constraints.txt $(shell find csrc -name '*.cp
 BASE := $(VENV)/.installed
 TEST := $(VENV)/.installed-test
 LINT := $(VENV)/.installed-lint
+BENCH := $(VENV)/.installed-bench
 
-.PHONY: demo test test-all test-cpp bench lint format clean
+.PHONY: demo test test-all test-cpp sanitize bench sweep lint format clean
 
 demo: $(BASE)
 	$(BIN)/arsbench train demo
@@ -20,14 +21,24 @@ demo: $(BASE)
 test: $(TEST)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(TEST) test-cpp
+test-all: $(TEST) test-cpp sanitize
 	$(BIN)/python -m pytest -m slow
 
 test-cpp: $(TEST)
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/csrc/run.sh
 
-bench: $(TEST)
+sanitize: $(TEST)
+	PATH="$(abspath $(BIN)):$$PATH" sh tests/csrc/run.sh address,undefined
+
+bench: $(BENCH)
+	$(BIN)/python -m benchmarks.linear_cross_entropy
+	$(BIN)/python -m benchmarks.rope_attention
+	$(BIN)/python -m benchmarks.newton_schulz
+	$(BIN)/python -m benchmarks.ars_moments
 	$(BIN)/python -m benchmarks.training_step
+
+sweep: $(BENCH)
+	$(BIN)/python -m benchmarks.sweep --plot build/sweep.png
 
 lint: $(LINT)
 	$(BIN)/ruff check .
@@ -62,4 +73,8 @@ $(TEST): $(BASE)
 
 $(LINT): $(TEST)
 	$(PIP) install --quiet -c constraints.txt --group lint
+	@touch $@
+
+$(BENCH): $(BASE)
+	$(PIP) install --quiet -c constraints.txt --group bench
 	@touch $@

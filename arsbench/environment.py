@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
 import resource
@@ -14,6 +16,9 @@ import torch
 
 import arsbench
 from arsbench import ops
+
+# Of <malloc.h>.
+_M_MMAP_THRESHOLD = -3
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -55,6 +60,19 @@ def peak_resident_bytes() -> int:
         pass  # not Linux
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
+
+
+def give_back_large_memory() -> None:
+    """Let the C library map every piece of memory of 6 MiB and more by itself, so that freeing it frees it.
+
+    glibc raises its limit for that to 32 MiB as it sees such pieces freed. A training step's activations then
+    come from one heap, whose holes between what stays are lost: an eighth more memory for the seed's
+    configuration, and no less time. Elsewhere than on glibc nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 6 * 2**20)
 
 
 def _commit() -> str | None:

@@ -8,19 +8,32 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import click
 import torch
 
-from arsbench.environment import cpu_name
+from arsbench.environment import cpu_name, peak_resident_bytes
 from arsbench.files import atomic_write
+from benchmarks.rates import Rates, probes, rates_of
+
+Run = Callable[[], object]
+
+# Shorter calls are repeated until this many seconds have passed, and their mean is taken.
+MINIMUM_SECONDS = 0.2
+# The names of the precisions, as they end the contenders' names: "<kind>-<precision>".
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One of ours against one peer: median seconds, their ratio (above 1: ours is faster), peak memory."""
+    """One of ours against one peer: median seconds, their ratio (above 1: ours is faster), peak memory.
+
+    `floor_seconds` is the least that the work takes at the rates of the same run, `floor_ratio` how many
+    times that ours takes.
+    """
 
     name: str
     seconds: float
@@ -29,26 +42,45 @@ class Row:
     ratio: float
     peak_rss_mb: float | None
     peer_peak_rss_mb: float | None
+    floor_seconds: float | None = None
+    floor_ratio: float | None = None
 
 
-def alternate(
-    contenders: Mapping[str, Callable[[], None]], rounds: int, report: Callable[[str], None]
-) -> dict[str, list[float]]:
-    """Seconds of each contender, measured in turn, round by round, so that a slow minute hurts all alike.
+def timed(run: Run, minimum_seconds: float) -> float:
+    """Seconds of a call, the mean of as many as `minimum_seconds` take."""
+    calls = 0
+    started = time.perf_counter()
+    while True:
+        run()
+        calls += 1
+        elapsed = time.perf_counter() - started
+        if elapsed >= minimum_seconds:
+            return elapsed / calls
+
+
+def measure(
+    contenders: Mapping[str, Run], rounds: int, minimum_seconds: float = MINIMUM_SECONDS
+) -> tuple[dict[str, list[float]], Rates]:
+    """Seconds of each contender, and the machine's rates.
+
+    Each is called once to warm it up. Then all are timed in turn, round by round, so that a slow minute hurts
+    all alike, the rates included.
 
     Args:
-        contenders: by name, what is timed; call each once or more before, to warm it up.
+        contenders: by name, what is timed.
         rounds: how often each is timed.
-        report: told of each timing in a line.
+        minimum_seconds: see `timed`.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    runs = {**probes(), **contenders}
+    for name, run in runs.items():
+        print(f"warming up {name} ...", flush=True)
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for index in range(rounds):
-        for name, run in contenders.items():
-            started = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - started)
-            report(f"round {index + 1}/{rounds}  {name:24} {seconds[name][-1]:.3f} s")
-    return seconds
+        for name, run in runs.items():
+            seconds[name].append(timed(run, minimum_seconds))
+            print(f"round {index + 1}/{rounds}  {name:24} {seconds[name][-1]:.4f} s", flush=True)
+    return seconds, rates_of(seconds)
 
 
 def compare(
@@ -57,11 +89,29 @@ def compare(
     peer: str,
     peer_seconds: list[float],
     peaks: tuple[float, float] | None = None,
+    floor_seconds: float | None = None,
 ) -> Row:
     """The medians of ours and of a peer beside each other; `peaks` are both peak memories in MB."""
     ours, theirs = statistics.median(seconds), statistics.median(peer_seconds)
     peak, peer_peak = peaks or (None, None)
-    return Row(name, ours, peer, theirs, theirs / ours, peak, peer_peak)
+    floor_ratio = None if floor_seconds is None else ours / floor_seconds
+    return Row(name, ours, peer, theirs, theirs / ours, peak, peer_peak, floor_seconds, floor_ratio)
+
+
+def compare_precisions(
+    kinds: Sequence[str],
+    seconds: Mapping[str, list[float]],
+    peaks: Mapping[str, float],
+    flops: int,
+    rates: Rates,
+) -> list[Row]:
+    """Ours against the peers of these kinds, each precision by itself; the floor is `flops` of products."""
+    rows = []
+    for precision, dtype in PRECISIONS.items():
+        ours, floor = f"ours-{precision}", flops / rates.products(dtype)
+        for peer in (f"{kind}-{precision}" for kind in kinds):
+            rows.append(compare(ours, seconds[ours], peer, seconds[peer], (peaks[ours], peaks[peer]), floor))
+    return rows
 
 
 def machine() -> dict[str, object]:
@@ -77,31 +127,72 @@ def machine() -> dict[str, object]:
     }
 
 
-def peak_rss_of(module: str, *arguments: str) -> float:
-    """Peak resident memory in MB of `python -m module arguments`, which prints it as its last line."""
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
-
-
-def print_table(rows: list[Row]) -> None:
-    """The rows, a line each, under the machine's name."""
+def machine_line() -> str:
+    """The machine in a line, as it heads tables and plots."""
     where = machine()
-    print(f"\n{where['cpu']}, {where['threads']} threads, torch {where['torch']}, {where['date']}")
-    print(f"{'ours':14} {'s':>8}  {'peer':14} {'s':>8}  {'ratio':>6}  {'peak MB':>8}  {'peer MB':>8}")
+    return f"{where['cpu']}, {where['threads']} threads, torch {where['torch']}, {where['date']}"
+
+
+def last_line_of(module: str, *arguments: str) -> str:
+    """The last line that `python -m module arguments` prints."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.splitlines()[-1]
+
+
+def print_peak(run: Run, calls: int = 1) -> None:
+    """Print this process's peak resident memory in MB after so many calls: the other end of `peaks_of`."""
+    for _ in range(calls):
+        run()
+    print(peak_resident_bytes() / 1e6)
+
+
+def peaks_of(module: str, contenders: Iterable[str]) -> dict[str, float]:
+    """Peak resident memory in MB of each contender, in its own process `python -m module --peak NAME`."""
+    peaks = {}
+    for name in contenders:
+        print(f"peak memory of {name} ...", flush=True)
+        peaks[name] = float(last_line_of(module, "--peak", name))
+    return peaks
+
+
+def common_options(command: Callable) -> Callable:
+    """`--rounds` and `--json`, which every benchmark has."""
+    rounds = click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+    json_path = click.option(
+        "--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here."
+    )
+    return rounds(json_path(command))
+
+
+def publish(rows: list[Row], rates: Rates, json_path: Path | None, **facts: object) -> None:
+    """Print the rows under the machine's name and its rates; write them to `json_path` where there is one.
+
+    The file holds `{"machine": …, "rates": …, "rows": […]}` and `facts`.
+    """
+    print(f"\n{machine_line()}")
+    print(
+        f"float32 {rates.float32 / 1e9:,.1f} GFLOP/s, bfloat16 {rates.bfloat16 / 1e9:,.1f} GFLOP/s, "
+        f"copy {rates.copy / 1e9:,.1f} GB/s"
+    )
+    width = max(len(row.name) for row in rows)
+    print(
+        f"{'ours':{width}} {'s':>9}  {'peer':14} {'s':>9}  {'ratio':>7}  {'floor s':>9}  {'× floor':>7}  "
+        f"{'peak MB':>8}  {'peer MB':>8}"
+    )
     for row in rows:
         print(
-            f"{row.name:14} {row.seconds:8.3f}  {row.peer:14} {row.peer_seconds:8.3f}  {row.ratio:5.2f}x  "
-            f"{_megabytes(row.peak_rss_mb):>8}  {_megabytes(row.peer_peak_rss_mb):>8}"
+            f"{row.name:{width}} {row.seconds:9.4f}  {row.peer:14} {row.peer_seconds:9.4f}  "
+            f"{row.ratio:6.2f}x  {_shown(row.floor_seconds, '.4f'):>9}  "
+            f"{_shown(row.floor_ratio, '.2f'):>7}  {_shown(row.peak_rss_mb, ',.0f'):>8}  "
+            f"{_shown(row.peer_peak_rss_mb, ',.0f'):>8}"
         )
+    if json_path is not None:
+        figures = {"machine": machine(), "rates": asdict(rates), "rows": [asdict(row) for row in rows]}
+        with atomic_write(json_path) as file:
+            json.dump(figures | facts, file, indent=2)
+            file.write("\n")
 
 
-def write_json(path: Path, rows: list[Row]) -> None:
-    """`{"machine": …, "rows": […]}`, whole or not at all."""
-    with atomic_write(path) as file:
-        json.dump({"machine": machine(), "rows": [asdict(row) for row in rows]}, file, indent=2)
-        file.write("\n")
-
-
-def _megabytes(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -3,7 +3,7 @@
 The peers are transformers' Qwen3 with a plain-PyTorch ARS (`plain_ars`), eager and under torch.compile, in
 float32 and in bf16 (autocast, float32 weights). All get the same random rows. With k = 2 a sync and a lazy
 step take turns, and each costs what it costs at any other k. Ours computes the entropy column besides; the
-peers do not.
+peers do not. The floor is `floors.step_floor`, at the rates measured in the same rounds.
 
     python -m benchmarks.training_step [--rounds 5] [--json FILE]
 """
@@ -11,7 +11,6 @@ peers do not.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -20,8 +19,18 @@ from torch import Tensor
 
 from arsbench import models, optim
 from arsbench.config import load_config
-from arsbench.environment import peak_resident_bytes
-from benchmarks.harness import alternate, compare, peak_rss_of, print_table, write_json
+from arsbench.config.schema import ModelConfig
+from benchmarks.floors import step_floor
+from benchmarks.harness import (
+    PRECISIONS,
+    Run,
+    common_options,
+    compare,
+    measure,
+    peaks_of,
+    print_peak,
+    publish,
+)
 from benchmarks.plain_ars import PlainARS
 
 # Each of ours against the peers of its own precision; bf16 also against what most people run, eager float32.
@@ -32,12 +41,12 @@ PEERS = {
 CONTENDERS = ("ours-fp32", "ours-bf16", "eager-fp32", "compile-fp32", "eager-bf16", "compile-bf16")
 # One sync and one lazy step: all code is compiled and all memory that a run ever needs has been in use.
 WARM_UP_STEPS = 2
-Step = Callable[[], None]
+OVERRIDES = ["optimizer.k=2"]
 
 
-def contender(name: str) -> Step:
+def contender(name: str) -> Run:
     """A function that takes one optimizer step; sync and lazy steps alternate, sync first."""
-    config = load_config("seed", ["optimizer.k=2"])
+    config = load_config("seed", OVERRIDES)
     kind, _, precision = name.partition("-")
     torch.manual_seed(config.experiment.seed)
     size = (config.data.batch_size, config.model.sequence_length + 1)
@@ -75,7 +84,7 @@ def contender(name: str) -> Step:
     return lambda: optimizer.step(closure)
 
 
-def _qwen3(config: models.ModelConfig) -> torch.nn.Module:
+def _qwen3(config: ModelConfig) -> torch.nn.Module:
     """transformers' model of the same shape; both have freshly drawn weights of the same distribution."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -93,51 +102,43 @@ def _qwen3(config: models.ModelConfig) -> torch.nn.Module:
     )
 
 
-def measure(rounds: int) -> dict[str, list[float]]:
-    """Seconds by "<lazy or sync>-<contender>"."""
-    steps: dict[str, Step] = {}
-    for name in CONTENDERS:
-        print(f"warming up {name} ...", flush=True)
-        step = contender(name)
-        for _ in range(WARM_UP_STEPS):
-            step()
-        # Both keys hold the same function: called in turn, it takes a sync and then a lazy step.
-        steps[f"sync-{name}"] = steps[f"lazy-{name}"] = step
-    return alternate(steps, rounds, lambda line: print(line, flush=True))
-
-
 @click.command()
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+@common_options
 @click.option("--peak", type=click.Choice(CONTENDERS), help="Only print this contender's peak memory in MB.")
 def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
     """Time and compare; prints a table."""
     if peak is not None:
-        step = contender(peak)
-        for _ in range(WARM_UP_STEPS):
-            step()
-        print(peak_resident_bytes() / 1e6)
+        print_peak(contender(peak), WARM_UP_STEPS)
         return
-    seconds = measure(rounds)
-    peaks = {}
+    steps: dict[str, Run] = {}
     for name in CONTENDERS:
-        print(f"peak memory of {name} ...", flush=True)
-        peaks[name] = peak_rss_of("benchmarks.training_step", "--peak", name)
+        # Both keys hold the same function: called in turn, it takes a sync and then a lazy step.
+        steps[f"sync-{name}"] = steps[f"lazy-{name}"] = contender(name)
+    # Once each, however short: a repeated call would be a step of the other kind.
+    seconds, rates = measure(steps, rounds, minimum_seconds=0)
+    peaks = peaks_of("benchmarks.training_step", CONTENDERS)
+    config = load_config("seed", OVERRIDES)
+    floors = {
+        f"{kind}-{precision}": step_floor(config, rates, dtype, sync=kind == "sync")
+        for kind in ("lazy", "sync")
+        for precision, dtype in PRECISIONS.items()
+    }
     rows = [
         compare(
-            ours.replace("ours", kind),
+            name := ours.replace("ours", kind),
             seconds[f"{kind}-{ours}"],
             peer,
             seconds[f"{kind}-{peer}"],
             (peaks[ours], peaks[peer]),
+            sum(floors[name].values()),
         )
         for kind in ("lazy", "sync")
         for ours, peers in PEERS.items()
         for peer in peers
     ]
-    print_table(rows)
-    if json_path is not None:
-        write_json(json_path, rows)
+    publish(rows, rates, json_path, floors=floors)
+    for name, parts in floors.items():
+        print(f"floor of {name}: " + ", ".join(f"{part} {value:.3f} s" for part, value in parts.items()))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <torch/version.h>
 
+#include "common/bfloat16_products.h"
 #include "common/vector_level.h"
-#include "newton_schulz/newton_schulz.h"
 
 #define ARSBENCH_QUOTE(text) #text
 #define ARSBENCH_QUOTED(macro) ARSBENCH_QUOTE(macro)

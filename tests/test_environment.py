@@ -1,8 +1,10 @@
 """What is recorded about the machine."""
 
+import platform
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from arsbench.environment import cpu_name, environment, peak_resident_bytes
@@ -18,6 +20,9 @@ def test_the_facts_are_there():
         "ars_moments",
         "rope_attention",
         "linear_cross_entropy",
+        "linear",
+        "swiglu_linear",
+        "rms_norm",
     }
 
 
@@ -27,3 +32,29 @@ def test_peak_memory_is_this_processs_own():
     child = "from arsbench.environment import peak_resident_bytes; print(peak_resident_bytes())"
     done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
     assert int(done.stdout) < peak_resident_bytes()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the limit that is set")
+def test_large_memory_is_given_back():
+    script = """
+import pytest
+import torch
+from arsbench.environment import give_back_large_memory
+
+def resident():
+    return 4096 * int(open("/proc/self/statm").read().split()[1])
+
+if {called}:
+    give_back_large_memory()
+torch.ones(7_000_000)  # freed at once: glibc takes it for a sign that such pieces belong on the heap
+before = resident()
+pieces = [(torch.ones(2_000_000), torch.ones(5_000)) for _ in range(30)]
+small = [piece for _, piece in pieces]
+del pieces
+print((resident() - before) // 2**20)
+"""
+    left = {}
+    for called in (True, False):
+        command = [sys.executable, "-c", script.format(called=called)]
+        left[called] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert left[True] < 50 < 150 < left[False]  # of 240 MB

@@ -13,7 +13,7 @@ import setuptools
 from arsbench import _native, ops
 
 ROOT = Path(__file__).parents[1]
-OP_TESTS = [str(ROOT / "tests" / "ops" / f"test_{name}.py") for name in ("newton_schulz", "ars_moments")]
+OP_TESTS = sorted(str(path) for path in (ROOT / "tests" / "ops").glob("test_*.py"))
 LEVELS = ["baseline", "avx2", "avx512"]
 
 native_only = pytest.mark.skipif(
@@ -46,9 +46,8 @@ def test_build_info_says_how_it_was_built():
 
 
 @native_only
-def test_two_ops_are_native():
-    backends = ops.backends("cpu")
-    assert backends["newton_schulz"] == backends["ars_moments"] == "native"
+def test_every_op_is_native():
+    assert set(ops.backends("cpu").values()) == {"native"}
 
 
 def test_an_op_without_a_kernel_says_so():
@@ -96,6 +95,20 @@ def test_parity_holds_for_every_choice(choice):
     )
     assert result.returncode == 0, result.stdout[-3000:]
     assert "skipped" not in result.stdout
+
+
+def test_references_pass_the_tests_of_what_they_stand_for():
+    chosen = ["-k", "equals_torch or equals_the_textbook or plain_pytorchs or chunk", *OP_TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"ARSBENCH_NATIVE": "0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
 
 
 @native_only

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from arsbench.models.layers import Linear
 from arsbench.ops import rope_attention
 
 if TYPE_CHECKING:
@@ -29,18 +30,19 @@ class Attention(nn.Module):
             raise ValueError(f"num_kv_heads must divide num_heads, and {Hkv} does not divide {H}")
         self.head_dim = D
         self.rope_theta = config.rope_theta
-        self.q_proj = nn.Linear(E, H * D, bias=False)
-        self.k_proj = nn.Linear(E, Hkv * D, bias=False)
-        self.v_proj = nn.Linear(E, Hkv * D, bias=False)
-        self.o_proj = nn.Linear(H * D, E, bias=False)
-        # Their weights go into the op; as modules they have Hugging Face's parameter names.
+        self.q_proj = Linear(E, H * D)
+        self.k_proj = Linear(E, Hkv * D)
+        self.v_proj = Linear(E, Hkv * D)
+        self.o_proj = Linear(H * D, E)
+        # Modules for Hugging Face's parameter names: their weights go into the op.
         self.q_norm = nn.RMSNorm(D, eps=NORM_EPS)
         self.k_norm = nn.RMSNorm(D, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, E) → (B, T, E)."""
-        q = self.q_proj(x).unflatten(-1, (-1, self.head_dim))  # (B, T, H, D)
-        k = self.k_proj(x).unflatten(-1, (-1, self.head_dim))  # (B, T, Hkv, D)
-        v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))  # (B, T, Hkv, D)
+        q, k, v = (
+            projection(x).unflatten(-1, (-1, self.head_dim))  # (B, T, H or Hkv, D)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
         out = rope_attention(q, k, v, self.q_norm.weight, self.k_norm.weight, self.rope_theta, NORM_EPS)
         return self.o_proj(out.flatten(-2))  # (B, T, H, D) → (B, T, H·D) → (B, T, E)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from arsbench.models.attention import NORM_EPS, Attention
-from arsbench.ops import linear_cross_entropy
+from arsbench.models.layers import Embedding, Linear, RMSNorm
+from arsbench.ops import linear_cross_entropy, swiglu_linear
 
 if TYPE_CHECKING:
     from arsbench.config.schema import ModelConfig
@@ -40,14 +41,14 @@ class MLP(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         E, intermediate = config.embedding_size, config.intermediate_size
-        self.gate_proj = nn.Linear(E, intermediate, bias=False)
-        self.up_proj = nn.Linear(E, intermediate, bias=False)
-        self.down_proj = nn.Linear(intermediate, E, bias=False)
+        self.gate_proj = Linear(E, intermediate)
+        self.up_proj = Linear(E, intermediate)
+        self.down_proj = Linear(intermediate, E)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, E) → (B, T, E)."""
-        x = nn.functional.silu(self.gate_proj(x)) * self.up_proj(x)  # (B, T, I)
-        return self.down_proj(x)  # (B, T, E)
+        gate, up = self.gate_proj(x).flatten(0, -2), self.up_proj(x).flatten(0, -2)  # (B·T, I)
+        return swiglu_linear(gate, up, self.down_proj.weight).view(x.shape)
 
 
 class Block(nn.Module):
@@ -55,9 +56,9 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.input_layernorm = nn.RMSNorm(config.embedding_size, eps=NORM_EPS)
+        self.input_layernorm = RMSNorm(config.embedding_size, eps=NORM_EPS)
         self.self_attn = Attention(config)
-        self.post_attention_layernorm = nn.RMSNorm(config.embedding_size, eps=NORM_EPS)
+        self.post_attention_layernorm = RMSNorm(config.embedding_size, eps=NORM_EPS)
         self.mlp = MLP(config)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,9 +72,9 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig, vocabulary_size: int):
         super().__init__()
-        self.embed_tokens = nn.Embedding(vocabulary_size, config.embedding_size)
+        self.embed_tokens = Embedding(vocabulary_size, config.embedding_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.norm = nn.RMSNorm(config.embedding_size, eps=NORM_EPS)
+        self.norm = RMSNorm(config.embedding_size, eps=NORM_EPS)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """(B, T) int64 → (B, T, E)."""
@@ -84,7 +85,7 @@ class Decoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The whole model, its weights as torch leaves them; `build_model` makes an initialised one.
+    """The whole model, its weights not yet initialised; `build_model` makes an initialised one.
 
     `lm_head` exists only where the head has a weight of its own; a tied head is the embedding's weight.
 
@@ -102,7 +103,7 @@ class Transformer(nn.Module):
         self.vocabulary_size = vocabulary_size
         self.model = Decoder(config, vocabulary_size)
         if not config.tie_word_embeddings:
-            self.lm_head = nn.Linear(config.embedding_size, vocabulary_size, bias=False)
+            self.lm_head = Linear(config.embedding_size, vocabulary_size)
 
     @property
     def head_weight(self) -> Tensor:
@@ -152,9 +153,6 @@ def build_model(
     Raises:
         ValueError: num_kv_heads does not divide num_heads.
     """
-    # On the meta device torch's own initialisation costs no time and no random numbers.
-    with torch.device("meta"):
-        model = Transformer(config, vocabulary_size)
-    model.to_empty(device="cpu")
+    model = Transformer(config, vocabulary_size)
     model.reset_parameters(generator)
     return model

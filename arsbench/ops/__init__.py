@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from arsbench._native import build_info, has_kernel
+from arsbench.ops._block import empty_block
 from arsbench.ops.ars_moments import (
     ars_adamw,
     ars_apply,
@@ -13,9 +14,12 @@ from arsbench.ops.ars_moments import (
     ars_whiten,
     state_dtype,
 )
+from arsbench.ops.linear import linear
 from arsbench.ops.linear_cross_entropy import linear_cross_entropy
 from arsbench.ops.newton_schulz import QUINTIC, newton_schulz
+from arsbench.ops.rms_norm import rms_norm
 from arsbench.ops.rope_attention import rope_attention
+from arsbench.ops.swiglu_linear import swiglu_linear
 
 __all__ = [
     "QUINTIC",
@@ -28,11 +32,15 @@ __all__ = [
     "ars_whiten",
     "backends",
     "build_info",
+    "empty_block",
     "has_kernel",
+    "linear",
     "linear_cross_entropy",
     "newton_schulz",
+    "rms_norm",
     "rope_attention",
     "state_dtype",
+    "swiglu_linear",
 ]
 
 # The names that the dispatcher knows, under the file that defines them.
@@ -49,6 +57,9 @@ _OPS = {
     ),
     "rope_attention": ("rope_attention", "rope_attention_backward"),
     "linear_cross_entropy": ("linear_cross_entropy",),
+    "linear": ("linear", "linear_backward"),
+    "swiglu_linear": ("swiglu_linear", "swiglu_linear_backward"),
+    "rms_norm": ("rms_norm", "rms_norm_backward"),
 }
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from arsbench.ops._block import empty_block
 from arsbench.ops._register import register
 from arsbench.ops.reference import ars_moments as _reference
 from arsbench.ops.reference.ars_moments import state_dtype
@@ -54,7 +55,7 @@ def ars_perturb(
     Returns:
         copies of the parameters as they were, for `ars_restore`.
     """
-    backups = [_like(p, p.dtype) for p in params]
+    backups = empty_block(params, lambda dtype: dtype)
     _perturb(params, grads, exp_avg_sqs, backups, rho, beta2, eps, step, adaptive)
     torch.autograd.graph.increment_version(params)
     return backups
@@ -77,7 +78,9 @@ def ars_residual(grads: Tensors, base_grads: Tensors) -> list[Tensor]:
     Returns:
         g₂ − (⟨g₂,g₁⟩/(‖g₁‖²+1e-12))·g₁ per tensor, in `state_dtype`.
     """
-    return _residual(grads, base_grads)
+    residuals = empty_block(grads, state_dtype)
+    _residual(grads, base_grads, residuals)
+    return residuals
 
 
 def ars_whiten(
@@ -102,7 +105,7 @@ def ars_whiten(
         the directions s in `state_dtype`; the energies ‖s‖, float64 (n,); the norms ‖g'‖, float64 (n,).
     """
     _check_update(grads, flats, strengths, step)
-    directions = [_like(g, state_dtype(g.dtype)) for g in grads]
+    directions = empty_block(grads, state_dtype)
     energies, grad_norms = _whiten(
         grads,
         exp_avgs,
@@ -186,20 +189,12 @@ def _fake_dots(grads: Tensors, others: Tensors) -> Tensor:
     return _per_tensor(grads, (3,))
 
 
-def _fake_residual(grads: Tensors, base_grads: Tensors) -> list[Tensor]:
-    return [_like(g, state_dtype(g.dtype)) for g in grads]
-
-
 def _fake_whiten(grads: Tensors, *_: object) -> tuple[Tensor, Tensor]:
     return _per_tensor(grads), _per_tensor(grads)
 
 
 def _fake_adamw(params: Tensors, *_: object) -> Tensor:
     return _per_tensor(params)
-
-
-def _like(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.empty_like(x, dtype=dtype, memory_format=torch.contiguous_format)
 
 
 def _per_tensor(tensors: Tensors, shape: tuple[int, ...] = ()) -> Tensor:
@@ -230,9 +225,9 @@ _dots = register(
 )
 _residual = register(
     "ars_residual",
-    "(Tensor[] grads, Tensor[] base_grads) -> Tensor[]",
+    "(Tensor[] grads, Tensor[] base_grads, Tensor(a!)[] residuals) -> ()",
     reference=_reference.ars_residual,
-    fake=_fake_residual,
+    fake=_fake_nothing,
 )
 _whiten = register(
     "ars_whiten",

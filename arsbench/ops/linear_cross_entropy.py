@@ -38,11 +38,12 @@ def linear_cross_entropy(
     """Cross-entropy of `hidden @ weight.T` against `target`.
 
     Loss and entropy are computed in float32 at least, and the weight's gradient is summed in it. Under
-    autocast hidden and weight are cast to the autocast dtype. Where no gradient is asked for, none is formed.
+    autocast hidden is cast to the autocast dtype. Where no gradient is asked for, none is formed.
 
     Args:
         hidden: (N, E) in float16, bfloat16, float32 or float64.
-        weight: (V, E), dtype of hidden; one row per vocabulary entry.
+        weight: (V, E), one row per vocabulary entry; in hidden's dtype, or in float32 beside a narrower
+            hidden: it is then rounded to hidden's dtype, and its gradient is not.
         target: (N,) int64, rows of `weight`, or `ignore_index`.
         ignore_index: target of the tokens that do not count.
         reduction: "mean" over the kept tokens (NaN when there are none, as in torch) or "sum".
@@ -51,7 +52,7 @@ def linear_cross_entropy(
         ValueError: shapes, dtypes or reduction do not fit, or a target is out of range.
         RuntimeError: the gradient is itself differentiated.
     """
-    hidden, weight = _autocast.cast(hidden, weight)
+    (hidden,) = _autocast.cast(hidden)
     if hidden.dim() != 2 or weight.dim() != 2 or hidden.shape[1] != weight.shape[1]:
         raise ValueError(
             f"linear_cross_entropy takes hidden (N, E) and weight (V, E), not {tuple(hidden.shape)} and "
@@ -62,10 +63,12 @@ def linear_cross_entropy(
             f"linear_cross_entropy takes one int64 target a token, ({hidden.shape[0]},), not "
             f"{tuple(target.shape)} of {target.dtype}"
         )
-    if not hidden.is_floating_point() or weight.dtype != hidden.dtype:
+    if not hidden.is_floating_point() or weight.dtype not in (
+        hidden.dtype,
+        reference.compute_dtype(hidden.dtype),
+    ):
         raise ValueError(
-            f"linear_cross_entropy: hidden and weight must share a float dtype, not {hidden.dtype} and "
-            f"{weight.dtype}"
+            f"linear_cross_entropy: a weight of {weight.dtype} does not go with hidden of {hidden.dtype}"
         )
     if reduction not in ("mean", "sum"):
         raise ValueError(f'linear_cross_entropy\'s reduction must be "mean" or "sum", not {reduction!r}')
@@ -103,18 +106,29 @@ _backward_op = register(
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    hidden, weight, *_, with_grad = inputs
+    hidden, weight, target, ctx.ignore_index, ctx.reduction, ctx.with_grad = inputs
     _, *others = output
     ctx.mark_non_differentiable(*others)
-    ctx.with_grad = with_grad
-    _, _, grad_hidden, grad_weight = others
-    ctx.save_for_backward(hidden, weight, grad_hidden, grad_weight)
+    ctx.save_for_backward(hidden, weight, target)
+    ctx.grads = others[2:]
 
 
 def _backward(ctx, grad_loss: Tensor, *_others):
     if not ctx.with_grad:
         raise RuntimeError("linear_cross_entropy was called with with_grad=False and has no gradients")
-    return *_backward_op(grad_loss, *ctx.saved_tensors), None, None, None, None
+    hidden, weight, target = ctx.saved_tensors
+    # Handed out once: a graph that was retained computes them once more.
+    grads = ctx.grads or _op(hidden, weight, target, ctx.ignore_index, ctx.reduction, True)[3:]
+    ctx.grads = None
+    # In place and, where the loss is what backward was called on and its gradient 1, not at all: a copy of
+    # the weight's gradient would cost memory at the very moment when a training step needs most. Tensors that
+    # only stand for others (under torch.compile) go through the op, as does a gradient with a graph itself.
+    if torch.is_grad_enabled() or type(grad_loss) is not Tensor:
+        grads = _backward_op(grad_loss, hidden, weight, *grads)
+    elif not (grad_loss.is_cpu and grad_loss.item() == 1):
+        for grad in grads:
+            grad.mul_(grad_loss)
+    return *grads, None, None, None, None
 
 
 def _refuse(ctx, *_grads):

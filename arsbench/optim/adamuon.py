@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from arsbench import ops
-from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters, zeros_for
+from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters
 from arsbench.optim.muon import nesterov
 from arsbench.optim.orthogonalize import lengths_of, orthogonalize
 
@@ -69,6 +69,7 @@ class AdaMuon(MatrixOptimizer):
     """
 
     matrix_keys = ("lr", "betas", "eps", "weight_decay", "momentum", "ns_steps")
+    matrix_state = ("momentum_buffer", "exp_avg_sq")
 
     def __init__(
         self,
@@ -91,9 +92,6 @@ class AdaMuon(MatrixOptimizer):
             "adam_weight_decay": adam_weight_decay,
         }  # fmt: skip
         super().__init__(params, arguments)
-
-    def _new_matrix_state(self, p: Tensor) -> dict[str, Tensor]:
-        return {"momentum_buffer": zeros_for(p), "exp_avg_sq": zeros_for(p)}
 
     def _update_matrices(self, bucket: Bucket, step: int) -> Outcome:
         settings = {name: bucket.group[name] for name in self.matrix_keys}

@@ -52,7 +52,8 @@ class ARS(MatrixOptimizer):
     `step` needs a closure unless k is 0. It calls it once or twice, with gradients enabled; the closure
     zeroes the gradients, computes the loss, calls backward and returns the loss, and `step` returns the
     first. Between its two calls a sync step moves the parameters, and puts them back to the same bits even if
-    the closure raises. Afterwards `p.grad` holds the gradient of the last call, before injection. Parameters
+    the closure raises (the flatness vectors are then gone: nothing is injected until the next sync step).
+    Afterwards `p.grad` holds the gradient of the last call, before injection. Parameters
     without a gradient in one of the calls are skipped. A closure with random parts (dropout) draws anew in
     its second call.
 
@@ -171,24 +172,28 @@ class ARS(MatrixOptimizer):
             buckets of the parameters that had a gradient in both passes, with the second.
         """
         first = {p: grad for bucket in buckets for p, grad in zip(bucket.params, bucket.grads, strict=True)}
+        # The second pass is where a step needs most memory, and the old flatness vectors have served.
+        for bucket in buckets:
+            for state in bucket.states:
+                state.pop("flatness", None)
         # Taken out of p.grad, the first gradients are safe from a closure that zeroes in place.
         self.zero_grad(set_to_none=True)
         backups: list[list[Tensor]] = []
         try:
             for bucket in buckets:
                 group = bucket.group
-                backup = ops.ars_perturb(
+                backups.append(ops.ars_perturb(
                     bucket.params, bucket.grads, bucket.entries("exp_avg_sq"),
                     rho=group["rho"], beta2=group["betas"][1], eps=group["eps"], step=step,
                     adaptive=group["adaptive"],
-                )  # fmt: skip
-                backups.append(backup)
+                ))  # fmt: skip
             with torch.enable_grad():
                 closure()
         finally:
             # Fewer backups than buckets: a perturbation failed, and left its own bucket alone.
-            for bucket, backup in zip(buckets, backups, strict=False):
-                ops.ars_restore(bucket.params, backup)
+            # Each is gone when it has served: the flatness vectors need as much memory.
+            for bucket in buckets[: len(backups)]:
+                ops.ars_restore(bucket.params, backups.pop(0))
         buckets = self._buckets(among=first)
         if self.defaults["k"] > 1:
             for bucket in buckets:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
+from inspect import unwrap
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,6 +21,7 @@ from arsbench import ops
 from arsbench.optim.arguments import check_arguments
 
 MATRIX, ADAMW = "matrix", "adamw"
+MOMENTS = ("exp_avg", "exp_avg_sq")
 ADAMW_KEYS = ("lr", "betas", "eps", "weight_decay")
 GLOBAL = "global"
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
@@ -51,7 +53,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
     """Base of ARS, AdaRMSuon, RMSuon, AdaMuon and Muon.
 
     A subclass names its matrix groups' hyperparameters in `matrix_keys`, those of every group in
-    `shared_keys`, and defines `_update_matrices` and, unless it keeps Adam's moments, `_new_matrix_state`.
+    `shared_keys`, what it keeps of each of their tensors in `matrix_state`, and defines `_update_matrices`.
 
     Groups. A group may name its `kind`: "matrix" (tensors of two and more dimensions, flattened to (first,
     rest)) or "adamw". One that does not, and a plain iterable of parameters, is split by dimensions: two and
@@ -62,6 +64,12 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
     matrix_keys: ClassVar[tuple[str, ...]] = ()
     shared_keys: ClassVar[tuple[str, ...]] = ()
+    matrix_state: ClassVar[tuple[str, ...]] = MOMENTS
+
+    # torch's own, without the decorator around them that keeps torch.compile out: it imports all of the
+    # compiler, a second and 70 MB, whether anything is ever compiled or not.
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = unwrap(torch.optim.Optimizer.state_dict)
 
     def __init__(self, params: Parameters, arguments: dict[str, Any]) -> None:
         """`arguments`: the subclass's constructor arguments by name.
@@ -76,7 +84,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; one without a `kind` may become two."""
-        super().add_param_group(dict(param_group))  # torch's own checks, and its defaults, which are not ours
+        # torch's own checks, and its defaults, which are not ours.
+        unwrap(torch.optim.Optimizer.add_param_group)(self, dict(param_group))
         whole = self.param_groups.pop()
         for p in whole["params"]:
             if p.dtype not in DTYPES:
@@ -160,7 +169,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
         # Registered last, it sees what the caller's own hooks made of the dict.
         with self.register_load_state_dict_pre_hook(keep):
-            super().load_state_dict(state_dict)
+            unwrap(torch.optim.Optimizer.load_state_dict)(self, state_dict)
         # torch casts floating-point state to the parameter's dtype, which would round float32 moments of
         # bfloat16 parameters: put the stored tensors in their place.
         saved = chain.from_iterable(group["params"] for group in loaded["param_groups"])
@@ -194,28 +203,35 @@ class MatrixOptimizer(torch.optim.Optimizer):
     def _update_matrices(self, bucket: Bucket, step: int, **injection: Any) -> Outcome:
         raise NotImplementedError
 
-    def _new_matrix_state(self, p: Tensor) -> dict[str, Tensor]:
-        return new_moments(p)
-
     def _buckets(self, among: Container[Tensor] | None = None) -> list[Bucket]:
         """Parameters with a gradient (among those given), in order; makes the state of new ones."""
         buckets: dict[tuple, Bucket] = {}
         for index, group in enumerate(self.param_groups):
-            new_state = self._new_matrix_state if group["kind"] == MATRIX else new_moments
-            for p in group["params"]:
-                if p.grad is None or p.numel() == 0 or (among is not None and p not in among):
-                    continue
-                if p.grad.layout != torch.strided:
-                    raise RuntimeError(f"{type(self).__name__} does not take sparse gradients")
+            chosen = [
+                p
+                for p in group["params"]
+                if p.grad is not None and p.numel() and (among is None or p in among)
+            ]
+            if any(p.grad.layout != torch.strided for p in chosen):
+                raise RuntimeError(f"{type(self).__name__} does not take sparse gradients")
+            names = self.matrix_state if group["kind"] == MATRIX else MOMENTS
+            self._make_states([p for p in chosen if not self.state[p]], names)
+            for p in chosen:
                 state = self.state[p]
-                if not state:
-                    state.update(new_state(p))
                 key = (index, p.device, p.dtype, tuple(state))
                 bucket = buckets.setdefault(key, Bucket(group, [], [], []))
                 bucket.params.append(p)
                 bucket.grads.append(p.grad)
                 bucket.states.append(state)
         return list(buckets.values())
+
+    def _make_states(self, params: list[Tensor], names: tuple[str, ...]) -> None:
+        """Zeros of each parameter's shape under each name, in the dtype that moments are kept in."""
+        for device in dict.fromkeys(p.device for p in params):
+            here = [p for p in params if p.device == device]
+            for name in names:
+                for p, entry in zip(here, ops.empty_block(here, ops.state_dtype), strict=True):
+                    self.state[p][name] = entry.zero_()
 
     def _record(self, outcomes: list[Outcome]) -> None:
         # Tensors, not numbers: nothing here waits for the device.
@@ -226,16 +242,6 @@ class MatrixOptimizer(torch.optim.Optimizer):
         energies = [o.energies for o in outcomes if o.energies is not None]
         if energies:
             diagnostics["energy"] = join(energies).mean()
-
-
-def new_moments(p: Tensor) -> dict[str, Tensor]:
-    """First and second moment, zero."""
-    return {"exp_avg": zeros_for(p), "exp_avg_sq": zeros_for(p)}
-
-
-def zeros_for(p: Tensor) -> Tensor:
-    """Zeros of p's shape, contiguous, in the dtype in which its moments are kept."""
-    return torch.zeros(p.shape, dtype=ops.state_dtype(p.dtype), device=p.device)
 
 
 def join(parts: list[Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from arsbench import ops
-from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters, zeros_for
+from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters
 from arsbench.optim.orthogonalize import orthogonalize
 
 
@@ -64,6 +64,7 @@ class Muon(MatrixOptimizer):
     """
 
     matrix_keys = ("lr", "momentum", "weight_decay", "ns_steps")
+    matrix_state = ("momentum_buffer",)
 
     def __init__(
         self,
@@ -84,9 +85,6 @@ class Muon(MatrixOptimizer):
             "adam_weight_decay": adam_weight_decay,
         }  # fmt: skip
         super().__init__(params, arguments)
-
-    def _new_matrix_state(self, p: Tensor) -> dict[str, Tensor]:
-        return {"momentum_buffer": zeros_for(p)}
 
     def _update_matrices(self, bucket: Bucket, step: int) -> Outcome:
         settings = {name: bucket.group[name] for name in self.matrix_keys}

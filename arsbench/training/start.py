@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from arsbench.config import Config, effective
-from arsbench.environment import environment
+from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
 from arsbench.records import RunFolder
 from arsbench.tasks import prepare_task
@@ -36,6 +36,7 @@ def choose_device(name: str) -> torch.device:
 def prepare_trainer(config: Config, observer: Observer) -> Trainer:
     """The trainer of a configuration, its data read and its model initialised."""
     device = choose_device(config.experiment.device)
+    give_back_large_memory()
     if config.experiment.deterministic:
         # cuBLAS reads this before its first use, and torch refuses to be deterministic without it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -104,11 +104,10 @@ Tensor ars_dots(TensorList grads, TensorList others) {
   return sums;
 }
 
-std::vector<Tensor> ars_residual(TensorList grads, TensorList base_grads) {
+void ars_residual(TensorList grads, TensorList base_grads, TensorList residuals) {
   check_like("ars_residual", "base_grads", base_grads, grads, false);
-  std::vector<Tensor> residuals;
-  for (const Tensor& grad : grads)
-    residuals.push_back(at::empty(grad.sizes(), grad.options().dtype(state_dtype(grad.scalar_type()))));
+  check_like("ars_residual", "residuals", residuals, grads, true);
+  check_writable(residuals);
   const Tensor sums = ars_dots(grads, base_grads);
   const double* rows = sums.data_ptr<double>();  // ‖g₂‖², ‖g₁‖², ⟨g₂,g₁⟩ per tensor
   const ContiguousList x(grads), y(base_grads), out(residuals);
@@ -118,7 +117,7 @@ std::vector<Tensor> ars_residual(TensorList grads, TensorList base_grads) {
     subtract_scaled<T>(c.size, out.at<Compute<T>>(c.tensor, c.begin), x.at<T>(c.tensor, c.begin),
                        y.at<T>(c.tensor, c.begin), row[2] / (row[1] + kNormEps));
   });
-  return residuals;
+  out.write_back(residuals);
 }
 
 void check_moments(const char* op, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,

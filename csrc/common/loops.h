@@ -1,8 +1,10 @@
 // The two shapes of loop that the kernels are made of: independent iterations, and iterations that also sum.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
+#include "bfloat16.h"
 #include "vector_level.h"
 
 // Promises the compiler that the iterations of the loop that follows do not depend on one another.
@@ -30,10 +32,23 @@ ARSBENCH_INLINE void for_each_in_lanes(std::int64_t n, Element element) {
   for (int lane = 0; i + lane < n; ++lane) element(i + lane, lane);
 }
 
-ARSBENCH_INLINE double total(const double* lanes) {
-  double sum = 0;
+template <class S>
+ARSBENCH_INLINE S total(const S* lanes) {
+  S sum = 0;
   for (int lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
   return sum;
+}
+
+// 1/√(mean x² + eps), as RMSNorm divides by it.
+template <class T>
+ARSBENCH_INLINE Compute<T> inverse_rms(std::int64_t n, const T* x, Compute<T> eps) {
+  using S = Compute<T>;
+  S squares[kLanes] = {};
+  for_each_in_lanes(n, [&](std::int64_t i, int lane) __attribute__((always_inline)) {
+    const S value = load(x[i]);
+    squares[lane] += value * value;
+  });
+  return 1 / std::sqrt(total(squares) / static_cast<S>(n) + eps);
 }
 
 }  // namespace arsbench

@@ -8,25 +8,25 @@
 
 namespace arsbench {
 
-// Whether matrices in bfloat16 are multiplied in bfloat16, rather than as float32 matrices of bfloat16
-// values.
-bool bfloat16_products();
+// The two forms of the iteration (newton_schulz_cpu.cpp), in flops with symmetric products at half price:
+// direct, steps·(3n²m + n³); on the Gram matrix, 3n²m + (4·steps − 3)n³, for sides n ≤ m. The second is less
+// as soon as m > n, if there is more than one step. It needs float32 iterates: a Gram matrix holds the
+// squares of the singular values, and bfloat16 would lose all below a sixteenth of the largest.
+constexpr bool gram_form_pays(std::int64_t rows, std::int64_t columns, std::int64_t steps, bool float32) {
+  return float32 && rows != columns && steps > 1;
+}
 
 // Σ x², in double.
 template <class T>
 double square_sum(std::int64_t n, const T* x);
 
-// out ← factor · in, rounded to bfloat16 where Out is float: the float32 stand-in for a bfloat16 matrix.
+// out ← factor · in.
 template <class In, class Out>
-void scale_and_round(std::int64_t n, const In* in, Out* out, double factor);
+void scale(std::int64_t n, const In* in, Out* out, double factor);
 
-// Rounds to bfloat16 in place; nothing to do for double, which iterates unrounded, and for BFloat16.
+// Copies rows first … last-1 of the lower triangle of a square matrix (row-major, `size` wide) to the upper
+// one, and adds `diagonal` to their elements on the diagonal.
 template <class T>
-void round_values(std::int64_t n, T* x);
-
-// Rounds rows first … last-1 of the lower triangle of a square matrix (row-major, `size` wide) and copies
-// them to the upper one.
-template <class T>
-void round_and_mirror(std::int64_t size, std::int64_t first, std::int64_t last, T* matrix);
+void mirror(std::int64_t size, std::int64_t first, std::int64_t last, T* matrix, double diagonal);
 
 }  // namespace arsbench

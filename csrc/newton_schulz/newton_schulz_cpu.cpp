@@ -1,5 +1,13 @@
-// Newton-Schulz on the CPU: the products are ATen's, everything between them is fused, and of the two
-// symmetric products only the lower half is computed.
+// Newton-Schulz on the CPU: the products are ATen's, and of those that are symmetric only the lower part is
+// computed. Two forms give the same polynomial of X:
+//
+// direct   A = XXᵀ, X ← (aI + bA + cA²)X, `steps` times: per step 2 products of n×n with n×m and one of n×n.
+// Gram     A = XXᵀ once; P = aI + bA + cA², Q ← PQ, A ← P²A, `steps` times on n×n matrices alone; X ← QX
+// once.
+//          All of these are polynomials of one symmetric matrix: they commute, and every product is
+//          symmetric. Source: Dao-AILab, "Gram Newton-Schulz" (2026).
+//
+// newton_schulz.h has the rule that chooses.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm.h>
@@ -10,139 +18,158 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
-#include <string>
 #include <utility>
 #include <vector>
 
+#include "../common/bfloat16_products.h"
 #include "../common/checks.h"
 #include "newton_schulz.h"
 
 namespace arsbench {
-
-// On machines without bfloat16 dot products ATen's bfloat16 matrix product runs at a quarter of float32's
-// speed (measured: 50 against 200 GFLOP/s on two cores with AVX-512), and the float32 product of bfloat16
-// values is at least as exact. Arm machines take float32 as well until somebody has measured one.
-// ARSBENCH_BF16_PRODUCTS=0 or 1 in the environment overrides the choice.
-bool bfloat16_products() {
-  static const bool chosen = [] {
-    const char* wanted = std::getenv("ARSBENCH_BF16_PRODUCTS");
-    if (wanted != nullptr && *wanted != '\0') {
-      TORCH_CHECK(std::string(wanted) == "0" || std::string(wanted) == "1",
-                  "ARSBENCH_BF16_PRODUCTS must be 0 or 1, not \"", wanted, "\"");
-      return *wanted == '1';
-    }
-#if defined(__x86_64__)
-    return static_cast<bool>(__builtin_cpu_supports("avx512bf16"));
-#else
-    return false;
-#endif
-  }();
-  return chosen;
-}
-
 namespace {
 
 using at::Tensor;
+using Coefficients = at::ArrayRef<double>;
 
 constexpr double kNormEps = 1e-7;
 constexpr int64_t kGrain = 32768;  // elements that are worth a thread
 
-// Symmetric products are computed in this many bands of rows, each up to the diagonal: 10/16 of the work.
+// Symmetric products are computed in bands of rows, each up to the diagonal: with four, 10/16 of the work.
 // Below the given size one plain product is faster.
 constexpr int64_t kBands = 4;
 constexpr int64_t kSmallestBanded = 256;
 
-// out ← alpha·P·Q + beta·C, (size, size), known to be symmetric; rounded if T is float.
+// A Gram matrix is as exact as float32 makes it, and an eigenvalue that should be tiny may come out as far
+// below zero as rounding reaches, 1e-7 of the largest. Every step multiplies it by a² = 12; after this many,
+// when it might begin to matter, X is formed and a new Gram matrix taken.
+constexpr int64_t kStepsPerGram = 5;
+
+// out ← alpha·P·Q + beta·P + diagonal·I, known to be symmetric. Q may be Pᵀ.
 template <class T>
-void symmetric_product(Tensor& out, const Tensor& P, const Tensor& Q, double alpha, const Tensor& C,
-                       double beta) {
+void symmetric_product(const Tensor& out, const Tensor& P, const Tensor& Q, double alpha = 1, double beta = 0,
+                       double diagonal = 0) {
   const int64_t size = out.size(0);
   const int64_t bands = size < kSmallestBanded ? 1 : kBands;
   for (int64_t band = 0; band < bands; ++band) {
     const int64_t first = size * band / bands, last = size * (band + 1) / bands;
     Tensor rows = out.narrow(0, first, last - first).narrow(1, 0, last);
     const Tensor left = P.narrow(0, first, last - first), right = Q.narrow(1, 0, last);
-    if (beta == 0) {
+    if (alpha == 1 && beta == 0) {
       at::mm_out(rows, left, right);
     } else {
-      at::addmm_out(rows, C.narrow(0, first, last - first).narrow(1, 0, last), left, right, beta, alpha);
+      at::addmm_out(rows, left.narrow(1, 0, last), left, right, beta, alpha);
     }
   }
   T* matrix = static_cast<T*>(out.data_ptr());
   // A row has size/2 elements to copy on average.
   at::parallel_for(0, size, std::max<int64_t>(1, 2 * kGrain / size),
-                   [&](int64_t begin, int64_t end) { round_and_mirror(size, begin, end, matrix); });
+                   [&](int64_t begin, int64_t end) { mirror(size, begin, end, matrix, diagonal); });
 }
 
-// One contiguous matrix. In is the type of its elements; Work that of the iterates: double for double, else
-// BFloat16, or float holding bfloat16 values.
+// What one thread works in, for matrices of (n, m), n ≤ m: made once, used for one matrix after the other.
+struct Workspace {
+  Tensor X, A, P, Q, spare;
+
+  Workspace(int64_t rows, int64_t columns, bool gram, at::TensorOptions options)
+      : X(at::empty({rows, columns}, options)) {
+    const int64_t n = std::min(rows, columns);
+    A = at::empty({n, n}, options);
+    P = at::empty_like(A);
+    if (!gram) return;
+    Q = at::empty_like(A);
+    spare = at::empty_like(A);
+  }
+};
+
+// The polynomial applied `steps` times to X, (n, m) with n ≤ m. Uses `other`, of the same shape, as well, and
+// returns the one of them that holds the result.
+template <class T>
+Tensor direct_form(Tensor X, Tensor other, int64_t steps, Coefficients c, Workspace& w) {
+  for (int64_t step = 0; step < steps; ++step) {
+    symmetric_product<T>(w.A, X, X.t());
+    symmetric_product<T>(w.P, w.A, w.A, c[2], c[1]);
+    at::addmm_out(other, X, w.P, X, c[0], 1);
+    std::swap(X, other);
+  }
+  return X;
+}
+
+Tensor gram_form(Tensor X, Tensor other, int64_t steps, Coefficients c, Workspace& w) {
+  for (int64_t done = 0; done < steps;) {
+    const int64_t count = std::min(kStepsPerGram, steps - done);
+    symmetric_product<float>(w.A, X, X.t());
+    for (int64_t step = 0; step < count; ++step) {
+      const Tensor& factor = step == 0 ? w.Q : w.P;
+      symmetric_product<float>(factor, w.A, w.A, c[2], c[1], c[0]);
+      if (step + 1 < count) {
+        symmetric_product<float>(w.spare, w.A, factor);
+        symmetric_product<float>(w.A, w.spare, factor);
+      }
+      if (step > 0) {
+        symmetric_product<float>(w.spare, w.P, w.Q);
+        std::swap(w.Q, w.spare);
+      }
+    }
+    at::mm_out(other, w.Q, X);
+    std::swap(X, other);
+    done += count;
+  }
+  return X;
+}
+
+// out ← one contiguous matrix, orthogonalised. In is the type of both; Work that of the iterates.
 template <class In, class Work>
-Tensor orthogonalise(const Tensor& matrix, int64_t steps, at::ArrayRef<double> coefficients) {
-  const int64_t n = matrix.numel();
+void orthogonalise(const Tensor& matrix, const Tensor& out, bool gram, int64_t steps,
+                   Coefficients coefficients, Workspace& w) {
+  const int64_t elements = matrix.numel();
   const In* in = static_cast<const In*>(matrix.const_data_ptr());
-  std::vector<double> squares((n + kGrain - 1) / kGrain);
+  std::vector<double> squares((elements + kGrain - 1) / kGrain);
   at::parallel_for(0, static_cast<int64_t>(squares.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      squares[i] = square_sum(std::min(kGrain, n - i * kGrain), in + i * kGrain);
+      squares[i] = square_sum(std::min(kGrain, elements - i * kGrain), in + i * kGrain);
   });
   const double norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
-
-  constexpr at::ScalarType kWork = std::is_same_v<Work, double>  ? at::kDouble
-                                   : std::is_same_v<Work, float> ? at::kFloat
-                                                                 : at::kBFloat16;
-  Tensor current = at::empty(matrix.sizes(), matrix.options().dtype(kWork));
-  Work* scaled = static_cast<Work*>(current.data_ptr());
-  at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
-    scale_and_round(end - begin, in + begin, scaled + begin, 1 / (norm + kNormEps));
+  Work* scaled = static_cast<Work*>(w.X.data_ptr());
+  at::parallel_for(0, elements, kGrain, [&](int64_t begin, int64_t end) {
+    scale(end - begin, in + begin, scaled + begin, 1 / (norm + kNormEps));
   });
 
   // A matrix with more rows than columns is iterated as its transpose: a view, which costs nothing.
   const bool tall = matrix.size(0) > matrix.size(1);
-  const int64_t shorter = std::min(matrix.size(0), matrix.size(1));
-  Tensor next = at::empty_like(current);
-  Tensor A = at::empty({shorter, shorter}, current.options()), B = at::empty_like(A);
-  for (int64_t step = 0; step < steps; ++step) {
-    const Tensor X = tall ? current.t() : current;  // (short, long)
-    Tensor Y = tall ? next.t() : next;
-    symmetric_product<Work>(A, X, X.t(), 1, A, 0);
-    symmetric_product<Work>(B, A, A, coefficients[2], A, coefficients[1]);
-    at::addmm_out(Y, X, B, X, coefficients[0], 1);
-    Work* values = static_cast<Work*>(next.data_ptr());
-    at::parallel_for(0, n, kGrain,
-                     [&](int64_t begin, int64_t end) { round_values(end - begin, values + begin); });
-    std::swap(current, next);
-  }
-  return current;
+  const auto wide = [&](const Tensor& x) { return tall ? x.t() : x; };
+  const Tensor other = std::is_same_v<In, Work> ? out : at::empty_like(w.X);
+  const Tensor result = gram ? gram_form(wide(w.X), wide(other), steps, coefficients, w)
+                             : direct_form<Work>(wide(w.X), wide(other), steps, coefficients, w);
+  if (result.data_ptr() != out.data_ptr()) wide(out).copy_(result);
 }
 
-Tensor orthogonalise(const Tensor& matrix, int64_t steps, at::ArrayRef<double> coefficients) {
-  switch (matrix.scalar_type()) {
-    case at::kDouble:
-      return orthogonalise<double, double>(matrix, steps, coefficients);
-    case at::kFloat:
-      return bfloat16_products() ? orthogonalise<float, BFloat16>(matrix, steps, coefficients)
-                                 : orthogonalise<float, float>(matrix, steps, coefficients);
-    default:
-      return bfloat16_products() ? orthogonalise<BFloat16, BFloat16>(matrix, steps, coefficients)
-                                 : orthogonalise<BFloat16, float>(matrix, steps, coefficients);
-  }
-}
-
-Tensor newton_schulz(const Tensor& x, int64_t steps, at::ArrayRef<double> coefficients) {
+Tensor newton_schulz(const Tensor& x, int64_t steps, Coefficients coefficients) {
+  const at::AutoDispatchBelowADInplaceOrView no_gradients;
   check_supported("newton_schulz", "x", x);
   TORCH_CHECK_VALUE(x.dim() >= 2, "newton_schulz: x must have at least two dimensions, not ", x.dim());
   TORCH_CHECK_VALUE(steps >= 0, "newton_schulz: steps must be 0 or more, not ", steps);
   TORCH_CHECK_VALUE(coefficients.size() == 3, "newton_schulz: three coefficients are needed, not ",
                     coefficients.size());
-  Tensor out = at::empty(x.sizes(), x.options());
+  const Tensor out = at::empty(x.sizes(), x.options());
   if (x.numel() == 0) return out;
-  const Tensor in = x.detach().contiguous().view({-1, x.size(-2), x.size(-1)});
+  const Tensor in = x.contiguous().view({-1, x.size(-2), x.size(-1)});
   const Tensor results = out.view(in.sizes());
-  const int64_t batch = in.size(0);
+  const int64_t batch = in.size(0), rows = in.size(1), columns = in.size(2);
+  const at::ScalarType dtype = x.scalar_type();
+  const at::ScalarType work = dtype == at::kDouble  ? at::kDouble
+                              : bfloat16_products() ? at::kBFloat16
+                                                    : at::kFloat;
+  const bool gram = gram_form_pays(rows, columns, steps, work == at::kFloat);
+  const auto one = dtype == at::kDouble ? orthogonalise<double, double>
+                   : dtype == at::kFloat
+                       ? work == at::kFloat ? orthogonalise<float, float> : orthogonalise<float, BFloat16>
+                   : work == at::kFloat ? orthogonalise<BFloat16, float>
+                                        : orthogonalise<BFloat16, BFloat16>;
   const auto run = [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) results[i].copy_(orthogonalise(in[i], steps, coefficients));
+    const at::AutoDispatchBelowADInplaceOrView none_here;  // threads have a state of their own
+    Workspace workspace(rows, columns, gram, x.options().dtype(work));
+    for (int64_t i = begin; i < end; ++i) one(in[i], results[i], gram, steps, coefficients, workspace);
   };
   // Matrices to each thread where there are enough of them (the products inside then run on that thread
   // alone), threads to each product otherwise.

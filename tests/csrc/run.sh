@@ -1,13 +1,12 @@
 #!/bin/sh
-# Builds and runs the C++ tests, once as they ship and once under sanitizers. Needs cmake, and a Python with torch.
+# Builds and runs the C++ tests: as they ship, or under the sanitizers named (such as address,undefined).
+# Needs cmake, and a Python with torch.
 set -eu
 cd "$(dirname "$0")/../.."
 command -v cmake >/dev/null || { echo "cmake was not found: install it (pip install cmake) to run the C++ tests" >&2; exit 1; }
 
-cmake -S . -B build/cmake -DPython_EXECUTABLE="$(command -v python3)"
-cmake --build build/cmake --parallel 2
-ctest --test-dir build/cmake --output-on-failure
-
-cmake -S . -B build/cmake-sanitize -DARSBENCH_SANITIZE=address,undefined -DPython_EXECUTABLE="$(command -v python3)"
-cmake --build build/cmake-sanitize --parallel 2 --target test_ars_moments test_newton_schulz
-ctest --test-dir build/cmake-sanitize --output-on-failure
+sanitizers="${1:-}"
+directory="build/cmake${sanitizers:+-sanitize}"
+cmake -S . -B "$directory" -DARSBENCH_SANITIZE="$sanitizers" -DPython_EXECUTABLE="$(command -v python3)"
+cmake --build "$directory" --parallel 2 --target cpp_tests
+ctest --test-dir "$directory" --output-on-failure

@@ -12,11 +12,6 @@ using namespace arsbench;
 namespace {
 
 template <class T>
-double rounded(double value) {
-  return std::is_same_v<T, double> ? value : round_to_bfloat16(static_cast<float>(value));
-}
-
-template <class T>
 void test_square_sum(std::int64_t n) {
   const auto x = random_values<T>(n, 1);
   double expected = 0;
@@ -30,9 +25,12 @@ template <class In, class Out>
 void test_scale(std::int64_t n) {
   const auto x = random_values<In>(n, 2);
   std::vector<Out> out(n);
-  scale_and_round(n, x.data(), out.data(), 0.37);
-  for (std::int64_t i = 0; i < n; ++i)
-    CHECK(load(out[i]) == rounded<Out>(0.37 * load(x[i])), "element %d", static_cast<int>(i));
+  scale(n, x.data(), out.data(), 0.37);
+  for (std::int64_t i = 0; i < n; ++i) {
+    Out expected;
+    store(expected, static_cast<Compute<Out>>(0.37 * load(x[i])));
+    CHECK(load(out[i]) == load(expected), "element %d", static_cast<int>(i));
+  }
 }
 
 template <class T>
@@ -40,26 +38,33 @@ void test_mirror(std::int64_t size) {
   const auto before = random_values<T>(size * size, 3);
   auto matrix = before;
   const std::int64_t middle = size / 3;  // in two calls, as two threads would
-  round_and_mirror(size, middle, size, matrix.data());
-  round_and_mirror(size, std::int64_t{0}, middle, matrix.data());
+  mirror(size, middle, size, matrix.data(), 0.5);
+  mirror(size, std::int64_t{0}, middle, matrix.data(), 0.5);
   for (std::int64_t i = 0; i < size; ++i)
     for (std::int64_t j = 0; j < size; ++j) {
-      const T& source = before[std::max(i, j) * size + std::min(i, j)];
-      CHECK(load(matrix[i * size + j]) == rounded<T>(load(source)), "(%d, %d) of %d", static_cast<int>(i),
+      T expected = before[std::max(i, j) * size + std::min(i, j)];
+      if (i == j) store(expected, static_cast<Compute<T>>(load(expected) + 0.5));
+      CHECK(load(matrix[i * size + j]) == load(expected), "(%d, %d) of %d", static_cast<int>(i),
             static_cast<int>(j), static_cast<int>(size));
     }
 }
 
-template <class T>
-void test_round(std::int64_t n) {
-  const auto before = random_values<T>(n, 4);
-  auto x = before;
-  round_values(n, x.data());
-  for (std::int64_t i = 0; i < n; ++i)
-    CHECK(load(x[i]) == rounded<T>(load(before[i])), "element %d", static_cast<int>(i));
+// The rule must agree with the flops that it is derived from.
+void test_choice_of_form() {
+  for (std::int64_t n : {1, 64, 512})
+    for (std::int64_t m : {n, n + 1, 4 * n})
+      for (std::int64_t steps : {0, 1, 2, 5, 10}) {
+        const std::int64_t direct = steps * (3 * n * n * m + n * n * n);
+        const std::int64_t gram = 3 * n * n * m + (4 * steps - 3) * n * n * n;
+        CHECK(gram_form_pays(n, m, steps, true) == (gram < direct), "%d × %d, %d steps", static_cast<int>(n),
+              static_cast<int>(m), static_cast<int>(steps));
+        CHECK(gram_form_pays(m, n, steps, true) == gram_form_pays(n, m, steps, true), "the transpose");
+        CHECK(!gram_form_pays(n, m, steps, false), "bfloat16");
+      }
 }
 
 void test_all() {
+  test_choice_of_form();
   for (std::int64_t n : {0, 1, 15, 16, 17, 1001}) {
     test_square_sum<float>(n);
     test_square_sum<double>(n);
@@ -69,9 +74,6 @@ void test_all() {
     test_scale<BFloat16, float>(n);
     test_scale<BFloat16, BFloat16>(n);
     test_scale<double, double>(n);
-    test_round<float>(n);
-    test_round<double>(n);
-    test_round<BFloat16>(n);
   }
   for (std::int64_t size : {1, 2, 15, 16, 17, 50}) {
     test_mirror<float>(size);

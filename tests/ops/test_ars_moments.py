@@ -49,7 +49,7 @@ def arguments(name, x, step=3):
         "ars_perturb": (x.params, x.grads, x.exp_avg_sqs, x.backups, RHO, BETA2, EPS, step, True),
         "ars_restore": (x.params, x.others),
         "ars_dots": (x.grads, x.flats),
-        "ars_residual": (x.grads, x.others),
+        "ars_residual": (x.grads, x.others, x.directions),
         "ars_whiten": (
             x.grads,
             x.exp_avgs,
@@ -104,9 +104,9 @@ def truth(name, x, step=3):
     if name == "ars_residual":
         g1 = x.others
         return [
-            *(g[i] - (g[i] * g1[i]).sum() / ((g1[i] ** 2).sum() + 1e-12) * g1[i] for i in range(n)),
             *g,
             *g1,
+            *(g[i] - (g[i] * g1[i]).sum() / ((g1[i] ** 2).sum() + 1e-12) * g1[i] for i in range(n)),
         ]
     if name == "ars_whiten":
         energies = [t.pow(2).sum().sqrt() for t in s]

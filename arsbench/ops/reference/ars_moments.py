@@ -58,13 +58,10 @@ def ars_dots(grads: Tensors, others: Tensors) -> Tensor:
     return _stack(rows, (3,))
 
 
-def ars_residual(grads: Tensors, base_grads: Tensors) -> list[Tensor]:
-    residuals = []
-    for g2, g1 in zip(grads, base_grads, strict=True):
-        dtype = state_dtype(g2.dtype)
+def ars_residual(grads: Tensors, base_grads: Tensors, residuals: Tensors) -> None:
+    for g2, g1, residual in zip(grads, base_grads, residuals, strict=True):
         projection = _dot(g2, g1) / (_dot(g1, g1) + NORM_EPS)
-        residuals.append((g2.to(dtype) - projection * g1.to(dtype)).contiguous())
-    return residuals
+        residual.copy_(g2.to(residual.dtype) - projection * g1.to(residual.dtype))
 
 
 def ars_whiten(

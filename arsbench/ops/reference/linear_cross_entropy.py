@@ -40,6 +40,7 @@ def linear_cross_entropy(
     dtype = compute_dtype(hidden.dtype)
     kept = target != ignore_index
     _check_targets(target, kept, V)
+    weight_dtype, weight = weight.dtype, weight.to(hidden.dtype)
     label = torch.where(kept, target, 0)
     total = kept.sum().to(dtype)
     # d loss / d token_loss. With nothing kept the mean is 0/0, as in torch, but its gradient 0.
@@ -73,7 +74,7 @@ def linear_cross_entropy(
     loss = token_loss.sum()
     if reduction == "mean":
         loss = loss / total
-    return loss, token_loss, entropy, grad_hidden, grad_weight.to(weight.dtype)
+    return loss, token_loss, entropy, grad_hidden, grad_weight.to(weight_dtype)
 
 
 def linear_cross_entropy_backward(

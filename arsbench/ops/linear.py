@@ -1,0 +1,75 @@
+"""A linear layer for mixed precision: y = x Wᵀ on bfloat16 values of float32 weights.
+
+Under autocast a linear layer's weight is cast to bfloat16, and its gradient comes out in bfloat16. Here the
+weight stays what it is: it is rounded on the way into the product, and its gradient is not rounded at all.
+Processors without bfloat16 products multiply the rounded values in float32, several times faster. Shapes: K
+input features, N output features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from arsbench.ops import _autocast
+from arsbench.ops._register import register
+from arsbench.ops.reference import linear as reference
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight.T; outside autocast torch's own `linear`.
+
+    Args:
+        x: (..., K), one dimension at least before K; under autocast cast to the autocast dtype.
+        weight: (N, K), dtype of x or, under autocast, float32.
+
+    Returns:
+        (..., N) in x's dtype after the cast.
+
+    Raises:
+        RuntimeError: the gradient is itself differentiated (under autocast).
+    """
+    if not torch.is_autocast_enabled(x.device.type):
+        return torch.nn.functional.linear(x, weight)
+    (x,) = _autocast.cast(x)
+    return _op(x, weight)
+
+
+def _fake(x: Tensor, weight: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+def _fake_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape), weight.new_empty(weight.shape)
+
+
+_op = register(
+    "linear",
+    "(Tensor x, Tensor weight) -> Tensor",
+    reference=_autocast.without_autocast(reference.linear),
+    fake=_fake,
+)
+_backward_op = register(
+    "linear_backward",
+    "(Tensor grad, Tensor x, Tensor weight) -> (Tensor grad_x, Tensor grad_weight)",
+    reference=_autocast.without_autocast(reference.linear_backward),
+    fake=_fake_backward,
+)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, grad: Tensor):
+    return _backward_op(grad, *ctx.saved_tensors)
+
+
+def _refuse(ctx, *_grads):
+    raise RuntimeError(
+        "linear under autocast has no second derivative; its gradient cannot be differentiated"
+    )
+
+
+torch.library.register_autograd("arsbench::linear", _backward, setup_context=_setup_context)
+torch.library.register_autograd("arsbench::linear_backward", _refuse)

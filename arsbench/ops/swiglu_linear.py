@@ -1,0 +1,90 @@
+"""The second half of a SwiGLU layer in one op: y = (silu(gate) ⊙ up) Wᵀ, silu(x) = x/(1 + e⁻ˣ).
+
+The activation between is not kept for the backward pass but formed again: it is as large as gate and up are
+each, and costs one pass over them. Shapes: M tokens, I intermediate size, E embedding size. Source: N.
+Shazeer, "GLU Variants Improve Transformer" (2020), section 2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from arsbench.ops import _autocast
+from arsbench.ops._register import register
+from arsbench.ops.reference import swiglu_linear as reference
+
+
+def swiglu_linear(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
+    """Gate, and project the result.
+
+    The activation is computed in float32 at least and rounded to gate's dtype once. Under autocast gate and
+    up are cast to the autocast dtype; the weight is rounded to it, and its gradient is not.
+
+    Args:
+        gate: (M, I) in bfloat16, float32 or float64.
+        up: (M, I), dtype of gate.
+        weight: (E, I), dtype of gate, or float32 beside bfloat16.
+
+    Returns:
+        (M, E) in gate's dtype after the cast.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit together.
+        RuntimeError: the gradient is itself differentiated.
+    """
+    gate, up = _autocast.cast(gate, up)
+    if gate.dim() != 2 or gate.shape != up.shape or weight.dim() != 2 or weight.shape[1] != gate.shape[1]:
+        raise ValueError(
+            f"swiglu_linear takes gate and up (M, I) and weight (E, I), not {tuple(gate.shape)}, "
+            f"{tuple(up.shape)} and {tuple(weight.shape)}"
+        )
+    if (
+        gate.dtype not in (torch.bfloat16, torch.float32, torch.float64)
+        or up.dtype != gate.dtype
+        or weight.dtype not in (gate.dtype, reference.compute_dtype(gate.dtype))
+    ):
+        raise ValueError(
+            f"swiglu_linear takes gate and up of one dtype, bfloat16, float32 or float64, and a weight of "
+            f"the same or of float32, not {gate.dtype}, {up.dtype} and {weight.dtype}"
+        )
+    return _op(gate, up, weight)
+
+
+def _fake(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
+    return gate.new_empty(gate.shape[0], weight.shape[0])
+
+
+def _fake_backward(grad: Tensor, gate: Tensor, up: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return gate.new_empty(gate.shape), up.new_empty(up.shape), weight.new_empty(weight.shape)
+
+
+_op = register(
+    "swiglu_linear",
+    "(Tensor gate, Tensor up, Tensor weight) -> Tensor",
+    reference=_autocast.without_autocast(reference.swiglu_linear),
+    fake=_fake,
+)
+_backward_op = register(
+    "swiglu_linear_backward",
+    "(Tensor grad, Tensor gate, Tensor up, Tensor weight)"
+    " -> (Tensor grad_gate, Tensor grad_up, Tensor grad_weight)",
+    reference=_autocast.without_autocast(reference.swiglu_linear_backward),
+    fake=_fake_backward,
+)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, grad: Tensor):
+    return _backward_op(grad, *ctx.saved_tensors)
+
+
+def _refuse(ctx, *_grads):
+    raise RuntimeError("swiglu_linear has no second derivative; its gradient cannot be differentiated")
+
+
+torch.library.register_autograd("arsbench::swiglu_linear", _backward, setup_context=_setup_context)
+torch.library.register_autograd("arsbench::swiglu_linear_backward", _refuse)

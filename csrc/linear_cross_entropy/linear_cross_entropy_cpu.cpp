@@ -1,0 +1,137 @@
+// Fused output projection and cross-entropy on the CPU. Tokens are taken in chunks: a chunk's logits are
+// written by one matrix product, turned into the gradient where they lie, row by row and thread by thread,
+// and consumed by two more products. The products are ATen's; as out variants they are no business of
+// autocast's.
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <tuple>
+#include <type_traits>
+
+#include "../common/checks.h"
+#include "../common/products.h"
+#include "linear_cross_entropy.h"
+
+namespace arsbench {
+namespace {
+
+using at::Tensor;
+
+// Of a chunk's logits. Each chunk reads the weight twice and reads and writes its gradient once, so that few
+// large chunks are fast; the time is flat from half of this on (measured at V = 40,479, E = 512).
+constexpr int64_t kChunkBytes = int64_t{48} << 20;
+
+struct Loss {
+  Tensor token_loss, entropy;       // (N,), compute dtype
+  Tensor grad_hidden, grad_weight;  // (N, E) in hidden's dtype, (V, E) in the compute dtype; (0,) if unwanted
+};
+
+// T: float, double or BFloat16, the dtype of hidden and weight. factor: d loss / d token_loss.
+template <class T>
+Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* target, int64_t ignore_index,
+                    double factor, bool with_grad) {
+  using S = Compute<T>;
+  constexpr bool kRounded = std::is_same_v<T, BFloat16>;
+  const int64_t N = hidden.size(0), E = hidden.size(1), V = weight.size(0);
+  const auto compute = hidden.options().dtype(state_dtype(hidden.scalar_type()));
+  Loss result{at::empty({N}, compute), at::empty({N}, compute),
+              with_grad ? at::empty({N, E}, hidden.options()) : at::empty({0}, hidden.options()),
+              with_grad ? at::zeros({N == 0 ? V : 0, E}, compute) : at::empty({0}, compute)};
+  if (N == 0) return result;
+  if (with_grad) result.grad_weight = at::empty({V, E}, compute);
+
+  const int64_t fitting = kChunkBytes / std::max<int64_t>(1, V * sizeof(T));
+  // Equal chunks: a short last one would run its products at a lower rate.
+  const int64_t chunks = (N + std::max<int64_t>(1, fitting) - 1) / std::max<int64_t>(1, fitting);
+  const int64_t chunk = (N + chunks - 1) / chunks;
+  const Tensor buffer = at::empty({chunk, V}, hidden.options());
+  Tensor product = with_grad && kRounded ? at::empty({V, E}, hidden.options()) : Tensor();
+  S* token_loss = result.token_loss.data_ptr<S>();
+  S* entropy = result.entropy.data_ptr<S>();
+  for (int64_t begin = 0; begin < N; begin += chunk) {
+    const int64_t rows = std::min(chunk, N - begin);
+    const Tensor h = hidden.narrow(0, begin, rows);
+    Tensor logits = buffer.narrow(0, 0, rows);
+    at::mm_out(logits, h, weight.t());
+    T* values = static_cast<T*>(logits.data_ptr());
+    at::parallel_for(0, rows, 1, [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) {
+        const int64_t token = begin + row, entry = target[token] == ignore_index ? -1 : target[token];
+        const auto [loss, own_entropy] =
+            softmax_pass<T>(V, values + row * V, entry, static_cast<S>(factor), with_grad);
+        token_loss[token] = loss;
+        entropy[token] = own_entropy;
+      }
+    });
+    if (!with_grad) continue;
+    Tensor grad_rows = result.grad_hidden.narrow(0, begin, rows);
+    at::mm_out(grad_rows, logits, weight);
+    if constexpr (kRounded) {  // a product in bfloat16 is rounded to it; the sum over chunks is not
+      at::mm_out(product, logits.t(), h);
+      begin == 0 ? result.grad_weight.copy_(product) : result.grad_weight.add_(product);
+    } else if (begin == 0) {
+      at::mm_out(result.grad_weight, logits.t(), h);
+    } else {
+      at::addmm_out(result.grad_weight, result.grad_weight, logits.t(), h);
+    }
+  }
+  return result;
+}
+
+void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, c10::string_view reduction) {
+  TORCH_CHECK_VALUE(hidden.dim() == 2 && weight.dim() == 2 && hidden.size(1) == weight.size(1),
+                    "linear_cross_entropy takes hidden (N, E) and weight (V, E), not ", hidden.sizes(),
+                    " and ", weight.sizes());
+  TORCH_CHECK_VALUE(
+      target.dim() == 1 && target.size(0) == hidden.size(0) && target.scalar_type() == at::kLong,
+      "linear_cross_entropy takes one int64 target a token, (", hidden.size(0), ",), not ", target.sizes(),
+      " of ", target.scalar_type());
+  const at::ScalarType wide = state_dtype(hidden.scalar_type());
+  TORCH_CHECK_VALUE(weight.scalar_type() == hidden.scalar_type() || weight.scalar_type() == wide,
+                    "linear_cross_entropy: a weight of ", weight.scalar_type(),
+                    " does not go with hidden of ", hidden.scalar_type());
+  TORCH_CHECK_VALUE(reduction == "mean" || reduction == "sum",
+                    "linear_cross_entropy's reduction must be \"mean\" or \"sum\", not ", reduction);
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> linear_cross_entropy(
+    const Tensor& hidden, const Tensor& weight, const Tensor& target, int64_t ignore_index,
+    c10::string_view reduction, bool with_grad) {
+  const at::AutoDispatchBelowADInplaceOrView no_gradients;
+  check(hidden, weight, target, reduction);
+  const Tensor labels = target.contiguous();
+  const int64_t* label = labels.const_data_ptr<int64_t>();
+  int64_t kept = 0;
+  for (int64_t token = 0; token < labels.numel(); ++token) {
+    if (label[token] == ignore_index) continue;
+    TORCH_CHECK_VALUE(label[token] >= 0 && label[token] < weight.size(0), "linear_cross_entropy: target ",
+                      label[token], " is no row of a weight of ", weight.size(0), " rows");
+    ++kept;
+  }
+  const bool mean = reduction == "mean";
+  // With nothing kept the mean is 0/0, as in torch, but its gradient 0.
+  const double factor = mean ? 1.0 / static_cast<double>(std::max<int64_t>(1, kept)) : 1.0;
+
+  const at::ScalarType dtype = hidden.scalar_type();
+  const Tensor h = operand(hidden, dtype).contiguous(), w = operand(weight, dtype).contiguous();
+  const auto run = h.scalar_type() == at::kDouble  ? loss_in_chunks<double>
+                   : h.scalar_type() == at::kFloat ? loss_in_chunks<float>
+                                                   : loss_in_chunks<BFloat16>;
+  Loss result = run(h, w, label, ignore_index, factor, with_grad);
+  Tensor loss = result.token_loss.sum();
+  if (mean) loss.div_(static_cast<double>(kept));
+  return {loss, result.token_loss, result.entropy, result.grad_hidden.to(dtype),
+          result.grad_weight.to(weight.scalar_type())};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(arsbench, CPU, library) { library.impl("linear_cross_entropy", linear_cross_entropy); }
+
+}  // namespace arsbench
