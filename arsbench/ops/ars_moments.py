@@ -46,16 +46,19 @@ def ars_perturb(
     eps: float,
     step: int,
     adaptive: bool,
-) -> list[Tensor]:
+    backups: Tensors | None = None,
+) -> Tensors:
     """The ascent of sharpness-aware minimisation: θ ← θ + ρ·n/(‖n‖+1e-12), in place.
 
     n = g/(√v̂+ε), times |θ| if `adaptive`; v̂ = v/(1 − β₂^max(1,t−1) + 1e-12) since v is still that of the step
     before. No moment changes. ε below 1e-20 is taken as 1e-20, so that a first step (v = 0) has a direction.
 
     Returns:
-        copies of the parameters as they were, for `ars_restore`.
+        copies of the parameters as they were, for `ars_restore`: in `backups` where they are given, of the
+        parameters' shapes and dtypes, else in new tensors.
     """
-    backups = empty_block(params, lambda dtype: dtype)
+    if backups is None:
+        backups = empty_block(params, lambda dtype: dtype)
     _perturb(params, grads, exp_avg_sqs, backups, rho, beta2, eps, step, adaptive)
     torch.autograd.graph.increment_version(params)
     return backups
@@ -72,13 +75,15 @@ def ars_dots(grads: Tensors, others: Tensors) -> Tensor:
     return _dots(grads, others)
 
 
-def ars_residual(grads: Tensors, base_grads: Tensors) -> list[Tensor]:
+def ars_residual(grads: Tensors, base_grads: Tensors, residuals: Tensors | None = None) -> Tensors:
     """The flatness vectors: what is left of each gradient g₂ without its part along g₁.
 
     Returns:
-        g₂ − (⟨g₂,g₁⟩/(‖g₁‖²+1e-12))·g₁ per tensor, in `state_dtype`.
+        g₂ − (⟨g₂,g₁⟩/(‖g₁‖²+1e-12))·g₁ per tensor, in `state_dtype`: in `residuals` where they are given,
+        else in new tensors.
     """
-    residuals = empty_block(grads, state_dtype)
+    if residuals is None:
+        residuals = empty_block(grads, state_dtype)
     _residual(grads, base_grads, residuals)
     return residuals
 

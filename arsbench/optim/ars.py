@@ -172,32 +172,29 @@ class ARS(MatrixOptimizer):
             buckets of the parameters that had a gradient in both passes, with the second.
         """
         first = {p: grad for bucket in buckets for p, grad in zip(bucket.params, bucket.grads, strict=True)}
-        # The second pass is where a step needs most memory, and the old flatness vectors have served.
-        for bucket in buckets:
-            for state in bucket.states:
-                state.pop("flatness", None)
         # Taken out of p.grad, the first gradients are safe from a closure that zeroes in place.
         self.zero_grad(set_to_none=True)
-        backups: list[list[Tensor]] = []
+        backups: dict[Tensor, Tensor] = {}
         try:
             for bucket in buckets:
                 group = bucket.group
-                backups.append(ops.ars_perturb(
+                copies = ops.ars_perturb(
                     bucket.params, bucket.grads, bucket.entries("exp_avg_sq"),
                     rho=group["rho"], beta2=group["betas"][1], eps=group["eps"], step=step,
-                    adaptive=group["adaptive"],
-                ))  # fmt: skip
+                    adaptive=group["adaptive"], backups=_take_flatness(bucket),
+                )  # fmt: skip
+                backups |= zip(bucket.params, copies, strict=True)
             with torch.enable_grad():
                 closure()
         finally:
-            # Fewer backups than buckets: a perturbation failed, and left its own bucket alone.
-            # Each is gone when it has served: the flatness vectors need as much memory.
-            for bucket in buckets[: len(backups)]:
-                ops.ars_restore(bucket.params, backups.pop(0))
+            # Without those of a bucket whose perturbation failed: it was left alone.
+            ops.ars_restore(list(backups.keys()), list(backups.values()))
         buckets = self._buckets(among=first)
         if self.defaults["k"] > 1:
             for bucket in buckets:
-                residuals = ops.ars_residual(bucket.grads, [first[p] for p in bucket.params])
+                base, spaces = [first[p] for p in bucket.params], [backups[p] for p in bucket.params]
+                fits = all(space.dtype == ops.state_dtype(space.dtype) for space in spaces)
+                residuals = ops.ars_residual(bucket.grads, base, spaces if fits else None)
                 for state, residual in zip(bucket.states, residuals, strict=True):
                     state["flatness"] = residual
         return buckets
@@ -227,3 +224,17 @@ class ARS(MatrixOptimizer):
         diagnostics = self.state[GLOBAL]["diagnostics"]
         old = diagnostics.get(name)
         diagnostics[name] = value if old is None else 0.9 * old.to(value.device) + 0.1 * value
+
+
+def _take_flatness(bucket: Bucket) -> list[Tensor] | None:
+    """Take the old flatness vectors, which have served, out of the state.
+
+    The second pass is where a step needs most memory. That of the old vectors holds the parameters during it,
+    and the new vectors after it: a sync step allocates nothing of the parameters' size.
+
+    Returns:
+        the old vectors, if the parameters fit into them.
+    """
+    old = [state.pop("flatness", None) for state in bucket.states]
+    fits = all(f is not None and f.dtype == p.dtype for f, p in zip(old, bucket.params, strict=True))
+    return old if fits else None
