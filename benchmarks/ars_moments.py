@@ -111,7 +111,8 @@ def moment_phases(m: Tensors, o: Tensors, injected: bool) -> dict[str, Phase]:
 def phases(m: Tensors, o: Tensors) -> dict[str, Phase]:
     """Every phase by its name in `floors.STREAMS`, of the matrices `m` and the others `o`."""
     a = m + o
-    backups, directions = [x.clone() for x in a.params], like(a.params)
+    # Passed in, as ARS does: from the second sync step on it allocates neither.
+    backups, directions = [x.clone() for x in a.params], [x.clone() for x in a.params]
     return {
         **moment_phases(m, o, injected=False),
         **moment_phases(m, o, injected=True),
@@ -121,8 +122,8 @@ def phases(m: Tensors, o: Tensors) -> dict[str, Phase]:
             m.params,
         ),
         "ars_perturb": Phase(
-            lambda: ops.ars_perturb(a.params, a.grads, a.exp_avg_sqs, **ASCENT),
-            lambda: reference.ars_perturb(a.params, a.grads, a.exp_avg_sqs, like(a.params), **ASCENT),
+            lambda: ops.ars_perturb(a.params, a.grads, a.exp_avg_sqs, **ASCENT, backups=backups),
+            lambda: reference.ars_perturb(a.params, a.grads, a.exp_avg_sqs, backups, **ASCENT),
             a.params,
         ),
         "ars_restore": Phase(
@@ -131,7 +132,7 @@ def phases(m: Tensors, o: Tensors) -> dict[str, Phase]:
             a.params,
         ),
         "ars_residual": Phase(
-            lambda: ops.ars_residual(a.grads, a.flats),
+            lambda: ops.ars_residual(a.grads, a.flats, directions),
             lambda: reference.ars_residual(a.grads, a.flats, directions),
             a.params,
         ),

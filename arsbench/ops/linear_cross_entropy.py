@@ -16,6 +16,7 @@ from torch import Tensor
 from arsbench.ops import _autocast
 from arsbench.ops._register import register
 from arsbench.ops.reference import linear_cross_entropy as reference
+from arsbench.ops.reference.dtypes import compute_dtype
 
 
 class CrossEntropy(NamedTuple):
@@ -65,7 +66,7 @@ def linear_cross_entropy(
         )
     if not hidden.is_floating_point() or weight.dtype not in (
         hidden.dtype,
-        reference.compute_dtype(hidden.dtype),
+        compute_dtype(hidden.dtype),
     ):
         raise ValueError(
             f"linear_cross_entropy: a weight of {weight.dtype} does not go with hidden of {hidden.dtype}"
@@ -77,7 +78,7 @@ def linear_cross_entropy(
 
 
 def _fake(hidden, weight, target, ignore_index, reduction, with_grad):
-    dtype = reference.compute_dtype(hidden.dtype)
+    dtype = compute_dtype(hidden.dtype)
     loss, token_loss, entropy = (hidden.new_empty(s, dtype=dtype) for s in ((), target.shape, target.shape))
     grad_hidden, grad_weight = (x.new_empty(x.shape if with_grad else 0) for x in (hidden, weight))
     return loss, token_loss, entropy, grad_hidden, grad_weight

@@ -11,6 +11,7 @@ from torch import Tensor
 from arsbench.ops import _autocast
 from arsbench.ops._register import register
 from arsbench.ops.reference import rms_norm as reference
+from arsbench.ops.reference.dtypes import compute_dtype
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
@@ -34,7 +35,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
         )
     if x.dtype not in (torch.bfloat16, torch.float32, torch.float64) or weight.dtype not in (
         x.dtype,
-        reference.compute_dtype(x.dtype),
+        compute_dtype(x.dtype),
     ):
         raise ValueError(
             f"rms_norm takes bfloat16, float32 or float64 with a weight of the same or of float32, not "

@@ -14,6 +14,7 @@ from torch import Tensor
 from arsbench.ops import _autocast
 from arsbench.ops._register import register
 from arsbench.ops.reference import rope_attention as reference
+from arsbench.ops.reference.dtypes import compute_dtype
 
 
 def rope_attention(
@@ -47,7 +48,7 @@ def rope_attention(
             f"rope_attention: q, k and v must share a float dtype, not {q.dtype}, {k.dtype} and {v.dtype}"
         )
     for weight in (q_weight, k_weight):
-        if weight.dtype not in (q.dtype, reference.compute_dtype(q.dtype)):
+        if weight.dtype not in (q.dtype, compute_dtype(q.dtype)):
             raise ValueError(
                 f"rope_attention: a norm's weight of {weight.dtype} does not go with q of {q.dtype}"
             )
@@ -76,7 +77,7 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: T
 
 def _fake(q, k, v, q_weight, k_weight, theta, eps):
     B, T, H, _ = q.shape
-    return q.new_empty(q.shape), q.new_empty(B, H, T, dtype=reference.compute_dtype(q.dtype))
+    return q.new_empty(q.shape), q.new_empty(B, H, T, dtype=compute_dtype(q.dtype))
 
 
 def _fake_backward(grad_out, q, k, v, q_weight, k_weight, out, lse, theta, eps):

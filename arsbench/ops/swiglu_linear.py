@@ -13,6 +13,7 @@ from torch import Tensor
 from arsbench.ops import _autocast
 from arsbench.ops._register import register
 from arsbench.ops.reference import swiglu_linear as reference
+from arsbench.ops.reference.dtypes import compute_dtype
 
 
 def swiglu_linear(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ def swiglu_linear(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
     if (
         gate.dtype not in (torch.bfloat16, torch.float32, torch.float64)
         or up.dtype != gate.dtype
-        or weight.dtype not in (gate.dtype, reference.compute_dtype(gate.dtype))
+        or weight.dtype not in (gate.dtype, compute_dtype(gate.dtype))
     ):
         raise ValueError(
             f"swiglu_linear takes gate and up of one dtype, bfloat16, float32 or float64, and a weight of "

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from arsbench import ops
 from arsbench.ops.reference import linear_cross_entropy as reference
+from arsbench.ops.reference.dtypes import compute_dtype
 
 # (N, E, V): odd sizes, one token, one entry, none at all.
 CASES = [(7, 5, 11), (1, 8, 3), (33, 16, 257), (4, 3, 1), (0, 4, 6)]
@@ -22,7 +23,7 @@ def chunk(request, monkeypatch):
 
     def choose(vocabulary, dtype):
         if request.param is not None:
-            itemsize = reference.compute_dtype(dtype).itemsize
+            itemsize = compute_dtype(dtype).itemsize
             monkeypatch.setattr(reference, "CHUNK_BYTES", request.param * vocabulary * itemsize)
 
     return choose

@@ -10,14 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from arsbench.ops.reference.dtypes import compute_dtype
+
 # Budget of one (chunk, V) buffer in bytes. Every chunk reads and writes the whole weight gradient once, so
 # few large chunks are fast and many small ones are lean; at V = 40,479 this is 207 tokens in float32.
 CHUNK_BYTES = 32 * 2**20
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """float64 for float64, float32 for everything narrower."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def linear_cross_entropy(

@@ -16,14 +16,11 @@ import math
 import torch
 from torch import Tensor
 
+from arsbench.ops.reference.dtypes import compute_dtype
+
 # Rows of queries taken at once. Smaller blocks waste less on the masked corner, larger ones give the matrix
 # multiplications longer runs; between 64 and 128 the measured time at T = 255 is flat.
 QUERY_BLOCK = 64
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """float64 for float64, float32 for everything narrower."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def rope_attention(
