@@ -53,8 +53,8 @@ def plot(path: Path, panels: Sequence[Panel], title: str) -> None:
         draw(memory, panel, MEMORIES, "memory, MB", SMALLEST_MB)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.suptitle(title, fontsize=13)
-    figure.legend(handles, labels, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 0.98), frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.96))
+    figure.legend(handles, labels, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 0.965), frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.94))
     with atomic_write(path, "wb") as file:
         figure.savefig(file, format=path.suffix.removeprefix("."), dpi=100)
 

@@ -110,11 +110,15 @@ def _setup_context(ctx, inputs, output) -> None:
     hidden, weight, target, ctx.ignore_index, ctx.reduction, ctx.with_grad = inputs
     _, *others = output
     ctx.mark_non_differentiable(*others)
+    # Or each of them would get a gradient of zeros, one as large as the weight.
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(hidden, weight, target)
     ctx.grads = others[2:]
 
 
-def _backward(ctx, grad_loss: Tensor, *_others):
+def _backward(ctx, grad_loss: Tensor | None, *_others):
+    if grad_loss is None:
+        return (None,) * 6
     if not ctx.with_grad:
         raise RuntimeError("linear_cross_entropy was called with with_grad=False and has no gradients")
     hidden, weight, target = ctx.saved_tensors

@@ -105,10 +105,13 @@ def _setup_context(ctx, inputs, output) -> None:
     *tensors, ctx.theta, ctx.eps = inputs
     out, lse = output
     ctx.mark_non_differentiable(lse)
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors, out, lse)
 
 
-def _backward(ctx, grad_out: Tensor, _grad_lse):
+def _backward(ctx, grad_out: Tensor | None, _grad_lse):
+    if grad_out is None:
+        return (None,) * 7
     return *_backward_op(grad_out, *ctx.saved_tensors, ctx.theta, ctx.eps), None, None
 
 
