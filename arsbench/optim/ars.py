@@ -174,25 +174,27 @@ class ARS(MatrixOptimizer):
         first = {p: grad for bucket in buckets for p, grad in zip(bucket.params, bucket.grads, strict=True)}
         # Taken out of p.grad, the first gradients are safe from a closure that zeroes in place.
         self.zero_grad(set_to_none=True)
-        backups: dict[Tensor, Tensor] = {}
+        backups: list[list[Tensor]] = []
         try:
             for bucket in buckets:
                 group = bucket.group
-                copies = ops.ars_perturb(
+                backups.append(ops.ars_perturb(
                     bucket.params, bucket.grads, bucket.entries("exp_avg_sq"),
                     rho=group["rho"], beta2=group["betas"][1], eps=group["eps"], step=step,
                     adaptive=group["adaptive"], backups=_take_flatness(bucket),
-                )  # fmt: skip
-                backups |= zip(bucket.params, copies, strict=True)
+                ))  # fmt: skip
             with torch.enable_grad():
                 closure()
         finally:
-            # Without those of a bucket whose perturbation failed: it was left alone.
-            ops.ars_restore(list(backups.keys()), list(backups.values()))
+            # Fewer backups than buckets: a perturbation failed, and left its own bucket alone.
+            for bucket, backup in zip(buckets, backups, strict=False):
+                ops.ars_restore(bucket.params, backup)
+        free = {p: b for bucket, backup in zip(buckets, backups, strict=True)
+                for p, b in zip(bucket.params, backup, strict=True)}  # fmt: skip
         buckets = self._buckets(among=first)
         if self.defaults["k"] > 1:
             for bucket in buckets:
-                base, spaces = [first[p] for p in bucket.params], [backups[p] for p in bucket.params]
+                base, spaces = [first[p] for p in bucket.params], [free[p] for p in bucket.params]
                 fits = all(space.dtype == ops.state_dtype(space.dtype) for space in spaces)
                 residuals = ops.ars_residual(bucket.grads, base, spaces if fits else None)
                 for state, residual in zip(bucket.states, residuals, strict=True):
