@@ -40,7 +40,7 @@ def build_info() -> dict[str, object]:
 
     Returns:
         a dictionary with the keys native, version, compiler, torch, openmp, cuda, cpu_capability (the
-        vector level in force) and bf16_products (whether Newton-Schulz multiplies in bfloat16).
+        vector level in force) and bf16_products (whether bfloat16 matrices are multiplied as such).
 
     Raises:
         RuntimeError: ARSBENCH_CPU or ARSBENCH_BF16_PRODUCTS has a value that is not known.

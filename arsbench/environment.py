@@ -65,9 +65,10 @@ def peak_resident_bytes() -> int:
 def give_back_large_memory() -> None:
     """Let the C library map every piece of memory of 6 MiB and more by itself, so that freeing it frees it.
 
-    glibc raises its limit for that to 32 MiB as it sees such pieces freed. A training step's activations then
-    come from one heap, whose holes between what stays are lost: an eighth more memory for the seed's
-    configuration, and no less time. Elsewhere than on glibc nothing happens.
+    By itself glibc raises its limit for that to 32 MiB as it sees such pieces freed. A training step's
+    activations then come from one heap, whose holes between what stays are lost: the seed's configuration
+    takes an eighth more memory so, and no less time. It holds for the whole process; elsewhere than on glibc
+    nothing happens.
     """
     if sys.platform != "linux":
         return

@@ -3,7 +3,8 @@
 The peers are transformers' Qwen3 with a plain-PyTorch ARS (`plain_ars`), eager and under torch.compile, in
 float32 and in bf16 (autocast, float32 weights). All get the same random rows. With k = 2 a sync and a lazy
 step take turns, and each costs what it costs at any other k. Ours computes the entropy column besides; the
-peers do not. The floor is `floors.step_floor`, at the rates measured in the same rounds.
+peers do not. They iterate Newton-Schulz in bf16 in either precision, as its authors do. The floor is
+`floors.step_floor`, at the rates measured in the same rounds.
 
     python -m benchmarks.training_step [--rounds 5] [--json FILE]
 """

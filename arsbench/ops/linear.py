@@ -1,9 +1,9 @@
 """A linear layer for mixed precision: y = x Wᵀ on bfloat16 values of float32 weights.
 
 Under autocast a linear layer's weight is cast to bfloat16, and its gradient comes out in bfloat16. Here the
-weight stays what it is: it is rounded on the way into the product, and its gradient is not rounded at all.
-Processors without bfloat16 products multiply the rounded values in float32, several times faster. Shapes: K
-input features, N output features.
+weight stays what it is: it is rounded on the way into the product, and its gradient is float32. Processors
+without bfloat16 products multiply the rounded values in float32, several times faster, and do not round the
+weight's gradient at all. Shapes: K input features, N output features.
 """
 
 from __future__ import annotations

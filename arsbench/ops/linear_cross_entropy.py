@@ -44,7 +44,7 @@ def linear_cross_entropy(
     Args:
         hidden: (N, E) in float16, bfloat16, float32 or float64.
         weight: (V, E), one row per vocabulary entry; in hidden's dtype, or in float32 beside a narrower
-            hidden: it is then rounded to hidden's dtype, and its gradient is not.
+            hidden: it is then rounded to hidden's dtype, and its gradient is float32.
         target: (N,) int64, rows of `weight`, or `ignore_index`.
         ignore_index: target of the tokens that do not count.
         reduction: "mean" over the kept tokens (NaN when there are none, as in torch) or "sum".

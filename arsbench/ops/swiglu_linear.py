@@ -20,7 +20,7 @@ def swiglu_linear(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
     """Gate, and project the result.
 
     The activation is computed in float32 at least and rounded to gate's dtype once. Under autocast gate and
-    up are cast to the autocast dtype; the weight is rounded to it, and its gradient is not.
+    up are cast to the autocast dtype; the weight is rounded to it, and its gradient keeps its own.
 
     Args:
         gate: (M, I) in bfloat16, float32 or float64.

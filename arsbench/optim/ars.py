@@ -53,9 +53,9 @@ class ARS(MatrixOptimizer):
     zeroes the gradients, computes the loss, calls backward and returns the loss, and `step` returns the
     first. Between its two calls a sync step moves the parameters, and puts them back to the same bits even if
     the closure raises (the flatness vectors are then gone: nothing is injected until the next sync step).
-    Afterwards `p.grad` holds the gradient of the last call, before injection. Parameters
-    without a gradient in one of the calls are skipped. A closure with random parts (dropout) draws anew in
-    its second call.
+    Afterwards `p.grad` holds the gradient of the last call, before injection. Parameters without a gradient
+    in one of the calls are skipped (and lose their flatness vector in a sync step). A closure with random
+    parts (dropout) draws anew in its second call.
 
     Diagnostics beside the base's: `sync` (1 if the last step was one, else 0); `cos_pos_i` and
     `cos_pos_i_pre`, the mean over tensors of cos(g, f) after and before injection at position i of the cycle
@@ -146,7 +146,7 @@ class ARS(MatrixOptimizer):
             shared["last_sync"] = step
         else:
             outcomes = self._lazy_update(buckets, dots, step, amplification, position=(1 + since_sync) % k)
-        # Only now: an exception in the second pass leaves the schedule as it was.
+        # Only now: an exception in the second pass leaves the schedule's own numbers as they were.
         shared["phi_squared"] = phi_squared
         shared["diagnostics"] |= {"sync": int(sync), **measured}
         return outcomes

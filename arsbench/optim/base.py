@@ -227,10 +227,13 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
     def _make_states(self, params: list[Tensor], names: tuple[str, ...]) -> None:
         """Zeros of each parameter's shape under each name, in the dtype that moments are kept in."""
-        for device in dict.fromkeys(p.device for p in params):
-            here = [p for p in params if p.device == device]
+        # torch.save refuses tensors of several dtypes in one block.
+        alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        for p in params:
+            alike.setdefault((p.device, ops.state_dtype(p.dtype)), []).append(p)
+        for some in alike.values():
             for name in names:
-                for p, entry in zip(here, ops.empty_block(here, ops.state_dtype), strict=True):
+                for p, entry in zip(some, ops.empty_block(some, ops.state_dtype), strict=True):
                     self.state[p][name] = entry.zero_()
 
     def _record(self, outcomes: list[Outcome]) -> None:

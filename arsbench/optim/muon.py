@@ -3,8 +3,7 @@
 B ← μB + (1−μ)g,  O = NS((1−μ)g + μB),  Δθ = −lr·√max(1, rows/cols)·O
 
 Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with its factor
-    for
-tall matrices; torch.optim.Muon calls that factor `adjust_lr_fn="original"`.
+for tall matrices; torch.optim.Muon calls that factor `adjust_lr_fn="original"`.
 """
 
 from __future__ import annotations

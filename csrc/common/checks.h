@@ -25,6 +25,12 @@ inline void check_supported(const char* op, const char* name, at::TensorList ten
   }
 }
 
+// For kernels that also take float16, which they compute in float32.
+inline void check_float(const char* op, const char* name, const at::Tensor& tensor) {
+  TORCH_CHECK_VALUE(tensor.scalar_type() == at::kHalf || is_supported(tensor.scalar_type()), op, ": ", name,
+                    " must be float16, bfloat16, float32 or float64, not ", tensor.scalar_type());
+}
+
 // `tensors` must match `like` in number, shapes and place; in dtypes as well, or have the state dtypes if
 // `is_state`.
 inline void check_like(const char* op, const char* name, at::TensorList tensors, at::TensorList like,

@@ -12,6 +12,7 @@ namespace {
 using at::Tensor;
 
 void check(const Tensor& x, const Tensor& weight) {
+  check_float("linear", "x", x);
   TORCH_CHECK_VALUE(x.dim() >= 1 && weight.dim() == 2 && x.size(-1) == weight.size(1),
                     "linear takes x (..., K) and weight (N, K), not ", x.sizes(), " and ", weight.sizes());
   TORCH_CHECK_VALUE(

@@ -92,6 +92,7 @@ void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, c10
       target.dim() == 1 && target.size(0) == hidden.size(0) && target.scalar_type() == at::kLong,
       "linear_cross_entropy takes one int64 target a token, (", hidden.size(0), ",), not ", target.sizes(),
       " of ", target.scalar_type());
+  check_float("linear_cross_entropy", "hidden", hidden);
   const at::ScalarType wide = state_dtype(hidden.scalar_type());
   TORCH_CHECK_VALUE(weight.scalar_type() == hidden.scalar_type() || weight.scalar_type() == wide,
                     "linear_cross_entropy: a weight of ", weight.scalar_type(),

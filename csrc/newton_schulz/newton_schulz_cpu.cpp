@@ -2,8 +2,7 @@
 // computed. Two forms give the same polynomial of X:
 //
 // direct   A = XXᵀ, X ← (aI + bA + cA²)X, `steps` times: per step 2 products of n×n with n×m and one of n×n.
-// Gram     A = XXᵀ once; P = aI + bA + cA², Q ← PQ, A ← P²A, `steps` times on n×n matrices alone; X ← QX
-// once.
+// Gram     A = XXᵀ once; P = aI + bA + cA², Q ← PQ, A ← P²A, `steps` times on n×n matrices; X ← QX once.
 //          All of these are polynomials of one symmetric matrix: they commute, and every product is
 //          symmetric. Source: Dao-AILab, "Gram Newton-Schulz" (2026).
 //

@@ -1,7 +1,8 @@
 // Attention on the CPU. A task is one row of the batch with one key-value head and the query heads that share
-// it: its keys and values stay in the core's cache while blocks of queries are worked through, and no result
-// depends on the number of threads. Everything is computed in float32 at least; the products between are
-// ATen's, on that thread alone, and as out variants no business of autocast's.
+// it: its keys and values stay in the core's cache while blocks of queries are worked through, and where
+// there is more than one task no result depends on the number of threads. Everything is computed in float32
+// at least; the products between are ATen's, on that thread alone, and as out variants no business of
+// autocast's.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm.h>
@@ -220,12 +221,16 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& q_we
                         q.size(1) == k.size(1) && q.size(3) == k.size(3),
                     "rope_attention takes q (B, T, H, D) with k and v (B, T, Hkv, D), not ", q.sizes(), ", ",
                     k.sizes(), " and ", v.sizes());
-  TORCH_CHECK_VALUE(k.size(2) > 0 && q.size(2) % k.size(2) == 0, "rope_attention: ", q.size(2),
-                    " query heads are no multiple of ", k.size(2), " key-value heads");
+  TORCH_CHECK_VALUE(k.size(2) > 0 && q.size(2) > 0 && q.size(2) % k.size(2) == 0,
+                    "rope_attention: ", q.size(2), " query heads are no multiple of ", k.size(2),
+                    " key-value heads");
   TORCH_CHECK_VALUE(q.size(3) > 0 && q.size(3) % 2 == 0,
                     "rope_attention rotates pairs: the head dimension must be even, not ", q.size(3));
   TORCH_CHECK_VALUE(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(),
                     "rope_attention: q, k and v must share a dtype");
+  check_float("rope_attention", "q", q);
+  check_float("rope_attention", "q_weight", q_weight);
+  check_float("rope_attention", "k_weight", k_weight);
   TORCH_CHECK_VALUE(
       q_weight.dim() == 1 && q_weight.size(0) == q.size(3) && k_weight.sizes() == q_weight.sizes(),
       "rope_attention: the norms' weights must be (", q.size(3), ",)");
@@ -263,6 +268,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rope_attention_backward(
   TORCH_CHECK_VALUE(grad_out.sizes() == q.sizes() && out.sizes() == q.sizes() &&
                         grad_out.scalar_type() == q.scalar_type() && out.scalar_type() == q.scalar_type(),
                     "rope_attention: out and its gradient must be as q");
+  TORCH_CHECK_VALUE(lse.sizes() == at::IntArrayRef({q.size(0), q.size(2), q.size(1)}) &&
+                        lse.scalar_type() == state_dtype(q.scalar_type()),
+                    "rope_attention: lse must be (B, H, T) in the compute dtype, not ", lse.sizes(), " of ",
+                    lse.scalar_type());
   const Tensor wide = widened(q);
   const auto like = [&](const Tensor& x) { return at::empty(x.sizes(), wide.options()); };
   const auto shares = wide.options().dtype(state_dtype(q.scalar_type()));

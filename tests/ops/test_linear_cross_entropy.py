@@ -275,3 +275,10 @@ def test_wrong_arguments():
         ops.linear_cross_entropy(hidden, weight.float(), target)
     with pytest.raises(ValueError, match="reduction must be"):
         ops.linear_cross_entropy(hidden, weight, target, reduction="none")
+
+
+def test_the_kernel_checks_for_itself(compiled):
+    compiled("linear_cross_entropy")
+    hidden, weight, target = (x.detach() for x in make_inputs((7, 5, 11)))
+    with pytest.raises(ValueError, match="hidden must be float16"):
+        torch.ops.arsbench.linear_cross_entropy(hidden.char(), weight.char(), target, IGNORED, "mean", True)

@@ -233,3 +233,14 @@ def test_wrong_dtypes():
         ours(q, k.float(), v, q_weight, k_weight)
     with pytest.raises(ValueError, match="norm's weight of"):
         ours(q, k, v, q_weight.bfloat16(), k_weight)
+
+
+def test_the_kernel_checks_for_itself(compiled):
+    compiled("rope_attention", "rope_attention_backward")
+    op, backward = torch.ops.arsbench.rope_attention, torch.ops.arsbench.rope_attention_backward
+    inputs = [x.detach() for x in make_inputs(CASES[0])]
+    with pytest.raises(ValueError, match="q must be float16"):
+        op(*(x.to(torch.int8) for x in inputs), THETA, EPS)
+    out, lse = op(*inputs, THETA, EPS)
+    with pytest.raises(ValueError, match="lse must be"):
+        backward(out, *inputs, out, lse[:, :, :2], THETA, EPS)

@@ -217,3 +217,14 @@ def test_later_load_hooks_are_respected(problem: type) -> None:
     target.register_load_state_dict_pre_hook(double)
     target.load_state_dict(source.state_dict())
     assert torch.equal(target.state[b.params[0]]["exp_avg"], 2 * source.state[a.params[0]]["exp_avg"])
+
+
+def test_state_of_several_dtypes_can_be_saved(tmp_path):
+    params = [torch.nn.Parameter(torch.ones(4, 4, dtype=dtype)) for dtype in (torch.float32, torch.float64)]
+    optimizer = AdaRMSuon(params)
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+    loaded = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert [loaded["state"][i]["exp_avg"].dtype for i in (0, 1)] == [torch.float32, torch.float64]
