@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from arsbench import _native  # noqa: F401  (loading it registers the compiled kernels)
+from arsbench.ops._autocast import without_autocast
 
 
 def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> torch._ops.OpOverload:
@@ -25,3 +28,46 @@ def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> 
     torch.library.impl(qualified, "default", torch.no_grad()(reference))
     torch.library.register_fake(qualified, fake)
     return getattr(torch.ops.arsbench, name).default
+
+
+def register_gradient(
+    name: str,
+    schema: str,
+    *,
+    reference: Callable,
+    setup_context: Callable | None = None,
+    backward: Callable | None = None,
+) -> torch._ops.OpOverload:
+    """Define `arsbench::<name>_backward`, make it the derivative of `arsbench::<name>`, and return it.
+
+    It has no derivative itself: a gradient that is differentiated raises RuntimeError, instead of silently
+    being taken for a constant.
+
+    Args:
+        name: the forward op's.
+        schema: the backward op's. Its results, two or more, are the gradients of the tensors that follow its
+            first argument.
+        reference: the backward in plain PyTorch.
+        setup_context, backward: as torch.library.register_autograd takes them. By default every input is
+            saved, and the backward op is called with the result's gradient and all of them.
+    """
+
+    def fake(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+        return tuple(x.new_empty(x.shape) for x in inputs[: len(op._schema.returns)])
+
+    op = register(f"{name}_backward", schema, reference=without_autocast(reference), fake=fake)
+
+    def save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.numbers = [x for x in inputs if not isinstance(x, Tensor)]
+        ctx.save_for_backward(*inputs[: len(inputs) - len(ctx.numbers)])
+
+    def call_op(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *op(grad, *ctx.saved_tensors, *ctx.numbers), *(None for _ in ctx.numbers)
+
+    def refuse(ctx: Any, *grads: Tensor) -> None:
+        raise RuntimeError(f"{name} has no second derivative; its gradient cannot be differentiated")
+
+    autograd = torch.library.register_autograd
+    autograd(f"arsbench::{name}", backward or call_op, setup_context=setup_context or save_inputs)
+    autograd(f"arsbench::{name}_backward", refuse)
+    return op

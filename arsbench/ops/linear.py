@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from arsbench.ops import _autocast
-from arsbench.ops._register import register
+from arsbench.ops._register import register, register_gradient
 from arsbench.ops.reference import linear as reference
 
 
@@ -39,37 +39,14 @@ def _fake(x: Tensor, weight: Tensor) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
-def _fake_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), weight.new_empty(weight.shape)
-
-
 _op = register(
     "linear",
     "(Tensor x, Tensor weight) -> Tensor",
     reference=_autocast.without_autocast(reference.linear),
     fake=_fake,
 )
-_backward_op = register(
-    "linear_backward",
+register_gradient(
+    "linear",
     "(Tensor grad, Tensor x, Tensor weight) -> (Tensor grad_x, Tensor grad_weight)",
-    reference=_autocast.without_autocast(reference.linear_backward),
-    fake=_fake_backward,
+    reference=reference.linear_backward,
 )
-
-
-def _setup_context(ctx, inputs, output) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _backward(ctx, grad: Tensor):
-    return _backward_op(grad, *ctx.saved_tensors)
-
-
-def _refuse(ctx, *_grads):
-    raise RuntimeError(
-        "linear under autocast has no second derivative; its gradient cannot be differentiated"
-    )
-
-
-torch.library.register_autograd("arsbench::linear", _backward, setup_context=_setup_context)
-torch.library.register_autograd("arsbench::linear_backward", _refuse)

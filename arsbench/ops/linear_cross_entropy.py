@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from arsbench.ops import _autocast
-from arsbench.ops._register import register
+from arsbench.ops._register import register, register_gradient
 from arsbench.ops.reference import linear_cross_entropy as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 
@@ -84,25 +84,12 @@ def _fake(hidden, weight, target, ignore_index, reduction, with_grad):
     return loss, token_loss, entropy, grad_hidden, grad_weight
 
 
-def _fake_backward(grad_loss, hidden, weight, grad_hidden, grad_weight):
-    return hidden.new_empty(hidden.shape), weight.new_empty(weight.shape)
-
-
 _op = register(
     "linear_cross_entropy",
     "(Tensor hidden, Tensor weight, Tensor target, int ignore_index, str reduction, bool with_grad)"
     " -> (Tensor loss, Tensor token_loss, Tensor entropy, Tensor grad_hidden, Tensor grad_weight)",
     reference=_autocast.without_autocast(reference.linear_cross_entropy),
     fake=_fake,
-)
-# hidden and weight are not read; through them autograd knows that the gradients depend on them, so that a
-# second derivative is refused instead of silently coming out as zero.
-_backward_op = register(
-    "linear_cross_entropy_backward",
-    "(Tensor grad_loss, Tensor hidden, Tensor weight, Tensor grad_hidden, Tensor grad_weight)"
-    " -> (Tensor, Tensor)",
-    reference=_autocast.without_autocast(reference.linear_cross_entropy_backward),
-    fake=_fake_backward,
 )
 
 
@@ -136,9 +123,13 @@ def _backward(ctx, grad_loss: Tensor | None, *_others):
     return *grads, None, None, None, None
 
 
-def _refuse(ctx, *_grads):
-    raise RuntimeError("linear_cross_entropy has no second derivative; its gradient cannot be differentiated")
-
-
-torch.library.register_autograd("arsbench::linear_cross_entropy", _backward, setup_context=_setup_context)
-torch.library.register_autograd("arsbench::linear_cross_entropy_backward", _refuse)
+# hidden and weight are not read; through them autograd knows that the gradients depend on them, so that a
+# second derivative is refused instead of silently coming out as zero.
+_backward_op = register_gradient(
+    "linear_cross_entropy",
+    "(Tensor grad_loss, Tensor hidden, Tensor weight, Tensor grad_hidden, Tensor grad_weight)"
+    " -> (Tensor, Tensor)",
+    reference=reference.linear_cross_entropy_backward,
+    setup_context=_setup_context,
+    backward=_backward,
+)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from arsbench.ops import _autocast
-from arsbench.ops._register import register
+from arsbench.ops._register import register, register_gradient
 from arsbench.ops.reference import rms_norm as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 
@@ -48,36 +48,14 @@ def _fake(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _fake_backward(grad: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), weight.new_empty(weight.shape)
-
-
 _op = register(
     "rms_norm",
     "(Tensor x, Tensor weight, float eps) -> Tensor",
     reference=_autocast.without_autocast(reference.rms_norm),
     fake=_fake,
 )
-_backward_op = register(
-    "rms_norm_backward",
+register_gradient(
+    "rms_norm",
     "(Tensor grad, Tensor x, Tensor weight, float eps) -> (Tensor grad_x, Tensor grad_weight)",
-    reference=_autocast.without_autocast(reference.rms_norm_backward),
-    fake=_fake_backward,
+    reference=reference.rms_norm_backward,
 )
-
-
-def _setup_context(ctx, inputs, output) -> None:
-    *tensors, ctx.eps = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _backward(ctx, grad: Tensor):
-    return *_backward_op(grad, *ctx.saved_tensors, ctx.eps), None
-
-
-def _refuse(ctx, *_grads):
-    raise RuntimeError("rms_norm has no second derivative; its gradient cannot be differentiated")
-
-
-torch.library.register_autograd("arsbench::rms_norm", _backward, setup_context=_setup_context)
-torch.library.register_autograd("arsbench::rms_norm_backward", _refuse)

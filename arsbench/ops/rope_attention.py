@@ -8,11 +8,10 @@ the projections, (B, T, heads, D), so that views of one fused projection are rea
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from arsbench.ops import _autocast
-from arsbench.ops._register import register
+from arsbench.ops._register import register, register_gradient
 from arsbench.ops.reference import rope_attention as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 
@@ -80,24 +79,12 @@ def _fake(q, k, v, q_weight, k_weight, theta, eps):
     return q.new_empty(q.shape), q.new_empty(B, H, T, dtype=compute_dtype(q.dtype))
 
 
-def _fake_backward(grad_out, q, k, v, q_weight, k_weight, out, lse, theta, eps):
-    return tuple(x.new_empty(x.shape) for x in (q, k, v, q_weight, k_weight))
-
-
 _op = register(
     "rope_attention",
     "(Tensor q, Tensor k, Tensor v, Tensor q_weight, Tensor k_weight, float theta, float eps)"
     " -> (Tensor out, Tensor lse)",
     reference=_autocast.without_autocast(reference.rope_attention),
     fake=_fake,
-)
-_backward_op = register(
-    "rope_attention_backward",
-    "(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor q_weight, Tensor k_weight, Tensor out,"
-    " Tensor lse, float theta, float eps)"
-    " -> (Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor grad_q_weight, Tensor grad_k_weight)",
-    reference=_autocast.without_autocast(reference.rope_attention_backward),
-    fake=_fake_backward,
 )
 
 
@@ -115,9 +102,12 @@ def _backward(ctx, grad_out: Tensor | None, _grad_lse):
     return *_backward_op(grad_out, *ctx.saved_tensors, ctx.theta, ctx.eps), None, None
 
 
-def _refuse(ctx, *_grads):
-    raise RuntimeError("rope_attention has no second derivative; its gradient cannot be differentiated")
-
-
-torch.library.register_autograd("arsbench::rope_attention", _backward, setup_context=_setup_context)
-torch.library.register_autograd("arsbench::rope_attention_backward", _refuse)
+_backward_op = register_gradient(
+    "rope_attention",
+    "(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor q_weight, Tensor k_weight, Tensor out,"
+    " Tensor lse, float theta, float eps)"
+    " -> (Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor grad_q_weight, Tensor grad_k_weight)",
+    reference=reference.rope_attention_backward,
+    setup_context=_setup_context,
+    backward=_backward,
+)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from arsbench.ops import _autocast
-from arsbench.ops._register import register
+from arsbench.ops._register import register, register_gradient
 from arsbench.ops.reference import swiglu_linear as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 
@@ -56,36 +56,15 @@ def _fake(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
     return gate.new_empty(gate.shape[0], weight.shape[0])
 
 
-def _fake_backward(grad: Tensor, gate: Tensor, up: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return gate.new_empty(gate.shape), up.new_empty(up.shape), weight.new_empty(weight.shape)
-
-
 _op = register(
     "swiglu_linear",
     "(Tensor gate, Tensor up, Tensor weight) -> Tensor",
     reference=_autocast.without_autocast(reference.swiglu_linear),
     fake=_fake,
 )
-_backward_op = register(
-    "swiglu_linear_backward",
+register_gradient(
+    "swiglu_linear",
     "(Tensor grad, Tensor gate, Tensor up, Tensor weight)"
     " -> (Tensor grad_gate, Tensor grad_up, Tensor grad_weight)",
-    reference=_autocast.without_autocast(reference.swiglu_linear_backward),
-    fake=_fake_backward,
+    reference=reference.swiglu_linear_backward,
 )
-
-
-def _setup_context(ctx, inputs, output) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _backward(ctx, grad: Tensor):
-    return _backward_op(grad, *ctx.saved_tensors)
-
-
-def _refuse(ctx, *_grads):
-    raise RuntimeError("swiglu_linear has no second derivative; its gradient cannot be differentiated")
-
-
-torch.library.register_autograd("arsbench::swiglu_linear", _backward, setup_context=_setup_context)
-torch.library.register_autograd("arsbench::swiglu_linear_backward", _refuse)
