@@ -1,5 +1,5 @@
-// Argument checks for ops on lists of tensors. A kernel reads raw memory, so nothing is taken on trust: the
-// ops can be called through torch.ops as well as through the Python functions.
+// Argument checks for ops on tensors and lists of them. A kernel reads raw memory, so nothing is taken on
+// trust: the ops can be called through torch.ops as well as through the Python functions.
 #pragma once
 
 #include <ATen/MemoryOverlap.h>
@@ -29,6 +29,12 @@ inline void check_supported(const char* op, const char* name, at::TensorList ten
 inline void check_float(const char* op, const char* name, const at::Tensor& tensor) {
   TORCH_CHECK_VALUE(tensor.scalar_type() == at::kHalf || is_supported(tensor.scalar_type()), op, ": ", name,
                     " must be float16, bfloat16, float32 or float64, not ", tensor.scalar_type());
+}
+
+// A layer's weight has the dtype of its input, or that which the input is computed in.
+inline void check_weight(const char* op, const at::Tensor& weight, at::ScalarType input) {
+  TORCH_CHECK_VALUE(weight.scalar_type() == input || weight.scalar_type() == state_dtype(input), op,
+                    ": a weight of ", weight.scalar_type(), " does not go with an input of ", input);
 }
 
 // `tensors` must match `like` in number, shapes and place; in dtypes as well, or have the state dtypes if

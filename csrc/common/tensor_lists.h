@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "bfloat16.h"
+#include "dispatch.h"
 
 namespace arsbench {
 
@@ -70,16 +70,7 @@ void for_each_chunk(const std::vector<Chunk>& chunks, const ContiguousList& type
   at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t position = begin; position < end; ++position) {
       const Chunk& chunk = chunks[position];
-      switch (typed.dtype(chunk.tensor)) {
-        case at::kFloat:
-          visit(float{}, chunk, position);
-          break;
-        case at::kDouble:
-          visit(double{}, chunk, position);
-          break;
-        default:
-          visit(BFloat16{}, chunk, position);
-      }
+      with_type(typed.dtype(chunk.tensor), [&](auto type) { visit(type, chunk, position); });
     }
   });
 }

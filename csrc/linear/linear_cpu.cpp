@@ -1,7 +1,9 @@
 // y = x·Wᵀ and its gradients on the CPU, in the arithmetic that this machine is fast in (common/products.h).
+#include <c10/util/accumulate.h>
 #include <torch/library.h>
 
 #include <tuple>
+#include <vector>
 
 #include "../common/checks.h"
 #include "../common/products.h"
@@ -15,9 +17,7 @@ void check(const Tensor& x, const Tensor& weight) {
   check_float("linear", "x", x);
   TORCH_CHECK_VALUE(x.dim() >= 1 && weight.dim() == 2 && x.size(-1) == weight.size(1),
                     "linear takes x (..., K) and weight (N, K), not ", x.sizes(), " and ", weight.sizes());
-  TORCH_CHECK_VALUE(
-      weight.scalar_type() == x.scalar_type() || weight.scalar_type() == state_dtype(x.scalar_type()),
-      "linear: a weight of ", weight.scalar_type(), " does not go with x of ", x.scalar_type());
+  check_weight("linear", weight, x.scalar_type());
 }
 
 // (..., K) as a matrix; the number of rows cannot be inferred where K is 0.

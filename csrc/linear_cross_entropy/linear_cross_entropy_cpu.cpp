@@ -15,6 +15,7 @@
 #include <type_traits>
 
 #include "../common/checks.h"
+#include "../common/dispatch.h"
 #include "../common/products.h"
 #include "linear_cross_entropy.h"
 
@@ -42,9 +43,11 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* t
   const auto compute = hidden.options().dtype(state_dtype(hidden.scalar_type()));
   Loss result{at::empty({N}, compute), at::empty({N}, compute),
               with_grad ? at::empty({N, E}, hidden.options()) : at::empty({0}, hidden.options()),
-              with_grad ? at::zeros({N == 0 ? V : 0, E}, compute) : at::empty({0}, compute)};
-  if (N == 0) return result;
-  if (with_grad) result.grad_weight = at::empty({V, E}, compute);
+              with_grad ? at::empty({V, E}, compute) : at::empty({0}, compute)};
+  if (N == 0) {
+    result.grad_weight.zero_();
+    return result;
+  }
 
   const int64_t fitting = kChunkBytes / std::max<int64_t>(1, V * sizeof(T));
   // Equal chunks: a short last one would run its products at a lower rate.
@@ -93,10 +96,7 @@ void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, c10
       "linear_cross_entropy takes one int64 target a token, (", hidden.size(0), ",), not ", target.sizes(),
       " of ", target.scalar_type());
   check_float("linear_cross_entropy", "hidden", hidden);
-  const at::ScalarType wide = state_dtype(hidden.scalar_type());
-  TORCH_CHECK_VALUE(weight.scalar_type() == hidden.scalar_type() || weight.scalar_type() == wide,
-                    "linear_cross_entropy: a weight of ", weight.scalar_type(),
-                    " does not go with hidden of ", hidden.scalar_type());
+  check_weight("linear_cross_entropy", weight, hidden.scalar_type());
   TORCH_CHECK_VALUE(reduction == "mean" || reduction == "sum",
                     "linear_cross_entropy's reduction must be \"mean\" or \"sum\", not ", reduction);
 }
@@ -121,10 +121,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> linear_cross_entropy(
 
   const at::ScalarType dtype = hidden.scalar_type();
   const Tensor h = operand(hidden, dtype).contiguous(), w = operand(weight, dtype).contiguous();
-  const auto run = h.scalar_type() == at::kDouble  ? loss_in_chunks<double>
-                   : h.scalar_type() == at::kFloat ? loss_in_chunks<float>
-                                                   : loss_in_chunks<BFloat16>;
-  Loss result = run(h, w, label, ignore_index, factor, with_grad);
+  const Loss result = with_type(h.scalar_type(), [&](auto type) {
+    return loss_in_chunks<decltype(type)>(h, w, label, ignore_index, factor, with_grad);
+  });
   Tensor loss = result.token_loss.sum();
   if (mean) loss.div_(static_cast<double>(kept));
   return {loss, result.token_loss, result.entropy, result.grad_hidden.to(dtype),

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "../common/checks.h"
+#include "../common/dispatch.h"
 #include "rms_norm.h"
 
 namespace arsbench {
@@ -23,29 +24,17 @@ void check(const Tensor& x, const Tensor& weight) {
   check_supported("rms_norm", "x", x);
   TORCH_CHECK_VALUE(x.dim() >= 1 && weight.dim() == 1 && x.size(-1) == weight.size(0),
                     "rms_norm takes x (..., E) and weight (E,), not ", x.sizes(), " and ", weight.sizes());
-  TORCH_CHECK_VALUE(
-      weight.scalar_type() == x.scalar_type() || weight.scalar_type() == state_dtype(x.scalar_type()),
-      "rms_norm: a weight of ", weight.scalar_type(), " does not go with x of ", x.scalar_type());
+  check_weight("rms_norm", weight, x.scalar_type());
 }
 
-// Calls run(type), where `type` is a value of the C++ type of x, and run takes rows [begin, end) block by
-// block.
+// Calls run(type, first, count) for each block of rows, where `type` is a value of the C++ type of x.
 template <class Run>
 void for_each_block(const Tensor& x, const Run& run) {
   const int64_t rows = x.numel() / std::max<int64_t>(1, x.size(-1));
   at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * kRows, count = std::min(kRows, rows - first);
-      switch (x.scalar_type()) {
-        case at::kDouble:
-          run(double{}, first, count);
-          break;
-        case at::kFloat:
-          run(float{}, first, count);
-          break;
-        default:
-          run(BFloat16{}, first, count);
-      }
+      with_type(x.scalar_type(), [&](auto type) { run(type, first, count); });
     }
   });
 }

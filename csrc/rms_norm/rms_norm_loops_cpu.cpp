@@ -1,6 +1,4 @@
 // The loops over rows, vectorised by the compiler at each vector level. No torch here.
-#include <cmath>
-
 #include "../common/loops.h"
 #include "rms_norm.h"
 

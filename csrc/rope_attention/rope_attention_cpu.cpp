@@ -7,7 +7,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
@@ -20,6 +19,7 @@
 #include <vector>
 
 #include "../common/checks.h"
+#include "../common/dispatch.h"
 #include "rope_attention.h"
 
 namespace arsbench {
@@ -114,6 +114,12 @@ struct Call {
     return norm_and_rotation(q_weight, first, 1 / std::sqrt(static_cast<double>(D)));
   }
   NormAndRotation<S> for_keys() const { return norm_and_rotation(k_weight, 0, 1); }
+
+  // The keys of a head, normalised and rotated, and its values, each (T, D).
+  void load_head(int64_t b, int64_t kv_head, const Tensor& keys, const Tensor& values) const {
+    normalize_and_rotate(length, row(k, b, 0, kv_head), k.stride(1), keys.data_ptr<S>(), for_keys());
+    gather_rows(length, D, row(v, b, 0, kv_head), v.stride(1), values.data_ptr<S>());
+  }
 };
 
 // out ← a·b, or out ← out + a·b.
@@ -132,9 +138,7 @@ void forward(const Call<T>& c, const Tensor& out, const Tensor& lse) {
     S inverse_sums[kBlock];
     for (int64_t task = begin; task < end; ++task) {
       const int64_t b = task / c.Hkv, kv_head = task % c.Hkv, group = c.H / c.Hkv;
-      normalize_and_rotate(c.length, c.row(c.k, b, 0, kv_head), c.k.stride(1), keys.data_ptr<S>(),
-                           c.for_keys());
-      gather_rows(c.length, c.D, c.row(c.v, b, 0, kv_head), c.v.stride(1), values.data_ptr<S>());
+      c.load_head(b, kv_head, keys, values);
       for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
         for (int64_t first = 0; first < c.length; first += kBlock) {
           const int64_t rows = std::min(kBlock, c.length - first), seen = first + rows;
@@ -172,9 +176,7 @@ void backward(const Call<T>& c, const Tensor& grad_out, const Tensor& out, const
     S delta[kBlock];
     for (int64_t task = begin; task < end; ++task) {
       const int64_t b = task / c.Hkv, kv_head = task % c.Hkv, group = c.H / c.Hkv;
-      normalize_and_rotate(c.length, c.row(c.k, b, 0, kv_head), c.k.stride(1), keys.data_ptr<S>(),
-                           c.for_keys());
-      gather_rows(c.length, c.D, c.row(c.v, b, 0, kv_head), c.v.stride(1), values.data_ptr<S>());
+      c.load_head(b, kv_head, keys, values);
       // From the last block, which sees every key, to the first: the first product to reach a row of the
       // keys' gradients may then overwrite it.
       bool accumulate = false;
@@ -234,12 +236,6 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& q_we
   TORCH_CHECK_VALUE(
       q_weight.dim() == 1 && q_weight.size(0) == q.size(3) && k_weight.sizes() == q_weight.sizes(),
       "rope_attention: the norms' weights must be (", q.size(3), ",)");
-}
-
-// Calls run(type), where `type` is a value of the C++ type of `dtype`.
-template <class Run>
-void with_type(at::ScalarType dtype, const Run& run) {
-  dtype == at::kDouble ? run(double{}) : dtype == at::kFloat ? run(float{}) : run(BFloat16{});
 }
 
 // float16 has no kernel of its own: it is computed in float32 and rounded at the end.

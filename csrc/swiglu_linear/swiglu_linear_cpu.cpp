@@ -1,13 +1,13 @@
 // y = (silu(gate)·up)·Wᵀ and its gradients on the CPU. The activation between is formed twice, in the forward
 // and in the backward pass, rather than kept: it is as large as gate and up each are.
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <tuple>
 
 #include "../common/checks.h"
+#include "../common/dispatch.h"
 #include "../common/products.h"
 #include "swiglu_linear.h"
 
@@ -24,10 +24,7 @@ void check(const Tensor& gate, const Tensor& up, const Tensor& weight) {
                         weight.dim() == 2 && weight.size(1) == gate.size(1),
                     "swiglu_linear takes gate and up (M, I) of one dtype and weight (E, I), not ",
                     gate.sizes(), ", ", up.sizes(), " and ", weight.sizes());
-  TORCH_CHECK_VALUE(
-      weight.scalar_type() == gate.scalar_type() || weight.scalar_type() == state_dtype(gate.scalar_type()),
-      "swiglu_linear: a weight of ", weight.scalar_type(), " does not go with a gate of ",
-      gate.scalar_type());
+  check_weight("swiglu_linear", weight, gate.scalar_type());
 }
 
 template <class T>
@@ -41,10 +38,7 @@ void activate(const Tensor& gate, const Tensor& up, const Tensor& out) {
 // silu(gate)·up of contiguous tensors, as an operand of a product.
 Tensor activation(const Tensor& gate, const Tensor& up) {
   const Tensor h = at::empty_like(gate);
-  const auto run = gate.scalar_type() == at::kDouble  ? activate<double>
-                   : gate.scalar_type() == at::kFloat ? activate<float>
-                                                      : activate<BFloat16>;
-  run(gate, up, h);
+  with_type(gate.scalar_type(), [&](auto type) { activate<decltype(type)>(gate, up, h); });
   return operand(h, gate.scalar_type());
 }
 
@@ -77,11 +71,12 @@ std::tuple<Tensor, Tensor, Tensor> swiglu_linear_backward(const Tensor& grad, co
   // Element by element the gate's gradient may take the place of what it is computed from.
   const Tensor grad_gate = grad_activation.scalar_type() == dtype ? grad_activation : at::empty_like(g);
   const Tensor grad_up = at::empty_like(u);
-  const auto run = dtype == at::kDouble                             ? differentiate<double, double>
-                   : dtype == at::kFloat                            ? differentiate<float, float>
-                   : grad_activation.scalar_type() == at::kBFloat16 ? differentiate<BFloat16, BFloat16>
-                                                                    : differentiate<BFloat16, float>;
-  run(grad_activation, g, u, grad_gate, grad_up);
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    const auto run =
+        grad_activation.scalar_type() == dtype ? differentiate<T, T> : differentiate<T, Compute<T>>;
+    run(grad_activation, g, u, grad_gate, grad_up);
+  });
   return {grad_gate, grad_up, grad_weight};
 }
 
