@@ -112,7 +112,7 @@ def phases(m: Tensors, o: Tensors) -> dict[str, Phase]:
     """Every phase by its name in `floors.STREAMS`, of the matrices `m` and the others `o`."""
     a = m + o
     # Passed in, as ARS does: from the second sync step on it allocates neither.
-    backups, directions = [x.clone() for x in a.params], [x.clone() for x in a.params]
+    backups, residuals = [x.clone() for x in a.params], [x.clone() for x in a.params]
     return {
         **moment_phases(m, o, injected=False),
         **moment_phases(m, o, injected=True),
@@ -132,8 +132,8 @@ def phases(m: Tensors, o: Tensors) -> dict[str, Phase]:
             a.params,
         ),
         "ars_residual": Phase(
-            lambda: ops.ars_residual(a.grads, a.flats, directions),
-            lambda: reference.ars_residual(a.grads, a.flats, directions),
+            lambda: ops.ars_residual(a.grads, a.flats, residuals),
+            lambda: reference.ars_residual(a.grads, a.flats, residuals),
             a.params,
         ),
         "ars_dots": Phase(

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import torch
 
+from arsbench import ops
 from arsbench.environment import cpu_name, peak_resident_bytes
 from arsbench.files import atomic_write
 from benchmarks.rates import Rates, probes, rates_of
@@ -63,7 +64,8 @@ def measure(
 ) -> tuple[dict[str, list[float]], Rates]:
     """Seconds of each contender, and the machine's rates.
 
-    Each is called once to warm it up. Then all are timed in turn, round by round, so that a slow minute hurts
+    Without compiled kernels ours would be a reference, and compared with itself: that is refused. Each is
+    called once to warm it up. Then all are timed in turn, round by round, so that a slow minute hurts
     all alike, the rates included.
 
     Args:
@@ -71,6 +73,8 @@ def measure(
         rounds: how often each is timed.
         minimum_seconds: see `timed`.
     """
+    if set(ops.backends("cpu").values()) != {"native"}:
+        raise click.ClickException("an op has no compiled kernel here: there is nothing to measure")
     runs = {**probes(), **contenders}
     for name, run in runs.items():
         print(f"warming up {name} ...", flush=True)
@@ -96,22 +100,6 @@ def compare(
     peak, peer_peak = peaks or (None, None)
     floor_ratio = None if floor_seconds is None else ours / floor_seconds
     return Row(name, ours, peer, theirs, theirs / ours, peak, peer_peak, floor_seconds, floor_ratio)
-
-
-def compare_precisions(
-    kinds: Sequence[str],
-    seconds: Mapping[str, list[float]],
-    peaks: Mapping[str, float],
-    flops: int,
-    rates: Rates,
-) -> list[Row]:
-    """Ours against the peers of these kinds, each precision by itself; the floor is `flops` of products."""
-    rows = []
-    for precision, dtype in PRECISIONS.items():
-        ours, floor = f"ours-{precision}", flops / rates.products(dtype)
-        for peer in (f"{kind}-{precision}" for kind in kinds):
-            rows.append(compare(ours, seconds[ours], peer, seconds[peer], (peaks[ours], peaks[peer]), floor))
-    return rows
 
 
 def machine() -> dict[str, object]:
@@ -192,6 +180,44 @@ def publish(rows: list[Row], rates: Rates, json_path: Path | None, **facts: obje
         with atomic_write(json_path) as file:
             json.dump(figures | facts, file, indent=2)
             file.write("\n")
+
+
+def precisions_command(
+    module: str, contender: Callable[[str, torch.dtype], Run], peers: Sequence[str], flops: int
+) -> click.Command:
+    """The command line of an op's benchmark: ours against the peers, in float32 and in bf16.
+
+    Args:
+        module: the benchmark's, to be run again for each contender's peak memory.
+        contender: makes what is timed from its kind ("ours" or a peer) and dtype.
+        peers: their kinds.
+        flops: of the products; over their rate they are the floor.
+    """
+    names = [f"{kind}-{precision}" for precision in PRECISIONS for kind in ("ours", *peers)]
+
+    def named(name: str) -> Run:
+        kind, precision = name.split("-")
+        return contender(kind, PRECISIONS[precision])
+
+    @click.command()
+    @common_options
+    @click.option("--peak", type=click.Choice(names), help="Only print this contender's peak memory in MB.")
+    def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
+        """Time and compare; prints a table."""
+        if peak is not None:
+            print_peak(named(peak))
+            return
+        seconds, rates = measure({name: named(name) for name in names}, rounds)
+        peaks = peaks_of(module, names)
+        rows = []
+        for precision, dtype in PRECISIONS.items():
+            ours, floor = f"ours-{precision}", flops / rates.products(dtype)
+            for peer in (f"{kind}-{precision}" for kind in peers):
+                both = (peaks[ours], peaks[peer])
+                rows.append(compare(ours, seconds[ours], peer, seconds[peer], both, floor))
+        publish(rows, rates, json_path)
+
+    return main
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -9,25 +9,13 @@ without options) and torch's own in chunks: with the options it picks itself (`a
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import click
 import torch
 from torch.nn import LinearCrossEntropyOptions
 from torch.nn import functional as F
 
 from arsbench import ops
 from benchmarks.floors import head_flops
-from benchmarks.harness import (
-    PRECISIONS,
-    Run,
-    common_options,
-    compare_precisions,
-    measure,
-    peaks_of,
-    print_peak,
-    publish,
-)
+from benchmarks.harness import Run, precisions_command
 
 TOKENS, WIDTH, VOCABULARY = 8 * 255, 512, 40_479
 OPTIONS = {
@@ -36,7 +24,6 @@ OPTIONS = {
     "whole": LinearCrossEntropyOptions(chunking_method=None),
 }
 PEERS = ("eager", *OPTIONS)
-CONTENDERS = tuple(f"{kind}-{precision}" for precision in PRECISIONS for kind in ("ours", *PEERS))
 
 
 def contender(kind: str, dtype: torch.dtype, tokens: int, width: int, vocabulary: int) -> Run:
@@ -58,25 +45,12 @@ def contender(kind: str, dtype: torch.dtype, tokens: int, width: int, vocabulary
     return run
 
 
-def seed_contender(name: str) -> Run:
-    """A contender by its name, "<kind>-<precision>", at the seed's size."""
-    kind, precision = name.split("-")
-    return contender(kind, PRECISIONS[precision], TOKENS, WIDTH, VOCABULARY)
-
-
-@click.command()
-@common_options
-@click.option("--peak", type=click.Choice(CONTENDERS), help="Only print this contender's peak memory in MB.")
-def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
-    """Time and compare; prints a table."""
-    if peak is not None:
-        print_peak(seed_contender(peak))
-        return
-    seconds, rates = measure({name: seed_contender(name) for name in CONTENDERS}, rounds)
-    peaks = peaks_of("benchmarks.linear_cross_entropy", CONTENDERS)
-    rows = compare_precisions(PEERS, seconds, peaks, head_flops(TOKENS, WIDTH, VOCABULARY), rates)
-    publish(rows, rates, json_path)
-
+main = precisions_command(
+    "benchmarks.linear_cross_entropy",
+    lambda kind, dtype: contender(kind, dtype, TOKENS, WIDTH, VOCABULARY),
+    PEERS,
+    head_flops(TOKENS, WIDTH, VOCABULARY),
+)
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,8 @@
 """Newton-Schulz of the seed's 28 matrices, grouped by shape as the optimizers do it.
 
-The peers are the bfloat16 iteration in plain PyTorch on the same groups, eager and under torch.compile. Below
-the table: how far ours and the peer are from the same iteration in float64.
+The peers are the bfloat16 iteration in plain PyTorch on the same groups, eager and under torch.compile, and
+the same in float32, matrix by matrix, which is what suits a processor without bfloat16 products. Below the
+table: how far ours and the bfloat16 peer are from the same iteration in float64.
 
     python -m benchmarks.newton_schulz [--rounds 5] [--json FILE]
 """
@@ -21,15 +22,18 @@ from arsbench.ops.reference.newton_schulz import newton_schulz as reference
 from arsbench.optim.orthogonalize import orthogonalize
 from benchmarks.floors import newton_schulz_flops, parameter_shapes
 from benchmarks.harness import Run, common_options, compare, measure, publish
+from benchmarks.plain_ars import orthogonalise
 
 STEPS = 5
-PEERS = ("eager", "compile")
+PEERS = ("eager", "compile", "float32")
 
 
 def contender(kind: str, matrices: Sequence[Tensor]) -> Run:
     """Orthogonalise all matrices."""
     if kind == "ours":
         return lambda: orthogonalize(matrices, STEPS)
+    if kind == "float32":
+        return lambda: [orthogonalise(matrix, STEPS, torch.float32) for matrix in matrices]
     function = torch.compile(reference, fullgraph=True, dynamic=False) if kind == "compile" else reference
     groups: dict[torch.Size, list[Tensor]] = {}
     for matrix in matrices:

@@ -15,11 +15,11 @@ BETAS, EPS, RHO, ALPHA = (0.9, 0.999), 1e-8, 0.1, 0.1
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(x: Tensor, steps: int = 5) -> Tensor:
-    """Newton-Schulz in bfloat16 (Jordan et al., Muon, 2024)."""
+def orthogonalise(x: Tensor, steps: int = 5, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """Newton-Schulz (Jordan et al., Muon, 2024), in bfloat16 as its authors iterate it."""
     a, b, c = COEFFICIENTS
     tall = x.size(0) > x.size(1)
-    y = x.bfloat16().T if tall else x.bfloat16()
+    y = x.to(dtype).T if tall else x.to(dtype)
     y = y / (y.norm() + 1e-7)
     for _ in range(steps):
         gram = y @ y.T

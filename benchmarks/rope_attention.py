@@ -8,30 +8,17 @@ under torch.compile. Its cosines and sines are made beforehand, as a model makes
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import click
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from arsbench import ops
 from benchmarks.floors import attention_flops
-from benchmarks.harness import (
-    PRECISIONS,
-    Run,
-    common_options,
-    compare_precisions,
-    measure,
-    peaks_of,
-    print_peak,
-    publish,
-)
+from benchmarks.harness import Run, precisions_command
 
 ROWS, LENGTH, HEADS, HEAD_DIM = 8, 255, 6, 128
 THETA, EPS = 10_000.0, 1e-6
 PEERS = ("eager", "compile")
-CONTENDERS = tuple(f"{kind}-{precision}" for precision in PRECISIONS for kind in ("ours", *PEERS))
 
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
@@ -82,25 +69,12 @@ def contender(kind: str, dtype: torch.dtype, rows: int, length: int, heads: int,
     return lambda: torch.autograd.grad(forward(), inputs, grad)
 
 
-def seed_contender(name: str) -> Run:
-    """A contender by its name, "<kind>-<precision>", at the seed's size."""
-    kind, precision = name.split("-")
-    return contender(kind, PRECISIONS[precision], ROWS, LENGTH, HEADS, HEAD_DIM)
-
-
-@click.command()
-@common_options
-@click.option("--peak", type=click.Choice(CONTENDERS), help="Only print this contender's peak memory in MB.")
-def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
-    """Time and compare; prints a table."""
-    if peak is not None:
-        print_peak(seed_contender(peak))
-        return
-    seconds, rates = measure({name: seed_contender(name) for name in CONTENDERS}, rounds)
-    peaks = peaks_of("benchmarks.rope_attention", CONTENDERS)
-    rows = compare_precisions(PEERS, seconds, peaks, attention_flops(ROWS, LENGTH, HEADS, HEAD_DIM), rates)
-    publish(rows, rates, json_path)
-
+main = precisions_command(
+    "benchmarks.rope_attention",
+    lambda kind, dtype: contender(kind, dtype, ROWS, LENGTH, HEADS, HEAD_DIM),
+    PEERS,
+    attention_flops(ROWS, LENGTH, HEADS, HEAD_DIM),
+)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""torch's layers on our ops, without biases and without torch's initialisation: the model has its own."""
+"""torch's layers on our ops, without biases; `Transformer.reset_parameters` draws their weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=False)
 
     def reset_parameters(self) -> None:
-        """Nothing; `Transformer.reset_parameters` draws every weight."""
+        """Nothing: torch's own initialisation would be thrown away."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., K) → (..., N)."""
@@ -22,14 +22,17 @@ class Linear(nn.Linear):
 
 
 class Embedding(nn.Embedding):
-    """torch's."""
+    """(...) int64 → (..., E), torch's lookup."""
 
     def reset_parameters(self) -> None:
-        """Nothing; `Transformer.reset_parameters` draws every weight."""
+        """Nothing: torch's own initialisation would be thrown away."""
 
 
 class RMSNorm(nn.RMSNorm):
-    """(..., E) → (..., E); see `ops.rms_norm`."""
+    """(..., E) → (..., E), its weight ones to begin with; see `ops.rms_norm`."""
+
+    def __init__(self, size: int, eps: float):
+        super().__init__(size, eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., E) → (..., E)."""

@@ -48,6 +48,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, E) → (B, T, E)."""
         gate, up = self.gate_proj(x).flatten(0, -2), self.up_proj(x).flatten(0, -2)  # (B·T, I)
+        # A module for Hugging Face's parameter name: its weight goes into the op.
         return swiglu_linear(gate, up, self.down_proj.weight).view(x.shape)
 
 

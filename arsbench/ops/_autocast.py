@@ -10,12 +10,15 @@ from torch import Tensor
 
 
 def cast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in the autocast dtype of their device where autocast is on, else as they are."""
+    """The tensors in the autocast dtype of their device where autocast is on, else as they are.
+
+    Like torch's autocast, this leaves float64 alone.
+    """
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
-    return tuple(x.to(dtype) for x in tensors)
+    return tuple(x if x.dtype == torch.float64 else x.to(dtype) for x in tensors)
 
 
 def without_autocast(function: Callable) -> Callable:

@@ -17,7 +17,7 @@ from arsbench.ops.reference import linear as reference
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight.T; outside autocast torch's own `linear`.
+    """x @ weight.T; outside autocast, and in float64, torch's own `linear`.
 
     Args:
         x: (..., K), one dimension at least before K; under autocast cast to the autocast dtype.
@@ -29,7 +29,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     Raises:
         RuntimeError: the gradient is itself differentiated (under autocast).
     """
-    if not torch.is_autocast_enabled(x.device.type):
+    if not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64:
         return torch.nn.functional.linear(x, weight)
     (x,) = _autocast.cast(x)
     return _op(x, weight)

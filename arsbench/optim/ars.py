@@ -135,7 +135,8 @@ class ARS(MatrixOptimizer):
                 phi, phi_squared, since_sync, k=k, beta=options["adaptive_beta"],
                 threshold=options["adaptive_lambda"], gamma=options["adaptive_gamma"],
             )  # fmt: skip
-            sync = sync or shared["last_sync"] == 0
+            # At the first step, and after a second pass that raised: then there are no flatness vectors.
+            sync = sync or all(dot is None for dot in dots)
             measured = {"phi": phi, "strength": self.param_groups[0]["alpha"] * amplification}
         else:
             sync = is_sync_step(step, k)

@@ -157,6 +157,14 @@ def test_trains_under_bfloat16_autocast_with_float32_weights():
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_autocast_leaves_float64_alone():
+    model = build_model(make_config(), 97).double()
+    inputs, targets = make_tokens(97, 9), make_tokens(97, 9).roll(1, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = model.loss(inputs, targets).loss
+    assert torch.equal(got, model.loss(inputs, targets).loss)
+
+
 def test_key_value_heads_must_divide_the_heads():
     with pytest.raises(ValueError, match="3 does not divide 4"):
         build_model(make_config(num_kv_heads=3), 97)

@@ -189,3 +189,15 @@ def test_adaptive_schedule_syncs_after_k_steps() -> None:
     assert [adaptive_schedule(0.5, 0.1, n, **SCHEDULE)[0] for n in (1, 2, 4, 5, 6)] == [
         False, False, False, True, True,
     ]  # fmt: skip
+
+
+def test_the_adaptive_schedule_syncs_where_flatness_was_lost(problem: type) -> None:
+    p = problem()
+    optimizer = ARS(p.params, k=10, adaptive_sync=True, lr=0.01)
+    p.train(optimizer, range(1))
+    for q in p.params:
+        optimizer.state[q].pop("flatness", None)  # as a second pass that raised leaves it
+    p.train(optimizer, range(1, 2))
+    assert optimizer.diagnostics()["sync"] == 1
+    p.train(optimizer, range(2, 3))
+    assert optimizer.diagnostics()["sync"] == 0

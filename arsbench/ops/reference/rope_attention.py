@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from arsbench.ops.reference.dtypes import compute_dtype
+from arsbench.ops.reference.rms_norm import rms_norm, rms_norm_backward
 
 # Rows of queries taken at once. Smaller blocks waste less on the masked corner, larger ones give the matrix
 # multiplications longer runs; between 64 and 128 the measured time at T = 255 is flat.
@@ -37,8 +38,8 @@ def rope_attention(
     G = H // Hkv  # query heads that share one key-value head
     dtype = compute_dtype(q.dtype)
     cos, sin = _rotation(T, D, theta, dtype, q.device)
-    qr = _rotate(_normalize(q, q_weight, eps), cos[:, None], sin[:, None]).view(B * Hkv, G, T, D)
-    kr = _rotate(_normalize(k, k_weight, eps), cos[:, None], sin[:, None]).view(B * Hkv, T, D)
+    qr = _rotate(rms_norm(q.to(dtype), q_weight, eps), cos[:, None], sin[:, None]).view(B * Hkv, G, T, D)
+    kr = _rotate(rms_norm(k.to(dtype), k_weight, eps), cos[:, None], sin[:, None]).view(B * Hkv, T, D)
     vt = v.transpose(1, 2).to(dtype).reshape(B * Hkv, T, D)
     out = q.new_empty(B, T, Hkv, G, D)
     lse = q.new_empty(B * Hkv, G, T, dtype=dtype)
@@ -79,8 +80,8 @@ def rope_attention_backward(
     dtype = compute_dtype(q.dtype)
     scale = 1.0 / math.sqrt(D)
     cos, sin = _rotation(T, D, theta, dtype, q.device)
-    qr = _rotate(_normalize(q, q_weight, eps), cos[:, None], sin[:, None]).view(B * Hkv, G, T, D)
-    kr = _rotate(_normalize(k, k_weight, eps), cos[:, None], sin[:, None]).view(B * Hkv, T, D)
+    qr = _rotate(rms_norm(q.to(dtype), q_weight, eps), cos[:, None], sin[:, None]).view(B * Hkv, G, T, D)
+    kr = _rotate(rms_norm(k.to(dtype), k_weight, eps), cos[:, None], sin[:, None]).view(B * Hkv, T, D)
     vt = v.transpose(1, 2).to(dtype).reshape(B * Hkv, T, D)
     do = grad_out.transpose(1, 2).to(dtype).reshape(B * Hkv, G, T, D)
     # Softmax's backward needs Σ_j p_ij·dp_ij, which equals ⟨dO_i, O_i⟩.
@@ -98,8 +99,8 @@ def rope_attention_backward(
         dkr[:, :stop].baddbmm_(ds.mT, qr[:, :, rows].flatten(1, 2), alpha=scale)
         dqr[:, :, rows] = torch.bmm(ds, kr[:, :stop]).mul_(scale).view(B * Hkv, G, stop - start, D)
     # A rotation is undone by the opposite angle, and its transpose is its inverse.
-    grad_q, grad_q_weight = _normalize_backward(_rotate(dqr.view(B, H, T, D), cos, -sin), q, q_weight, eps)
-    grad_k, grad_k_weight = _normalize_backward(_rotate(dkr.view(B, Hkv, T, D), cos, -sin), k, k_weight, eps)
+    grad_q, grad_q_weight = rms_norm_backward(_rotate(dqr.view(B, H, T, D), cos, -sin), q, q_weight, eps)
+    grad_k, grad_k_weight = rms_norm_backward(_rotate(dkr.view(B, Hkv, T, D), cos, -sin), k, k_weight, eps)
     grad_v = dv.view(B, Hkv, T, D).transpose(1, 2).to(v.dtype).contiguous()
     return grad_q, grad_k, grad_v, grad_q_weight, grad_k_weight
 
@@ -142,26 +143,3 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     torch.mul(x1, cos, out=y1).addcmul_(x2, sin, value=-1)
     torch.mul(x2, cos, out=y2).addcmul_(x1, sin)
     return rotated
-
-
-def _normalize(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """RMSNorm over the last dimension of x (B, T, H, D), in the compute dtype."""
-    x, inverse_rms = _inverse_rms(x, eps)
-    return (x * inverse_rms).mul_(weight.to(x.dtype))
-
-
-def _normalize_backward(grad: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Gradients of x (B, T, H, D) and weight (D,) from that of `_normalize`'s result."""
-    dtype, weight_dtype = x.dtype, weight.dtype
-    x, inverse_rms = _inverse_rms(x, eps)
-    normalized = x * inverse_rms
-    grad_weight = (grad * normalized).sum((0, 1, 2))
-    grad = grad * weight.to(grad.dtype)
-    grad -= normalized.mul_((grad * normalized).mean(-1, keepdim=True))
-    return grad.mul_(inverse_rms).to(dtype), grad_weight.to(weight_dtype)
-
-
-def _inverse_rms(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """x (B, T, H, D) in the compute dtype, and 1/√(mean x² + eps), (B, T, H, 1)."""
-    x = x.to(compute_dtype(x.dtype))
-    return x, (x.square().mean(-1, keepdim=True) + eps).rsqrt_()
