@@ -24,11 +24,13 @@ EXACT = (
     "from arsbench.ops.reference import newton_schulz; newton_schulz.iteration_dtype = lambda dtype: dtype; "
 )
 REFERENCES = {"ARSBENCH_NATIVE": "0"}
+# At 1e-8 whitening turns gradients that are nothing but rounding into full steps, and runs part at once.
+EPS = ["--set", "optimizer.eps=1e-5", "--set", "optimizer.adam_eps=1e-5"]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """100 steps of the preset `demo`: with kernels, with references, and with kernels in bf16."""
+    """100 steps of the preset `demo` at a larger ε: with kernels, with references, and with kernels in bf16."""
     folder = tmp_path_factory.mktemp("kernels")
     variants = {
         "kernels": (START, [], {"ARSBENCH_BF16_PRODUCTS": "0"}),
@@ -38,7 +40,7 @@ def runs(tmp_path_factory):
     }
     for name, (script, options, environment) in variants.items():
         arguments = ["train", "demo", "--out", name, "--set", f"train.max_steps={STEPS}"]
-        arguments += ["--set", "train.log_every=1", "--set", "experiment.device=cpu", *options]
+        arguments += ["--set", "train.log_every=1", "--set", "experiment.device=cpu", *EPS, *options]
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments],
             cwd=folder,
@@ -67,9 +69,8 @@ def test_they_are_what_they_are_called(runs):
 def test_float32_losses_agree(runs):
     mine, theirs = losses(runs["kernels"]), losses(runs["exact references"])
     assert len(mine) == len(theirs) == STEPS
-    # Whitening turns gradients that are only rounding into full steps: 2e-4 was seen, 3e-7 at ε = 1e-5.
     for step in range(20):
-        assert abs(mine[step] - theirs[step]) <= 1e-3 * theirs[step], f"step {step + 1}"
+        assert abs(mine[step] - theirs[step]) <= 1e-4 * theirs[step], f"step {step + 1}"
     # Rounding errors grow from step to step; other seeds end further apart than that.
     for name in ("exact references", "references"):
         assert abs(final_loss(runs["kernels"]) - final_loss(runs[name])) <= 0.02, name
