@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from arsbench.ops import linear, rms_norm
@@ -26,6 +29,34 @@ class Embedding(nn.Embedding):
 
     def reset_parameters(self) -> None:
         """Nothing: torch's own initialisation would be thrown away."""
+
+    def tied(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The lookup, and the weight for the output projection that shares it.
+
+        Use the second result for nothing else: gradients with respect to it may be written to.
+        """
+        return _Tied.apply(self.weight, ids)
+
+
+class _Tied(torch.autograd.Function):
+    """A weight's two uses. By itself autograd would make a second gradient as large as the weight, all but a
+    few rows of it zero, and add it to the first, which is much of the memory and time of a small batch."""
+
+    @staticmethod
+    def forward(weight: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return nn.functional.embedding(ids, weight), weight.view_as(weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad_rows: Tensor, grad_weight: Tensor) -> tuple[Tensor, None]:
+        (ids,) = ctx.saved_tensors
+        rows = grad_rows.reshape(-1, grad_rows.shape[-1]).to(grad_weight.dtype)
+        if torch.is_grad_enabled() or not grad_weight.is_contiguous():  # has a graph, or may be an expansion
+            return grad_weight.index_add(0, ids.flatten(), rows), None
+        return grad_weight.index_add_(0, ids.flatten(), rows), None
 
 
 class RMSNorm(nn.RMSNorm):

@@ -69,7 +69,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding, blocks and final norm: everything but the head."""
+    """Embedding, blocks and final norm: everything but the head. Called with what the embedding gives."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int):
         super().__init__()
@@ -77,9 +77,8 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.embedding_size, eps=NORM_EPS)
 
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """(B, T) int64 → (B, T, E)."""
-        x = self.embed_tokens(input_ids)  # (B, T, E)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, E) → (B, T, E)."""
         for layer in self.layers:
             x = layer(x)
         return self.norm(x)
@@ -106,14 +105,9 @@ class Transformer(nn.Module):
         if not config.tie_word_embeddings:
             self.lm_head = Linear(config.embedding_size, vocabulary_size)
 
-    @property
-    def head_weight(self) -> Tensor:
-        """(V, E) weight of the output projection."""
-        return self.model.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_head.weight
-
     def forward(self, input_ids: Tensor) -> Tensor:
         """Logits of the next token: (B, T) int64 → (B, T, V)."""
-        return nn.functional.linear(self.model(input_ids), self.head_weight)
+        return nn.functional.linear(*self._hidden_and_head(input_ids))
 
     def loss(self, input_ids: Tensor, targets: Tensor, ignore_index: int = -100) -> LossOutput:
         """Cross-entropy without ever holding the logits.
@@ -126,10 +120,19 @@ class Transformer(nn.Module):
         Raises:
             ValueError: a target is out of range.
         """
-        hidden = self.model(input_ids).flatten(0, 1)  # (B·T, E)
-        result = linear_cross_entropy(hidden, self.head_weight, targets.flatten(), ignore_index)
+        hidden, head = self._hidden_and_head(input_ids)
+        result = linear_cross_entropy(hidden.flatten(0, 1), head, targets.flatten(), ignore_index)
         token_loss, entropy = (x.view(targets.shape) for x in (result.token_loss, result.entropy))  # (B, T)
         return LossOutput(result.loss, token_loss, entropy)
+
+    def _hidden_and_head(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) int64 → what the head projects, (B, T, E), and its weight, (V, E)."""
+        embedding = self.model.embed_tokens
+        if self.config.tie_word_embeddings:
+            x, head = embedding.tied(input_ids)
+        else:
+            x, head = embedding(input_ids), self.lm_head.weight
+        return self.model(x), head
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

@@ -365,3 +365,26 @@ def test_wrong_options(options):
     options = {name: getattr(x, name) if value == "given" else value for name, value in options.items()}
     with pytest.raises(ValueError, match=next(iter(options))):
         update(ops.ars_whiten, x, **options)
+
+
+def test_compiles_whole():
+    def update(params, grads, exp_avgs, exp_avg_sqs, others):
+        backups = ops.ars_perturb(
+            params, grads, exp_avg_sqs, rho=RHO, beta2=BETA2, eps=EPS, step=3, adaptive=True
+        )
+        ops.ars_restore(params, backups)
+        flats = ops.ars_residual(grads, others)
+        strengths = ops.ars_dots(grads, flats)[:, 0].sqrt()
+        directions, energies, _ = ops.ars_whiten(
+            grads, exp_avgs, exp_avg_sqs, beta1=BETA1, beta2=BETA2, eps=EPS, step=3, flats=flats,
+            strengths=strengths,
+        )  # fmt: skip
+        ops.ars_apply(params, directions, energies, lr=LR, weight_decay=DECAY)
+
+    results = []
+    for function in (update, torch.compile(update, backend="aot_eager", fullgraph=True)):
+        x = Inputs(torch.float32, shapes=[(5,), (3, 7)])
+        function(x.params, x.grads, x.exp_avgs, x.exp_avg_sqs, x.others)
+        results.append([*x.params, *x.exp_avgs, *x.exp_avg_sqs])
+    for plain, compiled_result in zip(*results, strict=True):
+        torch.testing.assert_close(compiled_result, plain)

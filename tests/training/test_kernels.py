@@ -30,7 +30,7 @@ EPS = ["--set", "optimizer.eps=1e-5", "--set", "optimizer.adam_eps=1e-5"]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """100 steps of the preset `demo` at a larger ε: with kernels, with references, and with kernels in bf16."""
+    """100 steps of the preset `demo` at a larger ε: with kernels, with references, with kernels in bf16."""
     folder = tmp_path_factory.mktemp("kernels")
     variants = {
         "kernels": (START, [], {"ARSBENCH_BF16_PRODUCTS": "0"}),
