@@ -10,6 +10,8 @@ from torch import Tensor
 
 from arsbench import ops
 
+ARS_SHAPES = [(5,), (3, 7), (16384 + 5,), (0, 4), (2, 3, 4, 5), (), (1, 33)]
+
 
 def _relative_error(value: Tensor, truth: Tensor) -> float:
     return (
@@ -64,3 +66,37 @@ def threads() -> Iterator[Callable[[int], None]]:
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+class Inputs:
+    """Arguments of the element-wise ARS ops: random tensors, with the same values in every layout."""
+
+    def __init__(self, dtype, layout="contiguous", shapes=ARS_SHAPES):
+        self.generator = torch.Generator().manual_seed(0)
+        self.layout = layout
+        self.shapes = shapes
+        state = ops.state_dtype(dtype)
+        self.params, self.grads, self.others = (self.draw(dtype) for _ in range(3))
+        self.exp_avgs, self.flats = self.draw(state, 0.1), self.draw(state)
+        self.backups, self.directions = self.draw(dtype), self.draw(state)  # to be overwritten
+        self.exp_avg_sqs = [v.abs_() for v in self.draw(state, 0.01)]
+        self.strengths = torch.rand(len(shapes), dtype=torch.float64, generator=self.generator)
+
+    def draw(self, dtype, scale=1.0):
+        values = (
+            scale * torch.randn(shape, dtype=torch.float64, generator=self.generator) for shape in self.shapes
+        )
+        return [self.laid_out(value.to(dtype)) for value in values]
+
+    def laid_out(self, x):
+        if x.dim() == 0 or self.layout == "contiguous":
+            return x
+        if self.layout == "permuted":  # dense, in another order
+            return x.movedim(0, -1).contiguous().movedim(-1, 0)
+        return torch.stack([x, x], dim=-1)[..., 0]  # "strided": with gaps
+
+
+@pytest.fixture
+def make_inputs() -> type[Inputs]:
+    """Makes arguments of the element-wise ARS ops."""
+    return Inputs
