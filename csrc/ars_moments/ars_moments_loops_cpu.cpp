@@ -1,11 +1,16 @@
 // The loops over memory, vectorised by the compiler at each vector level. No torch here.
+#include <algorithm>
 #include <cmath>
 
 #include "../common/loops.h"
+#include "../common/stream.h"
 #include "ars_moments.h"
 
 namespace arsbench {
 namespace {
+
+// Elements that are computed before they are streamed: few enough to stay in a core's first cache.
+constexpr std::int64_t kBlock = 1024;
 
 // The scalars of AscentParameters in the precision of the computation.
 template <class S>
@@ -30,10 +35,13 @@ struct AscentSquareSum {
                                     const Compute<T>* exp_avg_sq, AscentParameters parameters) {
     const Ascent<Compute<T>> ascent(parameters);
     double lanes[kLanes] = {};
-    for_each_in_lanes(n, [&](std::int64_t i, int lane) __attribute__((always_inline)) {
-      const double direction = ascent(load(param[i]), load(grad[i]), exp_avg_sq[i]);
-      lanes[lane] += direction * direction;
-    });
+    for_each_in_lanes(
+        n,
+        [&](std::int64_t i, int lane) __attribute__((always_inline)) {
+          const double direction = ascent(load(param[i]), load(grad[i]), exp_avg_sq[i]);
+          lanes[lane] += direction * direction;
+        },
+        param, grad, exp_avg_sq);
     return total(lanes);
   }
 };
@@ -44,12 +52,23 @@ struct Ascend {
                                   const Compute<T>* exp_avg_sq, double factor, AscentParameters parameters) {
     const Ascent<Compute<T>> ascent(parameters);
     const auto scale = static_cast<Compute<T>>(factor);
-    ARSBENCH_INDEPENDENT
-    for (std::int64_t i = 0; i < n; ++i) {
-      const Compute<T> value = load(param[i]);
-      backup[i] = param[i];
-      store(param[i], value + scale * ascent(value, load(grad[i]), exp_avg_sq[i]));
+    T before[kBlock];
+    for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+      const std::int64_t size = std::min(n - begin, kBlock);
+      T* p = param + begin;
+      const T* g = grad + begin;
+      const Compute<T>* v = exp_avg_sq + begin;
+      for_each_in_lanes(
+          size,
+          [&](std::int64_t i, int) __attribute__((always_inline)) {
+            const Compute<T> value = load(p[i]);
+            before[i] = p[i];
+            store(p[i], value + scale * ascent(value, load(g[i]), v[i]));
+          },
+          p, g, v);
+      stream(backup + begin, before, size);
     }
+    stream_end();
   }
 };
 
@@ -57,12 +76,15 @@ struct DotProducts {
   template <class T, class U>
   static ARSBENCH_INLINE Dots run(std::int64_t n, const T* x, const U* y) {
     double xx[kLanes] = {}, yy[kLanes] = {}, xy[kLanes] = {};
-    for_each_in_lanes(n, [&](std::int64_t i, int lane) __attribute__((always_inline)) {
-      const double a = load(x[i]), b = load(y[i]);
-      xx[lane] += a * a;
-      yy[lane] += b * b;
-      xy[lane] += a * b;
-    });
+    for_each_in_lanes(
+        n,
+        [&](std::int64_t i, int lane) __attribute__((always_inline)) {
+          const double a = load(x[i]), b = load(y[i]);
+          xx[lane] += a * a;
+          yy[lane] += b * b;
+          xy[lane] += a * b;
+        },
+        x, y);
     return {total(xx), total(yy), total(xy)};
   }
 };
@@ -71,8 +93,18 @@ struct SubtractScaled {
   template <class T>
   static ARSBENCH_INLINE void run(std::int64_t n, Compute<T>* out, const T* x, const T* y, double factor) {
     const auto scale = static_cast<Compute<T>>(factor);
-    ARSBENCH_INDEPENDENT
-    for (std::int64_t i = 0; i < n; ++i) out[i] = load(x[i]) - scale * load(y[i]);
+    Compute<T> block[kBlock];
+    for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+      const std::int64_t size = std::min(n - begin, kBlock);
+      const T *a = x + begin, *b = y + begin;
+      for_each_in_lanes(
+          size,
+          [&](std::int64_t i, int)
+              __attribute__((always_inline)) { block[i] = load(a[i]) - scale * load(b[i]); },
+          a, b);
+      stream(out + begin, block, size);
+    }
+    stream_end();
   }
 };
 
@@ -114,13 +146,16 @@ struct Whiten {
                                         Compute<T>* direction, MomentParameters parameters) {
     const Moments<Compute<T>, kInject> moments(parameters, strength);
     double whitened[kLanes] = {}, injected[kLanes] = {};
-    for_each_in_lanes(n, [&](std::int64_t i, int lane) __attribute__((always_inline)) {
-      Compute<T> g = load(grad[i]);
-      direction[i] = moments(g, exp_avg[i], exp_avg_sq[i], flat, i);
-      const double s = direction[i], consumed = g;
-      whitened[lane] += s * s;
-      injected[lane] += consumed * consumed;
-    });
+    for_each_in_lanes(
+        n,
+        [&](std::int64_t i, int lane) __attribute__((always_inline)) {
+          Compute<T> g = load(grad[i]);
+          direction[i] = moments(g, exp_avg[i], exp_avg_sq[i], flat, i);
+          const double s = direction[i], consumed = g;
+          whitened[lane] += s * s;
+          injected[lane] += consumed * consumed;
+        },
+        grad, exp_avg, exp_avg_sq);
     return {total(whitened), total(injected)};
   }
 };

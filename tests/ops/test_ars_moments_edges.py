@@ -64,6 +64,32 @@ def test_restore_gives_back_the_very_bits(dtype, layout, make_inputs):
         assert torch.equal(p.contiguous().view(bits), old.contiguous().view(bits))
 
 
+@pytest.mark.parametrize("past", [1, 3, 8])
+@pytest.mark.parametrize("size", [1, 5, 17, 1024, 5001])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_memory_may_begin_anywhere_and_nothing_beside_it_is_written(dtype, size, past):
+    def placed(values):
+        space = torch.full((past + size + 7,), 7.0, dtype=values.dtype)
+        view = space[past : past + size]
+        view.copy_(values)
+        return space, view
+
+    p, g1, g2 = torch.randn(3, size).to(dtype)
+    v = torch.rand(size).to(ops.state_dtype(dtype))
+    backups, residuals = placed(torch.zeros_like(p)), placed(torch.zeros_like(v))
+    params, expected = placed(p), p.clone()
+    options = (RHO, BETA2, EPS, 1, True)
+    op_named("ars_perturb")([params[1]], [g1], [v], [backups[1]], *options)
+    op_named("ars_perturb")([expected], [g1], [v], [torch.empty_like(p)], *options)
+    assert torch.equal(backups[1], p)
+    assert torch.equal(params[1], expected)
+    ops.ars_residual([g2], [g1], [residuals[1]])
+    assert torch.equal(residuals[1], ops.ars_residual([g2], [g1])[0])
+    for space, _ in (backups, params, residuals):
+        assert torch.all(space[:past] == 7)
+        assert torch.all(space[past + size :] == 7)
+
+
 @pytest.mark.parametrize("use", ["op", "reference"])
 @pytest.mark.parametrize("size", [1e30, 1.0, 1e-20, 1e-30])
 @pytest.mark.parametrize("eps", [1e-8, 1e-12, 0.0])
