@@ -35,30 +35,33 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    seed_sum, seed_targets, strict_sum, strict_targets = 0.0, 0, 0.0, 0
+    # Sums stay on the device until the end: reading each would wait for it batch after batch.
+    seed_sum, strict_sum = torch.zeros(2, dtype=torch.float64, device=device)
+    strict_targets = torch.zeros((), dtype=torch.int64, device=device)
+    seed_targets = 0
     try:
         for inputs, targets in split.loader.epoch(0):
             inputs, targets = inputs.to(device), targets.to(device)
             with autocast:
                 token_loss = model.loss(inputs, targets, ignore_index=IGNORED).token_loss.double()  # (B, T)
             if len(inputs) == split.loader.batch_size:
-                seed_sum += token_loss.sum().item()
+                seed_sum += token_loss.sum()
                 seed_targets += token_loss.numel()
             real = targets != task.tokenizer.pad_id
-            strict_sum += token_loss[real].sum().item()
-            strict_targets += int(real.sum())
+            strict_sum += token_loss.where(real, 0.0).sum()
+            strict_targets += real.sum()
     finally:
         model.train(was_training)
-    seed_loss = seed_sum / seed_targets
-    strict_loss = strict_sum / strict_targets
+    seed_loss, nats, targets = float(seed_sum) / seed_targets, float(strict_sum), int(strict_targets)
+    strict_loss = nats / targets
     return {
         "seed": {"loss": seed_loss, "perplexity": _exp(seed_loss)},
         "strict": {
             "loss": strict_loss,
             "perplexity": _exp(strict_loss),
-            "bits_per_byte": strict_sum / math.log(2) / split.bytes,
-            "word_perplexity": _exp(strict_sum / split.words),
-            "targets": strict_targets,
+            "bits_per_byte": nats / math.log(2) / split.bytes,
+            "word_perplexity": _exp(nats / split.words),
+            "targets": targets,
             "bytes": split.bytes,
             "words": split.words,
         },

@@ -9,15 +9,19 @@ import torch
 from torch import Tensor
 
 
+def is_on(x: Tensor) -> bool:
+    """Whether autocast is on where `x` is; the device "meta" has none, and torch raises when asked."""
+    return x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+
+
 def cast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors in the autocast dtype of their device where autocast is on, else as they are.
 
     Like torch's autocast, this leaves float64 alone.
     """
-    device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
+    if not is_on(tensors[0]):
         return tensors
-    dtype = torch.get_autocast_dtype(device)
+    dtype = torch.get_autocast_dtype(tensors[0].device.type)
     return tuple(x if x.dtype == torch.float64 else x.to(dtype) for x in tensors)
 
 

@@ -29,7 +29,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     Raises:
         RuntimeError: the gradient is itself differentiated (under autocast).
     """
-    if not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64:
+    if not _autocast.is_on(x) or x.dtype == torch.float64:
         return torch.nn.functional.linear(x, weight)
     (x,) = _autocast.cast(x)
     return _op(x, weight)

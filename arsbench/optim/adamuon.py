@@ -16,7 +16,7 @@ from torch import Tensor
 from arsbench import ops
 from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters
 from arsbench.optim.muon import nesterov
-from arsbench.optim.orthogonalize import lengths_of, orthogonalize
+from arsbench.optim.orthogonalize import constants, lengths_of, orthogonalize
 
 UPDATE_RMS = 0.2
 
@@ -49,8 +49,8 @@ def adamuon_update(
     torch._foreach_add_(denominators, eps)
     torch._foreach_div_(directions, denominators)
     lengths = lengths_of(directions)
-    targets = [UPDATE_RMS * math.sqrt(p.numel()) for p in params]
-    scales = torch.tensor(targets, dtype=torch.float64, device=lengths.device) / lengths
+    targets = tuple(UPDATE_RMS * math.sqrt(p.numel()) for p in params)
+    scales = constants(targets, lengths.device) / lengths
     ops.ars_apply(params, directions, scales, lr=lr, weight_decay=weight_decay)
     return Outcome(grad_norms)
 

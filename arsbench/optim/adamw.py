@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arsbench import ops
 from arsbench.optim.arguments import check_arguments
-from arsbench.optim.base import Parameters
+from arsbench.optim.base import Parameters, join
 
 FUSED_DEVICES = ("cpu", "cuda")
 
@@ -42,15 +42,19 @@ class AdamW(torch.optim.AdamW):
         group["fused"] = all(_can_be_fused(p) for p in group["params"])
 
     @torch.no_grad()
-    def diagnostics(self) -> dict[str, float]:
+    def measurements(self) -> dict[str, Tensor | float]:
         """`grad_norm`: global 2-norm of the gradients, to be asked for before they are zeroed."""
         alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
                     alike.setdefault((p.device, p.dtype), []).append(p.grad)
-        squares = [ops.ars_dots(grads, grads)[:, 0].sum().item() for grads in alike.values()]
-        return {"grad_norm": sum(squares) ** 0.5}
+        squares = [ops.ars_dots(grads, grads)[:, 0].sum() for grads in alike.values()]
+        return {"grad_norm": join([x[None] for x in squares]).sum().sqrt() if squares else 0.0}
+
+    def diagnostics(self) -> dict[str, float]:
+        """`measurements` as numbers; waits for the device."""
+        return {name: float(value) for name, value in self.measurements().items()}
 
 
 def _can_be_fused(p: Tensor) -> bool:

@@ -145,14 +145,18 @@ class MatrixOptimizer(torch.optim.Optimizer):
         self.state[GLOBAL]["step"] = step
         return loss
 
-    def diagnostics(self) -> dict[str, float]:
-        """What the last step measured; waits for the device.
+    def measurements(self) -> dict[str, Tensor | float]:
+        """What the last step measured, where it lies: nothing waits for the device.
 
         Returns:
             `grad_norm`, the global 2-norm of the gradient that the update consumed, after perturbation and
-            injection; `energy`, the mean of E over the matrices, where there is one.
+            injection; `energy`, the mean of E over the matrices, where there is one. Tensors are of shape ().
         """
-        return {name: float(value) for name, value in self.state[GLOBAL]["diagnostics"].items()}
+        return dict(self.state[GLOBAL]["diagnostics"])
+
+    def diagnostics(self) -> dict[str, float]:
+        """`measurements` as numbers; waits for the device."""
+        return {name: float(value) for name, value in self.measurements().items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a `state_dict`, which afterwards shares no tensor with the optimizer.

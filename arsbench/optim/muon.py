@@ -15,7 +15,7 @@ from torch import Tensor
 
 from arsbench import ops
 from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters
-from arsbench.optim.orthogonalize import orthogonalize
+from arsbench.optim.orthogonalize import constants, orthogonalize
 
 
 def nesterov(grads: list[Tensor], buffers: list[Tensor], momentum: float) -> list[Tensor]:
@@ -44,8 +44,8 @@ def muon_update(
     grad_norms = ops.ars_dots(grads, grads)[:, 0].sqrt()
     directions = orthogonalize(nesterov(grads, buffers, momentum), ns_steps)
     # rows/cols = rows²/numel for a tensor flattened to (first, rest)
-    factors = [math.sqrt(max(1.0, p.shape[0] ** 2 / p.numel())) for p in params]
-    scales = torch.tensor(factors, dtype=torch.float64, device=params[0].device)
+    factors = tuple(math.sqrt(max(1.0, p.shape[0] ** 2 / p.numel())) for p in params)
+    scales = constants(factors, params[0].device)
     ops.ars_apply(params, directions, scales, lr=lr, weight_decay=weight_decay)
     return Outcome(grad_norms)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -36,3 +37,9 @@ def orthogonalize(tensors: Sequence[Tensor], steps: int) -> list[Tensor]:
 def lengths_of(directions: Sequence[Tensor]) -> Tensor:
     """2-norms, float64 (n,), to divide by; never 0, so that a direction of zero stays zero."""
     return ops.ars_dots(directions, directions)[:, 0].sqrt().clamp_min(1e-12)
+
+
+@functools.lru_cache(maxsize=64)
+def constants(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers that never change, float64 (n,); kept, since copying them to a device waits for it."""
+    return torch.tensor(values, dtype=torch.float64, device=device)

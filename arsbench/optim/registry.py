@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError
@@ -71,16 +71,16 @@ def create_optimizer(
         raise UserError(f"the optimizer {config.name} refuses its configuration: {error}") from error
 
 
-def diagnostics(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """What the last step measured, to be asked for before the gradients are zeroed.
+def measurements(optimizer: torch.optim.Optimizer) -> dict[str, Tensor | float]:
+    """What the last step measured, to be asked for before the gradients are zeroed; nothing waits.
 
     Ours report on themselves. Of any other optimizer only `grad_norm` is known, the global 2-norm of the
     gradients as it left them.
     """
     if isinstance(optimizer, MatrixOptimizer | AdamW):
-        return optimizer.diagnostics()
+        return optimizer.measurements()
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return {"grad_norm": torch.nn.utils.get_total_norm(gradients).item()}
+    return {"grad_norm": torch.nn.utils.get_total_norm(gradients)}
 
 
 def accepts_closure(optimizer: torch.optim.Optimizer) -> bool:

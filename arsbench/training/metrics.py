@@ -25,7 +25,15 @@ class EpochMetrics:
     lr: float = 0.0
 
     def add(
-        self, *, loss: float, entropy: float, grad_norm: float, passes: int, tokens: int, lr: float
+        self,
+        *,
+        loss: float,
+        entropy: float,
+        grad_norm: float,
+        passes: int,
+        tokens: int,
+        lr: float,
+        seconds: float,
     ) -> None:
         """Count one optimizer step.
 
@@ -36,6 +44,7 @@ class EpochMetrics:
             passes: forward-backward passes over the step's batches.
             tokens: targets in the step's batches.
             lr: the first group's learning rate.
+            seconds: how long it took.
         """
         self.steps += 1
         self.loss += loss
@@ -44,6 +53,7 @@ class EpochMetrics:
         self.passes += passes
         self.tokens += tokens
         self.lr = lr
+        self.training_seconds += seconds
 
     def columns(self, vocabulary_size: int) -> dict[str, Any]:
         """The epoch's record as far as training decides it."""
@@ -74,6 +84,6 @@ def predictive_integrity(entropy: float, grad_norm: float, alpha: float = 1.0, g
 
 
 def peak_memory(device: torch.device) -> dict[str, float | None]:
-    """Highest memory use so far in MiB: the process's resident memory, and the GPU's where there is one."""
+    """Highest memory use in MiB: the process's so far (resident), a GPU's since its figure was last reset."""
     gpu = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     return {"peak_rss_mib": peak_resident_bytes() / 2**20, "peak_gpu_mib": gpu}

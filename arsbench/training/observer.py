@@ -12,7 +12,7 @@ class Observer(Protocol):
         """Training begins, or goes on after `step` steps."""
 
     def step(self, record: dict[str, Any]) -> None:
-        """An optimizer step is done."""
+        """An optimizer step is done and its figures are read; on a GPU several come at once."""
 
     def evaluating(self, split: str) -> None:
         """Evaluation of a split begins."""

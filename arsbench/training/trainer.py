@@ -29,9 +29,9 @@ from arsbench.tasks import WikiText2Line
 from arsbench.training.interrupt import Interrupted, InterruptGuard
 from arsbench.training.metrics import EpochMetrics, peak_memory
 from arsbench.training.observer import Observer
+from arsbench.training.prefetch import Batch, prefetched
+from arsbench.training.readings import Readings, Step
 from arsbench.training.schedule import create_scheduler
-
-Batch = tuple[Tensor, Tensor]
 
 
 class NonFiniteError(Exception):
@@ -86,6 +86,9 @@ class Trainer:
         self.step = 0
         self.epoch_step = 0  # optimizer steps already taken in the current epoch
         self.metrics = EpochMetrics()
+        self._readings = Readings()
+        # Reading a CPU's figures costs nothing.
+        self._read_every = 1 if device.type == "cpu" else config.train.log_every
         self._interrupts = InterruptGuard()
 
     def resume(self, run: RunFolder) -> None:
@@ -126,17 +129,20 @@ class Trainer:
         """The rest of the current epoch, its evaluation, its record and its checkpoint."""
         train = self.config.train
         epoch = self._epochs_done()
-        for batches in self.task.training_steps(epoch, self.epoch_step):
+        steps = self.task.training_steps(epoch, self.epoch_step)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        for batches in prefetched(steps, self.device):
             if self.step == self.total_steps:
                 break
-            record = self._train_step(epoch, batches)
-            if self.step % train.log_every == 0:
-                run.append_step(record)
-            self.observer.step(record)
+            self._train_step(epoch, batches)
+            at_the_end = self.epoch_step == self.task.steps_per_epoch or self.step == self.total_steps
+            save = train.ckpt_every_steps and self.step % train.ckpt_every_steps == 0 and not at_the_end
+            if self.step % self._read_every == 0 or at_the_end or save or self._interrupts.requested:
+                self._read(run)
             if self._interrupts.requested:
                 raise Interrupted
-            at_the_end = self.epoch_step == self.task.steps_per_epoch or self.step == self.total_steps
-            if train.ckpt_every_steps and self.step % train.ckpt_every_steps == 0 and not at_the_end:
+            if save:
                 self._save(run)
         record = self._epoch_record(epoch)
         run.append_epoch(record)
@@ -147,12 +153,11 @@ class Trainer:
         if last or (epoch + 1) % train.ckpt_every == 0:
             self._save(run)
 
-    def _train_step(self, epoch: int, batches: list[Batch]) -> dict[str, Any]:
-        """One optimizer step; returns its record."""
-        started = time.perf_counter()
-        batches = [(x.to(self.device), y.to(self.device)) for x, y in batches]
+    def _train_step(self, epoch: int, batches: list[Batch]) -> None:
+        """One optimizer step. Nothing in it waits for the device, but for A-GSAM's schedule."""
+        self._readings.begin()
         learning_rate = self.optimizer.param_groups[0]["lr"]
-        first: dict[str, float] = {}
+        first: dict[str, Tensor] = {}
         passes = 0
 
         def closure() -> Tensor:
@@ -160,7 +165,7 @@ class Trainer:
             passes += 1
             loss, entropy = self._forward_backward(batches)
             if not first:
-                first.update(loss=loss.item(), entropy=entropy)
+                first.update(loss=loss.clone(), entropy_nats=entropy)
             return loss
 
         if optim.accepts_closure(self.optimizer):
@@ -169,39 +174,49 @@ class Trainer:
             closure()
             self.optimizer.step()
         self.scheduler.step()
-        diagnostics = optim.diagnostics(self.optimizer)
-        grad_norm = diagnostics.pop("grad_norm")
+        measured = optim.measurements(self.optimizer)
         self.step += 1
         self.epoch_step += 1
-        self._require_finite("gradient norm", grad_norm, self.step)
-        tokens = sum(targets.numel() for _, targets in batches)
-        self.metrics.add(grad_norm=grad_norm, passes=passes, tokens=tokens, lr=learning_rate, **first)
-        seconds = time.perf_counter() - started
-        self.metrics.training_seconds += seconds
-        return {
+        record = {
             "step": self.step,
             "epoch": epoch + 1,
-            "loss": first["loss"],
-            "entropy_nats": first["entropy"],
-            "grad_norm": grad_norm,
             "lr": learning_rate,
             "forward_backward_passes": passes,
-            "tokens": tokens,
-            "seconds": seconds,
-            "diagnostics": diagnostics,
+            "tokens": sum(targets.numel() for _, targets in batches),
         }
+        self._readings.add(Step(record, first | {"grad_norm": measured.pop("grad_norm")}, measured))
 
-    def _forward_backward(self, batches: list[Batch]) -> tuple[Tensor, float]:
+    def _read(self, run: RunFolder) -> None:
+        """Wait for the steps launched so far, count them, and record those that are to be."""
+        for record in self._readings.read():
+            for name in ("loss", "grad_norm"):
+                if not math.isfinite(record[name]):
+                    what = name.replace("grad_norm", "gradient norm")
+                    raise NonFiniteError(f"the {what} became {record[name]} at step {record['step']}")
+            self.metrics.add(
+                loss=record["loss"],
+                entropy=record["entropy_nats"],
+                grad_norm=record["grad_norm"],
+                passes=record["forward_backward_passes"],
+                tokens=record["tokens"],
+                lr=record["lr"],
+                seconds=record["seconds"],
+            )
+            if record["step"] % self.config.train.log_every == 0:
+                run.append_step(record)
+            self.observer.step(record)
+
+    def _forward_backward(self, batches: list[Batch]) -> tuple[Tensor, Tensor]:
         """Zero the gradients, then mean loss and entropy over the batches, with their mean's gradient."""
         self.optimizer.zero_grad(set_to_none=True)
-        total, entropy = torch.zeros((), device=self.device), 0.0
+        total = torch.zeros((), device=self.device)
+        entropy = torch.zeros((), dtype=torch.float64, device=self.device)
         for inputs, targets in batches:
             with autocast(self.config, self.device):
                 output = self.task.loss(self.model, inputs, targets)
             (output.loss / len(batches)).backward()
             total += output.loss.detach() / len(batches)
-            entropy += output.entropy.mean().item() / len(batches)
-        self._require_finite("loss", total.item(), self.step + 1)
+            entropy += output.entropy.mean() / len(batches)
         if self.config.train.grad_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.grad_clip)
         return total, entropy
@@ -225,7 +240,7 @@ class Trainer:
             "epoch_seconds": self.metrics.training_seconds + time.perf_counter() - started,
             **peak_memory(self.device),
             "diagnostics": {
-                k: v for k, v in optim.diagnostics(self.optimizer).items() if k.startswith("cos_")
+                k: float(v) for k, v in optim.measurements(self.optimizer).items() if k.startswith("cos_")
             },
             "evaluation": evaluation,
         }
@@ -233,10 +248,6 @@ class Trainer:
     def _epochs_done(self) -> int:
         """Complete epochs before the current one, by the steps taken before it began."""
         return (self.step - self.epoch_step) // self.task.steps_per_epoch
-
-    def _require_finite(self, name: str, value: float, step: int) -> None:
-        if not math.isfinite(value):
-            raise NonFiniteError(f"the {name} became {value} at step {step}")
 
     def _save(self, run: RunFolder) -> None:
         """Write a checkpoint of this very moment; one with broken weights is never written."""

@@ -34,9 +34,8 @@ def test_pi_is_the_seeds_first_row():
 
 def test_an_epochs_columns_are_means_over_its_steps():
     metrics = EpochMetrics()
-    metrics.add(loss=2.0, entropy=3.0, grad_norm=0.5, passes=2, tokens=10, lr=0.1)
-    metrics.add(loss=4.0, entropy=1.0, grad_norm=1.5, passes=1, tokens=10, lr=0.2)
-    metrics.training_seconds = 4.0
+    metrics.add(loss=2.0, entropy=3.0, grad_norm=0.5, passes=2, tokens=10, lr=0.1, seconds=3.0)
+    metrics.add(loss=4.0, entropy=1.0, grad_norm=1.5, passes=1, tokens=10, lr=0.2, seconds=1.0)
     assert EpochMetrics(**metrics.state_dict()) == metrics
     columns = metrics.columns(vocabulary_size=100)
     assert columns["train_loss"] == 3.0
