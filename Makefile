@@ -13,7 +13,14 @@ TEST := $(VENV)/.installed-test
 LINT := $(VENV)/.installed-lint
 BENCH := $(VENV)/.installed-bench
 
-.PHONY: demo test test-all test-cpp sanitize bench sweep lint format clean
+# The CUDA build has an environment of its own, since torch is another one there.
+CUDA_TORCH := 2.14.1
+CUDA_VENV := .venv-cuda
+CUDA_PIP := $(CUDA_VENV)/bin/python -m pip --disable-pip-version-check
+CUDA_SOURCE := build/cuda/source
+CUDA_BUILT := build/cuda/.installed
+
+.PHONY: demo test test-all test-cpp sanitize bench sweep cuda cuda-table gpu-test gpu-bench lint format clean
 
 demo: $(BASE)
 	$(BIN)/arsbench train demo
@@ -40,6 +47,27 @@ bench: $(BENCH)
 sweep: $(BENCH)
 	$(BIN)/python -m benchmarks.sweep --plot build/sweep.png
 
+cuda: $(VENV)/bin/python
+	$(BIN)/python tests/cuda/resources.py
+	$(MAKE) $(CUDA_BUILT)
+	cd $(CUDA_SOURCE) && $(abspath $(CUDA_VENV))/bin/python tests/cuda/check_build.py
+
+cuda-table: $(VENV)/bin/python
+	$(BIN)/python tests/cuda/resources.py --write
+
+# On a machine with a GPU; docs/gpu.md.
+gpu-test: $(CUDA_BUILT)
+	cd $(CUDA_SOURCE) && $(abspath $(CUDA_VENV))/bin/pytest tests/gpu
+	cd $(CUDA_SOURCE) && if command -v compute-sanitizer >/dev/null; then \
+		for tool in memcheck racecheck synccheck; do \
+			compute-sanitizer --tool $$tool --error-exitcode 1 \
+				$(abspath $(CUDA_VENV))/bin/python -m pytest -q -x tests/gpu/test_kernels.py -k "not 40479 and not 2048 and not 8-255" || exit 1; \
+		done; \
+	else echo "compute-sanitizer was not found: races and memory errors were not looked for"; fi
+
+gpu-bench: $(CUDA_BUILT)
+	cd $(CUDA_SOURCE) && $(abspath $(CUDA_VENV))/bin/python -m benchmarks.gpu --json gpu-bench.json
+
 lint: $(LINT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,7 +80,7 @@ format: $(LINT)
 	$(BIN)/clang-format -i $(shell find csrc tests/csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
 clean:
-	rm -rf $(VENV) build *.egg-info arsbench/*.so
+	rm -rf $(VENV) $(CUDA_VENV) build *.egg-info arsbench/*.so
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -65,6 +93,21 @@ $(VENV)/bin/python:
 $(BASE): $(VENV)/bin/python $(SOURCES)
 	$(PIP) install --quiet -c constraints.txt setuptools wheel torch numpy pybind11 ninja
 	PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+$(CUDA_VENV)/bin/python:
+	$(PYTHON) -m venv $(CUDA_VENV)
+	$(CUDA_PIP) install --quiet torch==$(CUDA_TORCH) setuptools wheel pybind11 ninja numpy || \
+		{ rm -rf $(CUDA_VENV); echo "torch $(CUDA_TORCH), built with CUDA, could not be installed" >&2; exit 1; }
+
+# Built in a copy: objects and modules of the two environments would overwrite each other's.
+$(CUDA_BUILT): $(CUDA_VENV)/bin/python $(SOURCES) $(shell find arsbench cli tests benchmarks -name '*.py' -o -name '*.toml')
+	mkdir -p $(CUDA_SOURCE)
+	cp -r setup.py pyproject.toml README.md LICENSE csrc arsbench cli tests benchmarks $(CUDA_SOURCE)/
+	rm -f $(CUDA_SOURCE)/arsbench/*.so
+	export CUDA_HOME="$${CUDA_HOME:-$$(dirname "$$(dirname "$$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")")}" && \
+		PATH="$(abspath $(CUDA_VENV))/bin:$$PATH" ARSBENCH_CUDA=1 \
+		$(CUDA_PIP) install --quiet --no-build-isolation -e $(CUDA_SOURCE) pytest transformers
 	@touch $@
 
 $(TEST): $(BASE)

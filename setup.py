@@ -49,7 +49,22 @@ def wants_cuda(version: str | None, home: str | None) -> bool:
         sys.exit("ARSBENCH_CUDA=1, but the installed torch has no CUDA: install a CUDA build of torch.")
     if choice == "1" and home is None:
         sys.exit("ARSBENCH_CUDA=1, but no CUDA toolkit is found: install one or set CUDA_HOME to it.")
+    if choice == "auto" and version is not None and home is None:
+        warnings.warn(
+            "the installed torch has CUDA, but no CUDA toolkit is found (CUDA_HOME): arsbench is installed "
+            "with kernels for the CPU only and runs the slower reference ops on a GPU.",
+            stacklevel=1,
+        )
     return choice != "0" and version is not None and home is not None
+
+
+def toolkit_headers(torch_directory: Path) -> list[str]:
+    """Flags for headers of the CUDA libraries that torch was built with, for those that a toolkit lacks.
+
+    torch's headers include cuSPARSE's, which a toolkit need not have; torch's own packages bring them.
+    """
+    found = sorted(torch_directory.parent.glob("nvidia/*/include"))
+    return [flag for directory in found for flag in ("-idirafter", str(directory))]
 
 
 def default_architectures(home: str) -> str:
@@ -92,13 +107,18 @@ def native() -> dict:
         return {}
     if cuda:
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", default_architectures(cpp_extension.CUDA_HOME))
-    compile_openmp, link_openmp = openmp_flags(Path(torch.__file__).parent)
+    torch_directory = Path(torch.__file__).parent
+    headers = toolkit_headers(torch_directory) if cuda else []
+    compile_openmp, link_openmp = openmp_flags(torch_directory)
     version = re.search(r'__version__ = "(.+)"', (ROOT / "arsbench/__init__.py").read_text()).group(1)
     extension = (cpp_extension.CUDAExtension if cuda else cpp_extension.CppExtension)(
         "arsbench._C",
         sources(cuda),
         define_macros=[("ARSBENCH_VERSION", version), *([("ARSBENCH_WITH_CUDA", None)] if cuda else [])],
-        extra_compile_args={"cxx": CXX_FLAGS + compile_openmp, "nvcc": ["-O3"]},
+        extra_compile_args={
+            "cxx": CXX_FLAGS + compile_openmp,
+            "nvcc": ["-O3", *(f"-Xcompiler={flag}" for flag in headers)],
+        },
         extra_link_args=link_openmp,
     )
     return {"ext_modules": [extension], "cmdclass": {"build_ext": cpp_extension.BuildExtension}}

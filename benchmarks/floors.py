@@ -79,6 +79,19 @@ def parameter_shapes(config: ModelConfig) -> tuple[list[torch.Size], list[torch.
     return matrices, others
 
 
+def update_phases(
+    matrices: list[torch.Size], others: list[torch.Size], sync: bool
+) -> list[tuple[str, list[torch.Size]]]:
+    """The phases of a step's update, by their names in `STREAMS`, each with the tensors it goes over."""
+    every = matrices + others
+    if sync:
+        phases = [("ars_perturb", every), ("ars_restore", every), ("ars_residual", every)]
+        phases += [("ars_whiten", matrices), ("ars_adamw", others)]
+    else:
+        phases = [("ars_dots", every), ("ars_whiten injected", matrices), ("ars_adamw injected", others)]
+    return [*phases, ("ars_apply", matrices)]
+
+
 def step_floor(config: Config, rates: Rates, dtype: torch.dtype, sync: bool) -> dict[str, float]:
     """Seconds that each part of an ARS step must take; their sum is the step's floor.
 
@@ -92,14 +105,8 @@ def step_floor(config: Config, rates: Rates, dtype: torch.dtype, sync: bool) -> 
     tokens = rows * model.sequence_length
     passes = 2 if sync else 1
     matrices, others = parameter_shapes(model)
-    every = matrices + others
     attention = attention_flops(rows, model.sequence_length, model.num_heads, model.head_dim)
-    if sync:
-        phases = [("ars_perturb", every), ("ars_restore", every), ("ars_residual", every)]
-        phases += [("ars_whiten", matrices), ("ars_adamw", others)]
-    else:
-        phases = [("ars_dots", every), ("ars_whiten injected", matrices), ("ars_adamw injected", others)]
-    phases.append(("ars_apply", matrices))
+    phases = update_phases(matrices, others, sync)
     products = rates.products(dtype)
     return {
         "layers": passes * layers_flops(tokens, matrices) / products,

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,18 @@ def test_cmake_and_setup_see_the_same_sources(build):
 )
 def test_cuda_is_decided_without_a_gpu(build, monkeypatch, choice, version, home, expected):
     monkeypatch.setenv("ARSBENCH_CUDA", choice)
-    assert build.wants_cuda(version, home) is expected
+    with warnings.catch_warnings(record=True) as seen:
+        assert build.wants_cuda(version, home) is expected
+    # A torch with CUDA and no toolkit to go with it: somebody may have expected kernels.
+    expects_more = choice == "auto" and version is not None and home is None
+    assert [str(w.message).count("no CUDA toolkit") for w in seen] == [1] * expects_more
+
+
+def test_headers_that_a_toolkit_lacks_are_looked_for_last(build, tmp_path):
+    headers = tmp_path / "nvidia" / "cu13" / "include"
+    headers.mkdir(parents=True)
+    assert build.toolkit_headers(tmp_path / "torch") == ["-idirafter", str(headers)]
+    assert build.toolkit_headers(tmp_path / "nowhere" / "torch") == []
 
 
 @pytest.mark.parametrize(

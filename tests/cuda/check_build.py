@@ -1,0 +1,98 @@
+"""Look at an installation that was built with CUDA kernels, on a machine that need not have a GPU.
+
+    python tests/cuda/check_build.py
+
+Exits with 1 and says what is wrong, or prints what was seen.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from arsbench import _native, ops
+
+OPS = (
+    "rope_attention",
+    "rope_attention_backward",
+    "newton_schulz",
+    "linear_cross_entropy",
+    "ars_perturb",
+    "ars_restore",
+    "ars_dots",
+    "ars_residual",
+    "ars_whiten",
+    "ars_adamw",
+    "ars_apply",
+)
+
+
+def require(condition: bool, what: str) -> None:
+    if not condition:
+        sys.exit(f"FAILED: {what}")
+
+
+def shapes_on_cuda() -> dict[str, tuple[torch.Size, ...]]:
+    """Call every op on tensors that only pretend to be on a GPU; the results' shapes."""
+    with FakeTensorMode(), torch.device("cuda"), torch.no_grad():
+        q, k = torch.empty(2, 17, 4, 64), torch.empty(2, 17, 2, 64)
+        weight = torch.empty(64)
+        matrices = [torch.empty(16, 24), torch.empty(40)]
+        moments = [torch.empty_like(x) for x in matrices]
+        options = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "step": 1}
+        hidden, head = torch.empty(34, 32), torch.empty(1000, 32)
+        calls: dict[str, Callable[[], object]] = {
+            "rope_attention": lambda: ops.rope_attention(q, k, k, weight, weight, 1e4),
+            "newton_schulz": lambda: ops.newton_schulz(torch.empty(3, 16, 24), 5),
+            "linear_cross_entropy": lambda: (
+                ops.linear_cross_entropy(hidden, head, torch.zeros(34, dtype=torch.int64)).token_loss
+            ),
+            "ars_dots": lambda: ops.ars_dots(matrices, matrices),
+            "ars_whiten": lambda: ops.ars_whiten(matrices, moments, moments, **options)[1],
+        }
+        results = {}
+        for name, call in calls.items():
+            result = call()
+            require(isinstance(result, Tensor) and result.device.type == "cuda", f"{name} leaves the GPU")
+            results[name] = result.shape
+    return results
+
+
+def main() -> None:
+    info = _native.build_info()
+    require(bool(info.get("cuda")), f"the compiled module has no CUDA kernels: {info}")
+    missing = [op for op in OPS if not _native.has_kernel(op, "cuda")]
+    require(not missing, f"no CUDA kernel for {', '.join(missing)}")
+    print(f"built for torch {info['torch']}; the dispatcher has a CUDA kernel for each of {len(OPS)} ops")
+    expected = {
+        "rope_attention": (2, 17, 4, 64),
+        "newton_schulz": (3, 16, 24),
+        "linear_cross_entropy": (34,),
+        "ars_dots": (2, 3),
+        "ars_whiten": (2,),
+    }
+    shapes = {name: tuple(shape) for name, shape in shapes_on_cuda().items()}
+    require(shapes == expected, f"fake tensors on the GPU give {shapes} instead of {expected}")
+    print("tensors that only pretend to be on a GPU give results of the right shapes there")
+    if torch.cuda.is_available():
+        print("this machine has a GPU: `make gpu-test` goes on from here")
+        return
+    script = "from arsbench_cli.main import main; main()"
+    command = [sys.executable, "-c", script, "train", "seed", "--set", "experiment.device=cuda"]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    sentence = done.stderr.strip()
+    require(
+        done.returncode == 2 and sentence.count("\n") == 0 and "GPU" in sentence, f"without a GPU: {sentence}"
+    )
+    print(f"without a GPU: {sentence}")
+
+
+if __name__ == "__main__":
+    main()
