@@ -15,18 +15,22 @@ from arsbench.ops._autocast import without_autocast
 def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> torch._ops.OpOverload:
     """Define `arsbench::<name>` and return it, ready to be called.
 
+    Beside it `arsbench::<name>_reference` is defined, which runs the reference whatever kernels there are: a
+    compiled kernel hands the calls to it that it is not made for (another dtype, an older GPU).
+
     Args:
         name: the op's name.
         schema: arguments and results, in torch.library's notation.
         reference: plain PyTorch, run on every device that has no compiled kernel.
         fake: shapes, dtypes and layouts of the results, for tracing.
     """
-    qualified = f"arsbench::{name}"
-    torch.library.define(qualified, schema)
     # "default" is CompositeExplicitAutograd: a kernel registered for one device goes before it. Like compiled
     # kernels, references record no gradients: derivatives are the business of register_autograd.
-    torch.library.impl(qualified, "default", torch.no_grad()(reference))
-    torch.library.register_fake(qualified, fake)
+    implementation = torch.no_grad()(reference)
+    for qualified in (f"arsbench::{name}", f"arsbench::{name}_reference"):
+        torch.library.define(qualified, schema)
+        torch.library.impl(qualified, "default", implementation)
+        torch.library.register_fake(qualified, fake)
     return getattr(torch.ops.arsbench, name).default
 
 

@@ -1,0 +1,296 @@
+// The ARS element-wise ops on CUDA: checks, sorting a call's tensors by dtype, allocation, registration.
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include <array>
+#include <initializer_list>
+#include <tuple>
+#include <vector>
+
+#include "../common/checks.h"
+#include "../common/cuda.h"
+#include "../common/tensor_lists.h"
+#include "ars_moments_kernel.cuh"
+
+namespace arsbench {
+namespace {
+
+using ars_moments_cuda::Dtype;
+using at::Tensor;
+using at::TensorList;
+
+// A list argument that belongs to the first one: of its dtypes, or of the state dtypes.
+struct Argument {
+  const char* name;
+  TensorList tensors;
+  bool is_state, is_written;
+};
+
+// checks.h's check_like and check_writable, for tensors on the one GPU that the first of `like` is on.
+void check_lists(const char* op, TensorList like, std::initializer_list<Argument> arguments) {
+  for (const Argument& argument : arguments) {
+    TORCH_CHECK_VALUE(argument.tensors.size() == like.size(), op, ": ", argument.name, " has ",
+                      argument.tensors.size(), " tensors where ", like.size(), " are needed");
+    for (size_t i = 0; i < like.size(); ++i) {
+      const Tensor& tensor = argument.tensors[i];
+      TORCH_CHECK_VALUE(is_supported(tensor.scalar_type()), op, ": ", argument.name,
+                        " must be float32, bfloat16 or float64, not ", tensor.scalar_type());
+      TORCH_CHECK_VALUE(
+          tensor.layout() == at::kStrided && tensor.device() == like[0].device() && tensor.device().is_cuda(),
+          op, ": ", argument.name, " must be dense tensors on one GPU");
+      TORCH_CHECK_VALUE(tensor.sizes() == like[i].sizes(), op, ": ", argument.name, "[", i, "] has shape ",
+                        tensor.sizes(), " where ", like[i].sizes(), " is needed");
+      const at::ScalarType own = like[i].scalar_type(), wanted = argument.is_state ? state_dtype(own) : own;
+      TORCH_CHECK_VALUE(tensor.scalar_type() == wanted, op, ": ", argument.name, "[", i, "] is ",
+                        tensor.scalar_type(), " where ", wanted, " is needed");
+    }
+    if (argument.is_written) check_writable(argument.tensors);
+  }
+}
+
+void check_rows(const char* op, const char* name, const Tensor& scalars, TensorList tensors) {
+  TORCH_CHECK_VALUE(scalars.scalar_type() == at::kDouble && scalars.dim() == 1 &&
+                        scalars.size(0) == static_cast<int64_t>(tensors.size()) &&
+                        (tensors.empty() || scalars.device() == tensors[0].device()),
+                    op, ": ", name, " must be a float64 tensor of shape (", tensors.size(),
+                    ",) on the device of the others, not ", scalars.scalar_type(), " of shape ",
+                    scalars.sizes(), " on ", scalars.device());
+}
+
+void check_moments(const char* op, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
+                   TensorList flats, const std::optional<Tensor>& strengths, int64_t step) {
+  check_lists(op, grads,
+              {{"grads", grads, false, false},
+               {"exp_avgs", exp_avgs, true, true},
+               {"exp_avg_sqs", exp_avg_sqs, true, true}});
+  TORCH_CHECK_VALUE(step >= 1, op, ": step must be 1 or more, not ", step);
+  TORCH_CHECK_VALUE(strengths.has_value() || flats.empty(), op, ": flats need strengths");
+  if (strengths.has_value()) {
+    check_lists(op, grads, {{"flats", flats, true, false}});
+    check_rows(op, "strengths", *strengths, grads);
+  }
+}
+
+// What keeps the kernels from a call, or null.
+const char* hindrance(TensorList tensors) {
+  if (tensors.empty()) return nullptr;
+  if (!is_ampere_or_later(tensors[0])) return "GPUs before compute capability 8.0";
+  for (const Tensor& tensor : tensors)
+    if (tensor.scalar_type() == at::kDouble) return "float64";
+  return nullptr;
+}
+
+// Those tensors of a call that are alike in the dtypes of its first two lists, as kernels take them.
+template <int kLists>
+struct Group {
+  at::ScalarType first, second;
+  std::vector<int64_t> numels;
+  std::vector<int32_t> indices;
+  std::array<std::vector<void*>, kLists> addresses;
+
+  static Dtype kind(at::ScalarType dtype) {
+    return dtype == at::kBFloat16 ? Dtype::bfloat16 : Dtype::float32;
+  }
+  Dtype dtype() const { return kind(first); }
+  Dtype second_dtype() const { return kind(second); }
+
+  multi_tensor::Lists<kLists> lists() const {
+    multi_tensor::Lists<kLists> lists{numels.size(), numels.data(), indices.data(), {}};
+    for (int list = 0; list < kLists; ++list) lists.addresses[list] = addresses[list].data();
+    return lists;
+  }
+};
+
+// A list that is not given is empty, and its addresses are null.
+template <int kLists>
+std::vector<Group<kLists>> groups_of(const std::array<const ContiguousList*, kLists>& lists) {
+  std::vector<Group<kLists>> groups;
+  for (size_t i = 0; i < lists[0]->size(); ++i) {
+    const at::ScalarType first = lists[0]->dtype(i), second = lists[1]->dtype(i);
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group<kLists>& candidate) {
+      return candidate.first == first && candidate.second == second;
+    });
+    if (group == groups.end()) group = groups.insert(group, Group<kLists>{first, second});
+    group->numels.push_back(lists[0]->numel(i));
+    group->indices.push_back(static_cast<int32_t>(i));
+    for (int list = 0; list < kLists; ++list)
+      group->addresses[list].push_back(lists[list]->template at<char>(i, 0));
+  }
+  return groups;
+}
+
+// float64 numbers on the GPU of `like`: rows per tensor, or room for the sums of chunks.
+class Numbers {
+ public:
+  Numbers(const Tensor& like, at::IntArrayRef shape)
+      : tensor(at::empty(shape, like.options().dtype(at::kDouble))) {}
+
+  template <int kLists>
+  static Numbers partials(const Tensor& like, const Group<kLists>& group, int64_t sums) {
+    return Numbers(like, {multi_tensor::chunks_in(group.numels.size(), group.numels.data()) * sums});
+  }
+
+  double* data() const { return tensor.data_ptr<double>(); }
+
+  Tensor tensor;
+};
+
+int64_t length(TensorList tensors) { return static_cast<int64_t>(tensors.size()); }
+
+Tensor contiguous(const Tensor& scalars) {
+  const at::AutoDispatchBelowADInplaceOrView no_gradients;
+  return scalars.contiguous();
+}
+
+void ars_perturb(TensorList params, TensorList grads, TensorList exp_avg_sqs, TensorList backups, double rho,
+                 double beta2, double eps, int64_t step, bool adaptive) {
+  check_lists("ars_perturb", params,
+              {{"params", params, false, true},
+               {"grads", grads, false, false},
+               {"exp_avg_sqs", exp_avg_sqs, true, false},
+               {"backups", backups, false, true}});
+  if (params.empty()) return;
+  if (const char* why = hindrance(params))
+    return call_reference<decltype(ars_perturb)>("ars_perturb", why, params, grads, exp_avg_sqs, backups, rho,
+                                                 beta2, eps, step, adaptive);
+  const c10::cuda::CUDAGuard guard(params[0].device());
+  const auto stream = at::cuda::getCurrentCUDAStream();
+  const ContiguousList p(params), g(grads), v(exp_avg_sqs), backup(backups);
+  const Numbers factors(params[0], {length(params)});
+  for (const auto& group : groups_of<4>({&p, &g, &v, &backup}))
+    ars_moments_cuda::perturb(group.dtype(), group.lists(), rho, beta2, eps, step, adaptive,
+                              Numbers::partials(params[0], group, 1).data(), factors.data(), stream);
+  p.write_back(params);
+  backup.write_back(backups);
+}
+
+void ars_restore(TensorList params, TensorList backups) {
+  check_lists("ars_restore", params, {{"params", params, false, true}, {"backups", backups, false, false}});
+  if (params.empty()) return;
+  if (const char* why = hindrance(params))
+    return call_reference<decltype(ars_restore)>("ars_restore", why, params, backups);
+  const c10::cuda::CUDAGuard guard(params[0].device());
+  const ContiguousList p(params), backup(backups);
+  for (const auto& group : groups_of<2>({&p, &backup}))
+    ars_moments_cuda::restore(group.dtype(), group.lists(), at::cuda::getCurrentCUDAStream());
+  p.write_back(params);
+}
+
+Tensor ars_dots(TensorList grads, TensorList others) {
+  // Gradients are compared with flatness vectors, which are in the state's dtype, and with one another.
+  const bool with_states =
+      !std::equal(grads.begin(), grads.end(), others.begin(), others.end(),
+                  [](const Tensor& g, const Tensor& f) { return g.scalar_type() == f.scalar_type(); });
+  check_lists("ars_dots", grads, {{"grads", grads, false, false}, {"others", others, with_states, false}});
+  if (const char* why = hindrance(grads))
+    return call_reference<decltype(ars_dots)>("ars_dots", why, grads, others);
+  const c10::cuda::CUDAGuard guard(grads[0].device());
+  const ContiguousList x(grads), y(others);
+  const Numbers rows(grads[0], {length(grads), 3});
+  for (const auto& group : groups_of<2>({&x, &y}))
+    ars_moments_cuda::dots(group.dtype(), group.second_dtype(), group.lists(),
+                           Numbers::partials(grads[0], group, 3).data(), rows.data(),
+                           at::cuda::getCurrentCUDAStream());
+  return rows.tensor;
+}
+
+void ars_residual(TensorList grads, TensorList base_grads, TensorList residuals) {
+  check_lists("ars_residual", grads,
+              {{"grads", grads, false, false},
+               {"base_grads", base_grads, false, false},
+               {"residuals", residuals, true, true}});
+  if (grads.empty()) return;
+  if (const char* why = hindrance(grads))
+    return call_reference<decltype(ars_residual)>("ars_residual", why, grads, base_grads, residuals);
+  const c10::cuda::CUDAGuard guard(grads[0].device());
+  const ContiguousList x(grads), y(base_grads), out(residuals);
+  const Numbers factors(grads[0], {length(grads)});
+  for (const auto& group : groups_of<3>({&x, &y, &out}))
+    ars_moments_cuda::residual(group.dtype(), group.lists(), Numbers::partials(grads[0], group, 2).data(),
+                               factors.data(), at::cuda::getCurrentCUDAStream());
+  out.write_back(residuals);
+}
+
+std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
+                                      TensorList directions, TensorList flats,
+                                      const std::optional<Tensor>& strengths, double beta1, double beta2,
+                                      double eps, int64_t step, bool inject_second) {
+  check_moments("ars_whiten", grads, exp_avgs, exp_avg_sqs, flats, strengths, step);
+  check_lists("ars_whiten", grads, {{"directions", directions, true, true}});
+  if (grads.empty()) return {strengths->new_empty({0}), strengths->new_empty({0})};
+  if (const char* why = hindrance(grads))
+    return call_reference<decltype(ars_whiten)>("ars_whiten", why, grads, exp_avgs, exp_avg_sqs, directions,
+                                                flats, strengths, beta1, beta2, eps, step, inject_second);
+  const c10::cuda::CUDAGuard guard(grads[0].device());
+  const ContiguousList g(grads), m(exp_avgs), v(exp_avg_sqs), s(directions), f(flats);
+  const Tensor strength = strengths.has_value() ? contiguous(*strengths) : Tensor();
+  const auto injection = ars_moments_cuda::injection_of(
+      beta1, beta2, eps, step, inject_second, strength.defined() ? strength.data_ptr<double>() : nullptr);
+  const Numbers energies(grads[0], {length(grads)}), grad_norms(grads[0], {length(grads)});
+  for (const auto& group : groups_of<5>({&g, &m, &v, &s, &f}))
+    ars_moments_cuda::whiten(group.dtype(), group.lists(), injection,
+                             Numbers::partials(grads[0], group, 2).data(), energies.data(), grad_norms.data(),
+                             at::cuda::getCurrentCUDAStream());
+  m.write_back(exp_avgs);
+  v.write_back(exp_avg_sqs);
+  s.write_back(directions);
+  return {energies.tensor, grad_norms.tensor};
+}
+
+Tensor ars_adamw(TensorList params, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
+                 TensorList flats, const std::optional<Tensor>& strengths, double lr, double beta1,
+                 double beta2, double eps, double weight_decay, int64_t step, bool inject_second) {
+  check_moments("ars_adamw", grads, exp_avgs, exp_avg_sqs, flats, strengths, step);
+  check_lists("ars_adamw", grads, {{"params", params, false, true}});
+  if (grads.empty()) return strengths->new_empty({0});
+  if (const char* why = hindrance(grads))
+    return call_reference<decltype(ars_adamw)>("ars_adamw", why, params, grads, exp_avgs, exp_avg_sqs, flats,
+                                               strengths, lr, beta1, beta2, eps, weight_decay, step,
+                                               inject_second);
+  const c10::cuda::CUDAGuard guard(grads[0].device());
+  const ContiguousList p(params), g(grads), m(exp_avgs), v(exp_avg_sqs), f(flats);
+  const Tensor strength = strengths.has_value() ? contiguous(*strengths) : Tensor();
+  const auto injection = ars_moments_cuda::injection_of(
+      beta1, beta2, eps, step, inject_second, strength.defined() ? strength.data_ptr<double>() : nullptr);
+  const Numbers grad_norms(grads[0], {length(grads)});
+  for (const auto& group : groups_of<5>({&p, &g, &m, &v, &f}))
+    ars_moments_cuda::adamw(group.dtype(), group.lists(), injection, lr, weight_decay,
+                            Numbers::partials(grads[0], group, 1).data(), grad_norms.data(),
+                            at::cuda::getCurrentCUDAStream());
+  p.write_back(params);
+  m.write_back(exp_avgs);
+  v.write_back(exp_avg_sqs);
+  return grad_norms.tensor;
+}
+
+void ars_apply(TensorList params, TensorList directions, const Tensor& scales, double lr,
+               double weight_decay) {
+  check_lists("ars_apply", params,
+              {{"params", params, false, true}, {"directions", directions, true, false}});
+  check_rows("ars_apply", "scales", scales, params);
+  if (params.empty()) return;
+  if (const char* why = hindrance(params))
+    return call_reference<decltype(ars_apply)>("ars_apply", why, params, directions, scales, lr,
+                                               weight_decay);
+  const c10::cuda::CUDAGuard guard(params[0].device());
+  const ContiguousList p(params), o(directions);
+  const Tensor scale = contiguous(scales);
+  for (const auto& group : groups_of<2>({&p, &o}))
+    ars_moments_cuda::apply(group.dtype(), group.lists(), lr, weight_decay, scale.data_ptr<double>(),
+                            at::cuda::getCurrentCUDAStream());
+  p.write_back(params);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(arsbench, CUDA, library) {
+  library.impl("ars_perturb", ars_perturb);
+  library.impl("ars_restore", ars_restore);
+  library.impl("ars_dots", ars_dots);
+  library.impl("ars_residual", ars_residual);
+  library.impl("ars_whiten", ars_whiten);
+  library.impl("ars_adamw", ars_adamw);
+  library.impl("ars_apply", ars_apply);
+}
+
+}  // namespace arsbench

@@ -1,0 +1,215 @@
+// rope_attention on CUDA devices: checks, memory, launches.
+#include <ATen/core/Tensor.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <tuple>
+
+#include "../common/checks.h"
+#include "../common/cuda.h"
+#include "rope_attention_kernel.cuh"
+
+namespace arsbench {
+namespace {
+
+using at::Tensor;
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+using Forward = std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                                           const Tensor&, double, double);
+using Backward = Gradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                           const Tensor&, const Tensor&, const Tensor&, double, double);
+
+void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& q_weight,
+           const Tensor& k_weight) {
+  TORCH_CHECK_VALUE(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
+                        q.size(1) == k.size(1) && q.size(3) == k.size(3),
+                    "rope_attention takes q (B, T, H, D) with k and v (B, T, Hkv, D), not ", q.sizes(), ", ",
+                    k.sizes(), " and ", v.sizes());
+  TORCH_CHECK_VALUE(k.size(2) > 0 && q.size(2) > 0 && q.size(2) % k.size(2) == 0,
+                    "rope_attention: ", q.size(2), " query heads are no multiple of ", k.size(2),
+                    " key-value heads");
+  TORCH_CHECK_VALUE(q.size(3) > 0 && q.size(3) % 2 == 0,
+                    "rope_attention rotates pairs: the head dimension must be even, not ", q.size(3));
+  TORCH_CHECK_VALUE(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(),
+                    "rope_attention: q, k and v must share a dtype");
+  check_float("rope_attention", "q", q);
+  check_float("rope_attention", "q_weight", q_weight);
+  check_float("rope_attention", "k_weight", k_weight);
+  TORCH_CHECK_VALUE(
+      q_weight.dim() == 1 && q_weight.size(0) == q.size(3) && k_weight.sizes() == q_weight.sizes(),
+      "rope_attention: the norms' weights must be (", q.size(3), ",)");
+  for (const Tensor& x : {k, v, q_weight, k_weight})
+    TORCH_CHECK_VALUE(x.device() == q.device(), "rope_attention: tensors on ", q.device(), " and ",
+                      x.device());
+}
+
+// What keeps the kernels from taking this call, or null.
+const char* reason_against(const Tensor& q, const Tensor& k, bool has_kernel) {
+  if (!is_ampere_or_later(q)) return "devices before compute capability 8.0";
+  if (q.scalar_type() != at::kBFloat16 && q.scalar_type() != at::kFloat) return "float16 and float64";
+  if (!has_kernel) return "this head dimension";
+  // Positions and the numbers of blocks are int.
+  constexpr int64_t kMost = std::numeric_limits<int>::max();
+  const int64_t rows = q.size(0) * q.size(1) * std::max(q.size(2), k.size(2));
+  return rows > kMost / 2 ? "so many rows" : nullptr;
+}
+
+bool is_aligned(const Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0; }
+
+// Read where it is, if a head's elements lie side by side and every row starts at a multiple of 16 bytes.
+Tensor rows_of(const Tensor& x) {
+  bool fits = x.stride(3) == 1 && is_aligned(x);
+  for (int dim = 0; dim < 3; ++dim) fits = fits && x.stride(dim) * x.element_size() % 16 == 0;
+  return fits ? x : x.clone(at::MemoryFormat::Contiguous);
+}
+
+Tensor contiguous_rows_of(const Tensor& x) {
+  const Tensor rows = x.contiguous();
+  return is_aligned(rows) ? rows : rows.clone();
+}
+
+Tensor weight_of(const Tensor& weight) { return contiguous_rows_of(weight.to(at::kFloat)); }
+
+// The tensors of one call, with whatever both directions need. They live until the launches are queued; the
+// allocator hands their memory on only to what comes later on the same stream.
+struct Call {
+  Tensor q, k, v, q_weight, k_weight, cos, sin;
+  rope_attention_cuda::Sizes sizes;
+  int64_t head_dim;
+  float eps, scale;
+
+  Call(const Tensor& q_, const Tensor& k_, const Tensor& v_, const Tensor& q_weight_, const Tensor& k_weight_,
+       double theta, double eps_)
+      : q(rows_of(q_)),
+        k(rows_of(k_)),
+        v(rows_of(v_)),
+        q_weight(weight_of(q_weight_)),
+        k_weight(weight_of(k_weight_)),
+        sizes{static_cast<int>(q.size(0)), static_cast<int>(q.size(1)), static_cast<int>(q.size(2)),
+              static_cast<int>(k.size(2))},
+        head_dim(q.size(3)),
+        eps(static_cast<float>(eps_)),
+        scale(static_cast<float>(1 / std::sqrt(static_cast<double>(head_dim)))) {
+    // In float64: an angle of T radians in float32 is off by up to T·2⁻²⁴.
+    const auto options = q.options().dtype(at::kDouble);
+    const Tensor exponents = at::arange(0, head_dim, 2, options).mul_(-1.0 / static_cast<double>(head_dim));
+    const Tensor angles = at::arange(sizes.length, options).unsqueeze(1).mul(at::pow(theta, exponents));
+    cos = angles.cos().to(at::kFloat);
+    sin = angles.sin().to(at::kFloat);
+  }
+
+  rope_attention_cuda::Preparation preparation() const {
+    return {q_weight.const_data_ptr<float>(), k_weight.const_data_ptr<float>(), cos.const_data_ptr<float>(),
+            sin.const_data_ptr<float>(), eps};
+  }
+};
+
+template <class Scalar>
+rope_attention_cuda::HeadRows<const Scalar> head_rows(const Tensor& x) {
+  return {static_cast<const Scalar*>(x.const_data_ptr()), x.stride(0), x.stride(1), x.stride(2)};
+}
+
+// Calls run(type) with a value of the element type that the kernels have for `dtype`.
+template <class Run>
+void with_kernel_type(at::ScalarType dtype, const Run& run) {
+  dtype == at::kBFloat16 ? run(__nv_bfloat16{}) : run(float{});
+}
+
+std::tuple<Tensor, Tensor> rope_attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                                          const Tensor& q_weight, const Tensor& k_weight, double theta,
+                                          double eps) {
+  const at::AutoDispatchBelowADInplaceOrView no_gradients;
+  check(q, k, v, q_weight, k_weight);
+  const c10::cuda::CUDAGuard guard(q.device());
+  if (const char* why = reason_against(q, k, rope_attention_cuda::has_forward(q.size(3))))
+    return call_reference<Forward>("rope_attention", why, q, k, v, q_weight, k_weight, theta, eps);
+  const Tensor out = at::empty(q.sizes(), q.options());
+  const Tensor lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
+  if (out.numel() == 0) return {out, lse};
+  const Call call(q, k, v, q_weight, k_weight, theta, eps);
+  with_kernel_type(q.scalar_type(), [&](auto type) {
+    using Scalar = decltype(type);
+    const rope_attention_cuda::ForwardArguments<Scalar> arguments{
+        call.sizes,
+        head_rows<Scalar>(call.q),
+        head_rows<Scalar>(call.k),
+        head_rows<Scalar>(call.v),
+        call.preparation(),
+        static_cast<Scalar*>(out.mutable_data_ptr()),
+        lse.mutable_data_ptr<float>(),
+        call.scale};
+    rope_attention_cuda::forward(arguments, call.head_dim, at::cuda::getCurrentCUDAStream());
+  });
+  return {out, lse};
+}
+
+Gradients rope_attention_backward(const Tensor& grad_out, const Tensor& q, const Tensor& k, const Tensor& v,
+                                  const Tensor& q_weight, const Tensor& k_weight, const Tensor& out,
+                                  const Tensor& lse, double theta, double eps) {
+  const at::AutoDispatchBelowADInplaceOrView no_gradients;
+  check(q, k, v, q_weight, k_weight);
+  TORCH_CHECK_VALUE(grad_out.sizes() == q.sizes() && out.sizes() == q.sizes() &&
+                        grad_out.scalar_type() == q.scalar_type() && out.scalar_type() == q.scalar_type(),
+                    "rope_attention: out and its gradient must be as q");
+  TORCH_CHECK_VALUE(lse.sizes() == at::IntArrayRef({q.size(0), q.size(2), q.size(1)}) &&
+                        lse.scalar_type() == state_dtype(q.scalar_type()),
+                    "rope_attention: lse must be (B, H, T) in the compute dtype, not ", lse.sizes(), " of ",
+                    lse.scalar_type());
+  for (const Tensor& x : {grad_out, out, lse})
+    TORCH_CHECK_VALUE(x.device() == q.device(), "rope_attention: tensors on ", q.device(), " and ",
+                      x.device());
+  const c10::cuda::CUDAGuard guard(q.device());
+  if (const char* why = reason_against(q, k, rope_attention_cuda::has_backward(q.size(3))))
+    return call_reference<Backward>("rope_attention_backward", why, grad_out, q, k, v, q_weight, k_weight,
+                                    out, lse, theta, eps);
+  if (q.numel() == 0) {
+    const auto zeros = [](const Tensor& x) { return at::zeros_like(x, at::MemoryFormat::Contiguous); };
+    return {zeros(q), zeros(k), zeros(v), zeros(q_weight), zeros(k_weight)};
+  }
+  const auto empty_like = [](const Tensor& x) { return at::empty(x.sizes(), x.options()); };
+  const Tensor grad_q = empty_like(q), grad_k = empty_like(k), grad_v = empty_like(v);
+  const Call call(q, k, v, q_weight, k_weight, theta, eps);
+  const Tensor grad_rows = rows_of(grad_out), out_rows = contiguous_rows_of(out), log_sums = lse.contiguous();
+  const Tensor grad_q_weight = empty_like(call.q_weight), grad_k_weight = empty_like(call.k_weight);
+  with_kernel_type(q.scalar_type(), [&](auto type) {
+    using Scalar = decltype(type);
+    const int64_t floats = rope_attention_cuda::workspace_floats<Scalar>(call.sizes, call.head_dim);
+    const Tensor workspace = at::empty({floats}, grad_q_weight.options());
+    const rope_attention_cuda::BackwardArguments<Scalar> arguments{
+        call.sizes,
+        head_rows<Scalar>(call.q),
+        head_rows<Scalar>(call.k),
+        head_rows<Scalar>(call.v),
+        head_rows<Scalar>(grad_rows),
+        call.preparation(),
+        static_cast<const Scalar*>(out_rows.const_data_ptr()),
+        log_sums.const_data_ptr<float>(),
+        static_cast<Scalar*>(grad_q.mutable_data_ptr()),
+        static_cast<Scalar*>(grad_k.mutable_data_ptr()),
+        static_cast<Scalar*>(grad_v.mutable_data_ptr()),
+        grad_q_weight.mutable_data_ptr<float>(),
+        grad_k_weight.mutable_data_ptr<float>(),
+        workspace.mutable_data_ptr<float>(),
+        call.scale};
+    rope_attention_cuda::backward(arguments, call.head_dim, at::cuda::getCurrentCUDAStream());
+  });
+  return {grad_q, grad_k, grad_v, grad_q_weight.to(q_weight.scalar_type()),
+          grad_k_weight.to(k_weight.scalar_type())};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(arsbench, CUDA, library) {
+  library.impl("rope_attention", rope_attention);
+  library.impl("rope_attention_backward", rope_attention_backward);
+}
+
+}  // namespace arsbench

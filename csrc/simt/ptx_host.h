@@ -1,0 +1,182 @@
+// The functions of ptx.h on the host, from the PTX ISA's statement of them. They also check alignment and
+// range.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "block.h"
+#include "warp.h"
+
+namespace ptx {
+
+// ---- cp.async
+
+// Not exempt from the sanitizers: the accesses are those of the thread whose copy it is.
+inline void perform(simt::AsyncCopies::Copy& copy) {
+  if (copy.done) return;
+  if (copy.from != nullptr) {
+    std::memcpy(copy.to, copy.from, 16);
+  } else {
+    std::memset(copy.to, 0, 16);
+  }
+  copy.done = true;
+}
+
+inline void cp_async16(void* to, const void* from, bool valid = true, SIMT_HERE) {
+  const simt::Site site{"cp.async", file, line};
+  const auto aligned = [](const void* address) { return (reinterpret_cast<uintptr_t>(address) & 15) == 0; };
+  simt::Thread& thread = *simt::current;
+  if (!aligned(to)) simt::fail("the destination is not aligned to 16 bytes", site);
+  if (valid && !aligned(from)) simt::fail("the source is not aligned to 16 bytes", site);
+  if (!thread.block->shared.contains(to, 16)) simt::fail("the destination is outside shared memory", site);
+  thread.async.copies.push_back({to, valid ? from : nullptr, false, site});
+  const int when = thread.block->config.cp_async;
+  if (when == 1 || (when == 2 && (thread.block->random() & 1) != 0)) perform(thread.async.copies.back());
+}
+
+inline void cp_async_commit() {
+  simt::AsyncCopies& async = simt::current->async;
+  async.group_ends.push_back(async.copies.size());
+}
+
+template <int Pending>
+inline void cp_async_wait() {
+  simt::AsyncCopies& async = simt::current->async;
+  if (async.group_ends.size() <= Pending) return;
+  const size_t groups = async.group_ends.size() - Pending;
+  const size_t end = async.group_ends[groups - 1];
+  for (size_t i = 0; i < end; i++) perform(async.copies[i]);
+  async.copies.erase(async.copies.begin(), async.copies.begin() + static_cast<std::ptrdiff_t>(end));
+  async.group_ends.erase(async.group_ends.begin(),
+                         async.group_ends.begin() + static_cast<std::ptrdiff_t>(groups));
+  for (size_t& group_end : async.group_ends) group_end -= end;
+}
+
+// ---- ldmatrix
+
+SIMT_NO_TSAN __attribute__((noinline)) inline void keep_row(uint32_t* to, uint64_t low, uint64_t high) {
+  to[0] = static_cast<uint32_t>(low);
+  to[1] = static_cast<uint32_t>(low >> 32);
+  to[2] = static_cast<uint32_t>(high);
+  to[3] = static_cast<uint32_t>(high >> 32);
+}
+
+// The sanitizers see the read, as this lane's, and not the layer's own write.
+__attribute__((noinline)) inline void read_row(uint32_t* to, const void* row) {
+  const volatile uint64_t* from = static_cast<const volatile uint64_t*>(row);
+  const uint64_t low = from[0], high = from[1];
+  keep_row(to, low, high);
+}
+
+// Shared memory delivers eight rows in one pass if they differ in bits 4 to 6 of their addresses, or are the
+// same row.
+SIMT_NO_TSAN inline unsigned extra_passes(const simt::Warp& warp, unsigned matrix) {
+  unsigned most = 1;
+  for (unsigned i = 0; i < 8; i++) {
+    unsigned passes = 1;  // that the rows up to this one need of its banks
+    for (unsigned j = 0; j < i; j++) {
+      const uint32_t one = warp.in[8 * matrix + i][4], other = warp.in[8 * matrix + j][4];
+      if (one == other) {
+        passes = 0;
+        break;
+      }
+      passes += ((one ^ other) & 7) == 0;
+    }
+    most = passes > most ? passes : most;
+  }
+  return most - 1;
+}
+
+// Register m of lane l: row l / 4, columns 2 (l % 4) and the next, of matrix m (or of its transpose).
+template <bool kTransposed>
+SIMT_NO_TSAN void ldmatrix(unsigned (&out)[4], const void* row, const simt::Site& site) {
+  const simt::Thread& thread = *simt::current;
+  simt::Warp& warp = *thread.warp;
+  if ((reinterpret_cast<uintptr_t>(row) & 15) != 0) simt::fail("the row is not aligned to 16 bytes", site);
+  if (!thread.block->shared.contains(row, 16)) simt::fail("the row is outside shared memory", site);
+  uint32_t* mine = warp.in[thread.lane];
+  read_row(mine, row);
+  mine[4] = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(row) >> 4);
+  simt::meet(~0u, site, [](simt::Warp& of) SIMT_NO_TSAN {
+    const auto element = [&of](unsigned matrix, unsigned r, unsigned c)
+                             SIMT_NO_TSAN { return of.in[8 * matrix + r][c / 2] >> 16 * (c & 1) & 0xffff; };
+    for (unsigned m = 0; m < 4; m++) {
+      simt::current->block->bank_conflicts += extra_passes(of, m);
+      for (unsigned lane = 0; lane < 32; lane++) {
+        const unsigned r = lane / 4, c = 2 * (lane % 4);
+        of.out[lane][m] = kTransposed ? element(m, c, r) | element(m, c + 1, r) << 16
+                                      : element(m, r, c) | element(m, r, c + 1) << 16;
+      }
+    }
+  });
+  for (int m = 0; m < 4; m++) out[m] = warp.out[thread.lane][m];
+}
+
+inline void ldmatrix_x4(unsigned (&out)[4], const void* row, SIMT_HERE) {
+  ldmatrix<false>(out, row, {"ldmatrix", file, line});
+}
+inline void ldmatrix_x4_trans(unsigned (&out)[4], const void* row, SIMT_HERE) {
+  ldmatrix<true>(out, row, {"ldmatrix.trans", file, line});
+}
+
+// ---- mma
+
+SIMT_NO_TSAN inline float low_half(uint32_t bits) {
+  bits <<= 16;
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+SIMT_NO_TSAN inline float high_half(uint32_t bits) {
+  bits &= 0xffff0000u;
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// With g = lane / 4 and q = 2 (lane % 4), each register holding two values that follow one another in k:
+//   a: rows g, g + 8, g, g + 8 from k = q, q, q + 8, q + 8;   b: column g from k = q, q + 8;
+//   d: row g, columns q and q + 1, then row g + 8.
+// Here k is summed in order, in float. Tensor cores add in an order and with roundings of their own.
+SIMT_NO_TSAN inline void multiply_accumulate(simt::Warp& warp) {
+  float a[16][16], b[16][8], d[16][8];
+  for (int lane = 0; lane < 32; lane++) {
+    const int g = lane / 4, q = 2 * (lane % 4);
+    const uint32_t* in = warp.in[lane];
+    for (int i = 0; i < 4; i++) {
+      const int row = g + 8 * (i & 1), k = q + 8 * (i >> 1);
+      a[row][k] = low_half(in[i]);
+      a[row][k + 1] = high_half(in[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+      b[q + 8 * i][g] = low_half(in[4 + i]);
+      b[q + 8 * i + 1][g] = high_half(in[4 + i]);
+    }
+    for (int i = 0; i < 2; i++) __builtin_memcpy(&d[g + 8 * i][q], &in[6 + 2 * i], 2 * sizeof(float));
+  }
+  for (int i = 0; i < 16; i++) {
+    for (int k = 0; k < 16; k++) {
+      for (int j = 0; j < 8; j++) d[i][j] += a[i][k] * b[k][j];
+    }
+  }
+  for (int lane = 0; lane < 32; lane++) {
+    const int g = lane / 4, q = 2 * (lane % 4);
+    for (int i = 0; i < 2; i++) __builtin_memcpy(&warp.out[lane][2 * i], &d[g + 8 * i][q], 2 * sizeof(float));
+  }
+}
+
+SIMT_NO_TSAN inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                                  SIMT_HERE) {
+  const simt::Thread& thread = *simt::current;
+  simt::Warp& warp = *thread.warp;
+  uint32_t* in = warp.in[thread.lane];
+  for (int i = 0; i < 4; i++) in[i] = a[i];
+  in[4] = b0;
+  in[5] = b1;
+  __builtin_memcpy(&in[6], d, sizeof d);
+  simt::meet(~0u, {"mma", file, line}, multiply_accumulate);
+  __builtin_memcpy(d, warp.out[thread.lane], sizeof d);
+}
+
+}  // namespace ptx
