@@ -21,8 +21,8 @@ inline bool is_ampere_or_later(const at::Tensor& on) {
 template <class Signature, class... Arguments>
 auto call_reference(const char* op, const char* why, Arguments&&... arguments) {
   TORCH_WARN_ONCE("arsbench::", op, " has no CUDA kernel for ", why, ": the reference runs instead");
-  const auto handle =
-      c10::Dispatcher::singleton().findSchemaOrThrow(("arsbench::" + std::string(op) + "_reference").c_str(), "");
+  const auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(
+      ("arsbench::" + std::string(op) + "_reference").c_str(), "");
   return handle.typed<Signature>().call(std::forward<Arguments>(arguments)...);
 }
 

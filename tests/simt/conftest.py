@@ -15,7 +15,7 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "tests" / "csrc" / "simt"
 BUILD = ROOT / "build" / "simt"
-FLAGS = ["-std=c++20", "-Wall", "-fno-strict-aliasing", "-pthread"]
+FLAGS = ["-std=c++20", "-Wall", "-Wno-unknown-pragmas", "-fno-strict-aliasing", "-pthread"]
 
 # (order of threads, time of asynchronous copies): in order and reversed, each with late and early copies;
 # two that starve a warp; one random interleaving. See docs/simt.md.

@@ -94,15 +94,21 @@ void run(Dtype dtype, const std::vector<int64_t>& numels) {
   restore(dtype, {n, numels.data(), indices.data(), {p.addresses.data(), backup.addresses.data()}}, nullptr);
   p.expect("restored parameter", [&](size_t i, int64_t k) { return p.before[i][k]; });
 
+  const auto check_dots = [&](const auto& other) {
+    for (size_t i = 0; i < n; ++i) {
+      const auto &x = g.before[i], &y = other.before[i];
+      const double* row = &rows[3 * indices[i]];
+      check_sum("Σx²", i, row[0], sum(i, [&](int64_t k) { return x[k] * x[k]; }));
+      check_sum("Σy²", i, row[1], sum(i, [&](int64_t k) { return y[k] * y[k]; }));
+      check_sum("Σxy", i, row[2], sum(i, [&](int64_t k) { return x[k] * y[k]; }));
+    }
+  };
   dots(dtype, Dtype::float32, {n, numels.data(), indices.data(), {g.addresses.data(), f.addresses.data()}},
        partials.data(), rows.data(), nullptr);
-  for (size_t i = 0; i < n; ++i) {
-    const auto &x = g.before[i], &y = f.before[i];
-    const double* row = &rows[3 * indices[i]];
-    check_sum("Σx²", i, row[0], sum(i, [&](int64_t k) { return x[k] * x[k]; }));
-    check_sum("Σy²", i, row[1], sum(i, [&](int64_t k) { return y[k] * y[k]; }));
-    check_sum("Σxy", i, row[2], sum(i, [&](int64_t k) { return x[k] * y[k]; }));
-  }
+  check_dots(f);
+  dots(dtype, dtype, {n, numels.data(), indices.data(), {g.addresses.data(), g1.addresses.data()}},
+       partials.data(), rows.data(), nullptr);
+  check_dots(g1);
   residual(dtype,
            {n, numels.data(), indices.data(), {g.addresses.data(), g1.addresses.data(), s.addresses.data()}},
            partials.data(), factors.data(), nullptr);
