@@ -105,8 +105,7 @@ $(CUDA_BUILT): $(CUDA_VENV)/bin/python $(SOURCES) $(shell find arsbench cli test
 	mkdir -p $(CUDA_SOURCE)
 	cp -r setup.py pyproject.toml README.md LICENSE csrc arsbench cli tests benchmarks $(CUDA_SOURCE)/
 	rm -f $(CUDA_SOURCE)/arsbench/*.so
-	export CUDA_HOME="$${CUDA_HOME:-$$(dirname "$$(dirname "$$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")")}" && \
-		PATH="$(abspath $(CUDA_VENV))/bin:$$PATH" ARSBENCH_CUDA=1 \
+	PATH="$(abspath $(CUDA_VENV))/bin:$$PATH" ARSBENCH_CUDA=1 \
 		$(CUDA_PIP) install --quiet --no-build-isolation -e $(CUDA_SOURCE) pytest transformers
 	@touch $@
 

@@ -58,6 +58,14 @@ def wants_cuda(version: str | None, home: str | None) -> bool:
     return choice != "0" and version is not None and home is not None
 
 
+def toolkit_home(guess: str) -> str:
+    """The toolkit's directory as its nvcc knows it: that on the PATH may be a script in /usr/local/bin."""
+    command = [Path(guess, "bin", "nvcc"), "--dryrun", "-x", "cu", os.devnull]
+    answer = subprocess.run(command, capture_output=True, text=True).stderr
+    top = re.search(r"^#\$ TOP=(.+)$", answer, re.MULTILINE)
+    return os.path.realpath(top.group(1).strip()) if top else guess
+
+
 def toolkit_headers(torch_directory: Path) -> list[str]:
     """Flags for headers of the CUDA libraries that torch was built with, for those that a toolkit lacks.
 
@@ -106,6 +114,7 @@ def native() -> dict:
         )
         return {}
     if cuda:
+        cpp_extension.CUDA_HOME = toolkit_home(cpp_extension.CUDA_HOME)
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", default_architectures(cpp_extension.CUDA_HOME))
     torch_directory = Path(torch.__file__).parent
     headers = toolkit_headers(torch_directory) if cuda else []

@@ -170,6 +170,17 @@ def test_cuda_is_decided_without_a_gpu(build, monkeypatch, choice, version, home
     assert [str(w.message).count("no CUDA toolkit") for w in seen] == [1] * expects_more
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_toolkit_is_where_its_compiler_says(build, tmp_path, answers):
+    nvcc, toolkit = tmp_path / "bin" / "nvcc", tmp_path / "cuda-13"
+    nvcc.parent.mkdir()
+    toolkit.mkdir()
+    nvcc.write_text(f"#!/bin/sh\necho '#$ TOP={toolkit}/bin/..' >&2" if answers else "#!/bin/sh\nexit 1")
+    nvcc.chmod(0o755)
+    (toolkit / "bin").mkdir()
+    assert build.toolkit_home(str(tmp_path)) == str(toolkit if answers else tmp_path)
+
+
 def test_headers_that_a_toolkit_lacks_are_looked_for_last(build, tmp_path):
     headers = tmp_path / "nvidia" / "cu13" / "include"
     headers.mkdir(parents=True)
