@@ -50,7 +50,8 @@ def linear_cross_entropy(
         reduction: "mean" over the kept tokens (NaN when there are none, as in torch) or "sum".
 
     Raises:
-        ValueError: shapes, dtypes or reduction do not fit, or a target is out of range.
+        ValueError: shapes, dtypes or reduction do not fit, or a target is out of range. (CUDA kernels do not
+            look, since that would wait for the device: there such a token's loss and gradient are NaN.)
         RuntimeError: the gradient is itself differentiated.
     """
     (hidden,) = _autocast.cast(hidden)

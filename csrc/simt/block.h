@@ -110,10 +110,6 @@ struct Block {
 };
 
 // The thread that runs on this thread of the operating system.
-#if defined(__linux__)
-// Without asking the loader for its address at every use, as a shared library otherwise would.
-__attribute__((tls_model("initial-exec")))
-#endif
 inline constinit thread_local Thread* current = nullptr;
 
 // ---- Errors

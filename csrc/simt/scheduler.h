@@ -5,6 +5,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "block.h"
 
@@ -28,9 +29,8 @@ SIMT_NO_TSAN inline void suspend(Thread& thread, State state) {
 
 inline void call_kernel(Thread& thread) {
   thread.block->kernel(thread.block->arguments);
-  for (const AsyncCopies::Copy& copy : thread.async.copies) {
-    if (!copy.done) fail("the thread ends without having waited for a copy", copy.site);
-  }
+  const std::vector<AsyncCopies::Copy>& copies = thread.async.copies;
+  if (!copies.empty()) fail("the thread ends without having waited for a copy", copies.front().site);
 }
 
 // The first function on a thread's stack.

@@ -15,21 +15,18 @@ SIMT_NO_TSAN inline Thread& lane_of(const Thread& thread, unsigned lane) {
   return *thread.block->threads[thread.linear - thread.lane + lane];
 }
 
-// Lanes that meet must name the same mask and be in the same operation; and none of them may be waited for by
-// others.
+// Lanes that meet must have named the same mask, in the same operation. Lanes outside the mask may wait
+// meanwhile, for these too.
 SIMT_NO_TSAN inline void require_agreement(const Thread& thread) {
-  const Warp& warp = *thread.warp;
-  for (unsigned lane = 0; lane < 32; lane++) {
-    if ((warp.arrived >> lane & 1) == 0) continue;
-    const Thread& other = lane_of(thread, lane);
-    const bool meets = (thread.mask >> lane & 1) != 0;
-    const bool agrees = other.mask == thread.mask && other.site.line == thread.site.line &&
-                        other.site.operation == thread.site.operation;
-    if (meets ? !agrees : (other.mask & thread.mask) != 0) {
-      fail("lanes of one mask meet in different operations: " + describe(other) + " is in " +
-               describe(other.site) + ", " + describe(thread),
-           thread.site);
+  for (uint32_t rest = thread.mask; rest != 0; rest &= rest - 1) {
+    const Thread& other = lane_of(thread, static_cast<unsigned>(std::countr_zero(rest)));
+    if (other.mask == thread.mask && other.site.line == thread.site.line &&
+        other.site.operation == thread.site.operation) {
+      continue;
     }
+    fail("lanes of one mask meet in different operations: " + describe(other) + " is in " +
+             describe(other.site) + ", " + describe(thread),
+         thread.site);
   }
 }
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "tests" / "csrc" / "simt"
 BUILD = ROOT / "build" / "simt"
 FLAGS = ["-std=c++20", "-Wall", "-Wno-unknown-pragmas", "-fno-strict-aliasing", "-pthread"]
+if sys.platform == "darwin":
+    FLAGS += ["-D_XOPEN_SOURCE=700", "-D_DARWIN_C_SOURCE"]  # without which its headers withhold ucontext
 
 # (order of threads, time of asynchronous copies): in order and reversed, each with late and early copies;
 # two that starve a warp; one random interleaving. See docs/simt.md.
