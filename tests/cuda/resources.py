@@ -99,7 +99,7 @@ def launches(op: str) -> dict[str, Launch]:
     program.parent.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CXX", "c++").split()
     source = PROGRAMS / f"run_{op}.cpp"
-    flags = ["-std=c++20", "-O2", "-fno-strict-aliasing", "-pthread", "-rdynamic"]
+    flags = ["-std=c++20", "-O2", "-fno-strict-aliasing", "-pthread", "-rdynamic", "-DEVERY_KERNEL"]
     subprocess.run([*compiler, *flags, str(source), "-o", str(program), "-ldl"], check=True)
     environment = os.environ | {"SIMT_PRINT_LAUNCHES": "1"}
     done = subprocess.run([str(program)], capture_output=True, text=True, env=environment, check=True)
