@@ -6,10 +6,6 @@
 
 #include <bit>
 #include <cmath>
-#include <cstdint>
-#include <type_traits>
-
-#include "sanitizers.h"
 
 // ---- Numbers as bits
 inline float __int_as_float(int bits) { return std::bit_cast<float>(bits); }

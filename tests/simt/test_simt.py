@@ -136,9 +136,10 @@ def test_syncwarp_orders_shared_memory(kernels, schedule):
 # ---- Atomic operations and functions
 
 
-def test_atomics(kernels, schedule):
+@pytest.mark.parametrize("blocks", [6, 500])  # many, so that threads of the system come in each other's way
+def test_atomics(kernels, schedule, blocks):
     kernels.schedule(*schedule, threads=2)
-    count = 6 * 50
+    count = blocks * 100
     integers, counter = ints(9), ints(1)
     integers[4] = 0x7FFFFFFF
     single, real, wide = (
@@ -146,7 +147,7 @@ def test_atomics(kernels, schedule):
         torch.zeros(1, dtype=torch.float64),
         torch.zeros(1, dtype=torch.int64),
     )
-    kernels("simt_atomics", integers, counter, single, real, wide, 6, 50)
+    kernels("simt_atomics", integers, counter, single, real, wide, blocks, 100)
     total = count * (count - 1) // 2
     assert integers[:6].tolist() == [total, -total, -7, count - 1, 0, 0x7FFFFFFF]
     assert integers[6] + integers[7] == total

@@ -20,7 +20,7 @@ MISTAKES = {
         BLOCK,
     ),
     "lane never arrives": ("(mask ffffffff, arrived fffffffd, alive ffffffff): __syncwarp at HERE", WARP),
-    "lane ended": ("__shfl_xor_sync at HERE", WARP),
+    "lane ended": ("the mask names lanes that have ended or do not exist: __shfl_xor_sync at HERE", WARP),
     "not in its mask": ("the calling lane is not in its mask: __ballot_sync at HERE", THREAD),
     "source not in the mask": ("lane 1 reads lane 7, which is not in the mask: __shfl_sync at HERE", THREAD),
     "width": ("the width 12 is not a power of two up to 32: __shfl_sync at HERE", THREAD),
