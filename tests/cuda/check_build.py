@@ -18,19 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from arsbench import _native, ops
 
-OPS = (
-    "rope_attention",
-    "rope_attention_backward",
-    "newton_schulz",
-    "linear_cross_entropy",
-    "ars_perturb",
-    "ars_restore",
-    "ars_dots",
-    "ars_residual",
-    "ars_whiten",
-    "ars_adamw",
-    "ars_apply",
-)
+# All ops of the four families that have CUDA kernels.
+FAMILIES = ("rope_attention", "newton_schulz", "linear_cross_entropy", "ars_moments")
+OPS = tuple(op for family in FAMILIES for op in ops._OPS[family])
 
 
 def require(condition: bool, what: str) -> None:

@@ -17,9 +17,9 @@ MOMENTS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "step": 3}
 @pytest.fixture(autouse=True)
 def seeded(device):
     torch.manual_seed(0)
-    missing = [
-        op for op in ("rope_attention", "newton_schulz", "ars_whiten") if not ops.has_kernel(op, device.type)
-    ]
+    families = ("rope_attention", "newton_schulz", "linear_cross_entropy", "ars_moments")
+    names = [op for family in families for op in ops._OPS[family]]
+    missing = [op for op in names if not ops.has_kernel(op, device.type)]
     assert not missing, (
         f"{missing} have no kernel for {device.type}: a reference would be compared with itself"
     )
