@@ -8,9 +8,9 @@
 #include <cstring>
 #include <tuple>
 
-#include "../common/checks.h"
 #include "../common/tensor_lists.h"
 #include "ars_moments.h"
+#include "ars_moments_checks.h"
 
 namespace arsbench {
 namespace {
@@ -31,12 +31,7 @@ Tensor square_roots(const std::vector<double>& sums) {
 
 void ars_perturb(TensorList params, TensorList grads, TensorList exp_avg_sqs, TensorList backups, double rho,
                  double beta2, double eps, int64_t step, bool adaptive) {
-  check_supported("ars_perturb", "params", params);
-  check_like("ars_perturb", "grads", grads, params, false);
-  check_like("ars_perturb", "exp_avg_sqs", exp_avg_sqs, params, true);
-  check_like("ars_perturb", "backups", backups, params, false);
-  check_writable(params);
-  check_writable(backups);
+  check_perturb(params, grads, exp_avg_sqs, backups, at::kCPU);
   const ContiguousList p(params), g(grads), v(exp_avg_sqs), backup(backups);
   const std::vector<Chunk> chunks = chunks_of(p);
 
@@ -63,9 +58,7 @@ void ars_perturb(TensorList params, TensorList grads, TensorList exp_avg_sqs, Te
 }
 
 void ars_restore(TensorList params, TensorList backups) {
-  check_supported("ars_restore", "params", params);
-  check_like("ars_restore", "backups", backups, params, false);
-  check_writable(params);
+  check_restore(params, backups, at::kCPU);
   const ContiguousList p(params), backup(backups);
   for_each_chunk(chunks_of(p), p, [&](auto type, const Chunk& c, int64_t) {
     using T = decltype(type);
@@ -75,12 +68,7 @@ void ars_restore(TensorList params, TensorList backups) {
 }
 
 Tensor ars_dots(TensorList grads, TensorList others) {
-  check_supported("ars_dots", "grads", grads);
-  // Gradients are compared with flatness vectors, which are in the state's dtype, and with one another.
-  const bool with_states =
-      !std::equal(grads.begin(), grads.end(), others.begin(), others.end(),
-                  [](const Tensor& g, const Tensor& f) { return g.scalar_type() == f.scalar_type(); });
-  check_like("ars_dots", "others", others, grads, with_states);
+  check_dots(grads, others, at::kCPU);
   const ContiguousList x(grads), y(others);
   const std::vector<Chunk> chunks = chunks_of(x);
 
@@ -105,9 +93,7 @@ Tensor ars_dots(TensorList grads, TensorList others) {
 }
 
 void ars_residual(TensorList grads, TensorList base_grads, TensorList residuals) {
-  check_like("ars_residual", "base_grads", base_grads, grads, false);
-  check_like("ars_residual", "residuals", residuals, grads, true);
-  check_writable(residuals);
+  check_residual(grads, base_grads, residuals, at::kCPU);
   const Tensor sums = ars_dots(grads, base_grads);
   const double* rows = sums.data_ptr<double>();  // ‖g₂‖², ‖g₁‖², ⟨g₂,g₁⟩ per tensor
   const ContiguousList x(grads), y(base_grads), out(residuals);
@@ -118,21 +104,6 @@ void ars_residual(TensorList grads, TensorList base_grads, TensorList residuals)
                        y.at<T>(c.tensor, c.begin), row[2] / (row[1] + kNormEps));
   });
   out.write_back(residuals);
-}
-
-void check_moments(const char* op, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
-                   TensorList flats, const std::optional<Tensor>& strengths, int64_t step) {
-  check_supported(op, "grads", grads);
-  check_like(op, "exp_avgs", exp_avgs, grads, true);
-  check_like(op, "exp_avg_sqs", exp_avg_sqs, grads, true);
-  check_writable(exp_avgs);
-  check_writable(exp_avg_sqs);
-  TORCH_CHECK_VALUE(step >= 1, op, ": step must be 1 or more, not ", step);
-  TORCH_CHECK_VALUE(strengths.has_value() || flats.empty(), op, ": flats need strengths");
-  if (strengths.has_value()) {
-    check_like(op, "flats", flats, grads, true);
-    check_scalars(op, "strengths", *strengths, grads.size());
-  }
 }
 
 MomentParameters moment_parameters(double beta1, double beta2, double eps, int64_t step, bool inject_second) {
@@ -149,7 +120,7 @@ std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, Ten
                                       TensorList directions, TensorList flats,
                                       const std::optional<Tensor>& strengths, double beta1, double beta2,
                                       double eps, int64_t step, bool inject_second) {
-  check_moments("ars_whiten", grads, exp_avgs, exp_avg_sqs, flats, strengths, step);
+  check_moments("ars_whiten", grads, exp_avgs, exp_avg_sqs, flats, strengths, step, at::kCPU);
   check_like("ars_whiten", "directions", directions, grads, true);
   check_writable(directions);
   const ContiguousList g(grads), m(exp_avgs), v(exp_avg_sqs), f(flats), s(directions);
@@ -177,7 +148,7 @@ std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, Ten
 Tensor ars_adamw(TensorList params, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
                  TensorList flats, const std::optional<Tensor>& strengths, double lr, double beta1,
                  double beta2, double eps, double weight_decay, int64_t step, bool inject_second) {
-  check_moments("ars_adamw", grads, exp_avgs, exp_avg_sqs, flats, strengths, step);
+  check_moments("ars_adamw", grads, exp_avgs, exp_avg_sqs, flats, strengths, step, at::kCPU);
   check_like("ars_adamw", "params", params, grads, false);
   check_writable(params);
   const ContiguousList p(params), g(grads), m(exp_avgs), v(exp_avg_sqs), f(flats);
@@ -202,10 +173,7 @@ Tensor ars_adamw(TensorList params, TensorList grads, TensorList exp_avgs, Tenso
 
 void ars_apply(TensorList params, TensorList directions, const Tensor& scales, double lr,
                double weight_decay) {
-  check_supported("ars_apply", "params", params);
-  check_like("ars_apply", "directions", directions, params, true);
-  check_scalars("ars_apply", "scales", scales, params.size());
-  check_writable(params);
+  check_apply(params, directions, scales, at::kCPU);
   const ContiguousList p(params), o(directions);
   const std::vector<double> scale = values_of(scales, params.size());
   for_each_chunk(chunks_of(p), p, [&](auto type, const Chunk& c, int64_t) {

@@ -3,13 +3,13 @@
 #include <torch/library.h>
 
 #include <array>
-#include <initializer_list>
+#include <optional>
 #include <tuple>
 #include <vector>
 
-#include "../common/checks.h"
 #include "../common/cuda.h"
 #include "../common/tensor_lists.h"
+#include "ars_moments_checks.h"
 #include "ars_moments_kernel.cuh"
 
 namespace arsbench {
@@ -19,56 +19,11 @@ using ars_moments_cuda::Dtype;
 using at::Tensor;
 using at::TensorList;
 
-// A list argument that belongs to the first one: of its dtypes, or of the state dtypes.
-struct Argument {
-  const char* name;
-  TensorList tensors;
-  bool is_state, is_written;
-};
-
-// checks.h's check_like and check_writable, for tensors on the one GPU that the first of `like` is on.
-void check_lists(const char* op, TensorList like, std::initializer_list<Argument> arguments) {
-  for (const Argument& argument : arguments) {
-    TORCH_CHECK_VALUE(argument.tensors.size() == like.size(), op, ": ", argument.name, " has ",
-                      argument.tensors.size(), " tensors where ", like.size(), " are needed");
-    for (size_t i = 0; i < like.size(); ++i) {
-      const Tensor& tensor = argument.tensors[i];
-      TORCH_CHECK_VALUE(is_supported(tensor.scalar_type()), op, ": ", argument.name,
-                        " must be float32, bfloat16 or float64, not ", tensor.scalar_type());
-      TORCH_CHECK_VALUE(
-          tensor.layout() == at::kStrided && tensor.device() == like[0].device() && tensor.device().is_cuda(),
-          op, ": ", argument.name, " must be dense tensors on one GPU");
-      TORCH_CHECK_VALUE(tensor.sizes() == like[i].sizes(), op, ": ", argument.name, "[", i, "] has shape ",
-                        tensor.sizes(), " where ", like[i].sizes(), " is needed");
-      const at::ScalarType own = like[i].scalar_type(), wanted = argument.is_state ? state_dtype(own) : own;
-      TORCH_CHECK_VALUE(tensor.scalar_type() == wanted, op, ": ", argument.name, "[", i, "] is ",
-                        tensor.scalar_type(), " where ", wanted, " is needed");
-    }
-    if (argument.is_written) check_writable(argument.tensors);
-  }
-}
-
-void check_rows(const char* op, const char* name, const Tensor& scalars, TensorList tensors) {
-  TORCH_CHECK_VALUE(scalars.scalar_type() == at::kDouble && scalars.dim() == 1 &&
-                        scalars.size(0) == static_cast<int64_t>(tensors.size()) &&
-                        (tensors.empty() || scalars.device() == tensors[0].device()),
-                    op, ": ", name, " must be a float64 tensor of shape (", tensors.size(),
-                    ",) on the device of the others, not ", scalars.scalar_type(), " of shape ",
-                    scalars.sizes(), " on ", scalars.device());
-}
-
-void check_moments(const char* op, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
-                   TensorList flats, const std::optional<Tensor>& strengths, int64_t step) {
-  check_lists(op, grads,
-              {{"grads", grads, false, false},
-               {"exp_avgs", exp_avgs, true, true},
-               {"exp_avg_sqs", exp_avg_sqs, true, true}});
-  TORCH_CHECK_VALUE(step >= 1, op, ": step must be 1 or more, not ", step);
-  TORCH_CHECK_VALUE(strengths.has_value() || flats.empty(), op, ": flats need strengths");
-  if (strengths.has_value()) {
-    check_lists(op, grads, {{"flats", flats, true, false}});
-    check_rows(op, "strengths", *strengths, grads);
-  }
+// Where a call runs: on the GPU of its first tensor.
+at::Device gpu_of(const char* op, TensorList tensors) {
+  const at::Device device = device_of(tensors);
+  TORCH_CHECK_VALUE(tensors.empty() || device.is_cuda(), op, ": all tensors must be on one GPU");
+  return device;
 }
 
 // What keeps the kernels from a call, or null.
@@ -144,11 +99,7 @@ Tensor contiguous(const Tensor& scalars) {
 
 void ars_perturb(TensorList params, TensorList grads, TensorList exp_avg_sqs, TensorList backups, double rho,
                  double beta2, double eps, int64_t step, bool adaptive) {
-  check_lists("ars_perturb", params,
-              {{"params", params, false, true},
-               {"grads", grads, false, false},
-               {"exp_avg_sqs", exp_avg_sqs, true, false},
-               {"backups", backups, false, true}});
+  check_perturb(params, grads, exp_avg_sqs, backups, gpu_of("ars_perturb", params));
   if (params.empty()) return;
   if (const char* why = hindrance(params))
     return call_reference<decltype(ars_perturb)>("ars_perturb", why, params, grads, exp_avg_sqs, backups, rho,
@@ -165,7 +116,7 @@ void ars_perturb(TensorList params, TensorList grads, TensorList exp_avg_sqs, Te
 }
 
 void ars_restore(TensorList params, TensorList backups) {
-  check_lists("ars_restore", params, {{"params", params, false, true}, {"backups", backups, false, false}});
+  check_restore(params, backups, gpu_of("ars_restore", params));
   if (params.empty()) return;
   if (const char* why = hindrance(params))
     return call_reference<decltype(ars_restore)>("ars_restore", why, params, backups);
@@ -177,11 +128,7 @@ void ars_restore(TensorList params, TensorList backups) {
 }
 
 Tensor ars_dots(TensorList grads, TensorList others) {
-  // Gradients are compared with flatness vectors, which are in the state's dtype, and with one another.
-  const bool with_states =
-      !std::equal(grads.begin(), grads.end(), others.begin(), others.end(),
-                  [](const Tensor& g, const Tensor& f) { return g.scalar_type() == f.scalar_type(); });
-  check_lists("ars_dots", grads, {{"grads", grads, false, false}, {"others", others, with_states, false}});
+  check_dots(grads, others, gpu_of("ars_dots", grads));
   if (const char* why = hindrance(grads))
     return call_reference<decltype(ars_dots)>("ars_dots", why, grads, others);
   const c10::cuda::CUDAGuard guard(grads[0].device());
@@ -195,10 +142,7 @@ Tensor ars_dots(TensorList grads, TensorList others) {
 }
 
 void ars_residual(TensorList grads, TensorList base_grads, TensorList residuals) {
-  check_lists("ars_residual", grads,
-              {{"grads", grads, false, false},
-               {"base_grads", base_grads, false, false},
-               {"residuals", residuals, true, true}});
+  check_residual(grads, base_grads, residuals, gpu_of("ars_residual", grads));
   if (grads.empty()) return;
   if (const char* why = hindrance(grads))
     return call_reference<decltype(ars_residual)>("ars_residual", why, grads, base_grads, residuals);
@@ -215,8 +159,10 @@ std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, Ten
                                       TensorList directions, TensorList flats,
                                       const std::optional<Tensor>& strengths, double beta1, double beta2,
                                       double eps, int64_t step, bool inject_second) {
-  check_moments("ars_whiten", grads, exp_avgs, exp_avg_sqs, flats, strengths, step);
-  check_lists("ars_whiten", grads, {{"directions", directions, true, true}});
+  check_moments("ars_whiten", grads, exp_avgs, exp_avg_sqs, flats, strengths, step,
+                gpu_of("ars_whiten", grads));
+  check_like("ars_whiten", "directions", directions, grads, true);
+  check_writable(directions);
   if (grads.empty()) return {strengths->new_empty({0}), strengths->new_empty({0})};
   if (const char* why = hindrance(grads))
     return call_reference<decltype(ars_whiten)>("ars_whiten", why, grads, exp_avgs, exp_avg_sqs, directions,
@@ -240,8 +186,10 @@ std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, Ten
 Tensor ars_adamw(TensorList params, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
                  TensorList flats, const std::optional<Tensor>& strengths, double lr, double beta1,
                  double beta2, double eps, double weight_decay, int64_t step, bool inject_second) {
-  check_moments("ars_adamw", grads, exp_avgs, exp_avg_sqs, flats, strengths, step);
-  check_lists("ars_adamw", grads, {{"params", params, false, true}});
+  check_moments("ars_adamw", grads, exp_avgs, exp_avg_sqs, flats, strengths, step,
+                gpu_of("ars_adamw", grads));
+  check_like("ars_adamw", "params", params, grads, false);
+  check_writable(params);
   if (grads.empty()) return strengths->new_empty({0});
   if (const char* why = hindrance(grads))
     return call_reference<decltype(ars_adamw)>("ars_adamw", why, params, grads, exp_avgs, exp_avg_sqs, flats,
@@ -265,9 +213,7 @@ Tensor ars_adamw(TensorList params, TensorList grads, TensorList exp_avgs, Tenso
 
 void ars_apply(TensorList params, TensorList directions, const Tensor& scales, double lr,
                double weight_decay) {
-  check_lists("ars_apply", params,
-              {{"params", params, false, true}, {"directions", directions, true, false}});
-  check_rows("ars_apply", "scales", scales, params);
+  check_apply(params, directions, scales, gpu_of("ars_apply", params));
   if (params.empty()) return;
   if (const char* why = hindrance(params))
     return call_reference<decltype(ars_apply)>("ars_apply", why, params, directions, scales, lr,

@@ -16,12 +16,12 @@ inline at::ScalarType state_dtype(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-inline void check_supported(const char* op, const char* name, at::TensorList tensors) {
+inline void check_supported(const char* op, const char* name, at::TensorList tensors, at::Device device) {
   for (const at::Tensor& tensor : tensors) {
     TORCH_CHECK_VALUE(is_supported(tensor.scalar_type()), op, ": ", name,
                       " must be float32, bfloat16 or float64, not ", tensor.scalar_type());
-    TORCH_CHECK_VALUE(tensor.layout() == at::kStrided && tensor.device().is_cpu(), op, ": ", name,
-                      " must be dense tensors on the CPU");
+    TORCH_CHECK_VALUE(tensor.layout() == at::kStrided && tensor.device() == device, op, ": ", name,
+                      " must be dense tensors on ", device, ", not on ", tensor.device());
   }
 }
 
@@ -37,13 +37,18 @@ inline void check_weight(const char* op, const at::Tensor& weight, at::ScalarTyp
                     ": a weight of ", weight.scalar_type(), " does not go with an input of ", input);
 }
 
+// Where the first tensor is: all must be there.
+inline at::Device device_of(at::TensorList tensors) {
+  return tensors.empty() ? at::Device(at::kCPU) : tensors[0].device();
+}
+
 // `tensors` must match `like` in number, shapes and place; in dtypes as well, or have the state dtypes if
 // `is_state`.
 inline void check_like(const char* op, const char* name, at::TensorList tensors, at::TensorList like,
                        bool is_state) {
   TORCH_CHECK_VALUE(tensors.size() == like.size(), op, ": ", name, " has ", tensors.size(), " tensors where ",
                     like.size(), " are needed");
-  check_supported(op, name, tensors);
+  check_supported(op, name, tensors, device_of(like));
   for (size_t i = 0; i < tensors.size(); ++i) {
     const at::ScalarType own = like[i].scalar_type(), wanted = is_state ? state_dtype(own) : own;
     TORCH_CHECK_VALUE(tensors[i].sizes() == like[i].sizes(), op, ": ", name, "[", i, "] has shape ",
@@ -58,12 +63,14 @@ inline void check_writable(at::TensorList tensors) {
   for (const at::Tensor& tensor : tensors) at::assert_no_internal_overlap(tensor);
 }
 
-// One float64 number for each of n tensors, on the CPU.
-inline void check_scalars(const char* op, const char* name, const at::Tensor& scalars, size_t n) {
-  TORCH_CHECK_VALUE(scalars.scalar_type() == at::kDouble && scalars.device().is_cpu() && scalars.dim() == 1 &&
-                        scalars.size(0) == static_cast<int64_t>(n),
-                    op, ": ", name, " must be a float64 tensor of shape (", n, ",) on the CPU, not ",
-                    scalars.scalar_type(), " of shape ", scalars.sizes(), " on ", scalars.device());
+// One float64 number for each of the tensors, where they are.
+inline void check_scalars(const char* op, const char* name, const at::Tensor& scalars,
+                          at::TensorList tensors) {
+  const at::Device device = device_of(tensors);
+  TORCH_CHECK_VALUE(scalars.scalar_type() == at::kDouble && scalars.device() == device &&
+                        scalars.dim() == 1 && scalars.size(0) == static_cast<int64_t>(tensors.size()),
+                    op, ": ", name, " must be a float64 tensor of shape (", tensors.size(), ",) on ", device,
+                    ", not ", scalars.scalar_type(), " of shape ", scalars.sizes(), " on ", scalars.device());
 }
 
 }  // namespace arsbench

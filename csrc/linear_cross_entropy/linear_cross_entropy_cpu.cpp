@@ -14,10 +14,10 @@
 #include <tuple>
 #include <type_traits>
 
-#include "../common/checks.h"
 #include "../common/dispatch.h"
 #include "../common/products.h"
 #include "linear_cross_entropy.h"
+#include "linear_cross_entropy_checks.h"
 
 namespace arsbench {
 namespace {
@@ -87,25 +87,11 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* t
   return result;
 }
 
-void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, c10::string_view reduction) {
-  TORCH_CHECK_VALUE(hidden.dim() == 2 && weight.dim() == 2 && hidden.size(1) == weight.size(1),
-                    "linear_cross_entropy takes hidden (N, E) and weight (V, E), not ", hidden.sizes(),
-                    " and ", weight.sizes());
-  TORCH_CHECK_VALUE(
-      target.dim() == 1 && target.size(0) == hidden.size(0) && target.scalar_type() == at::kLong,
-      "linear_cross_entropy takes one int64 target a token, (", hidden.size(0), ",), not ", target.sizes(),
-      " of ", target.scalar_type());
-  check_float("linear_cross_entropy", "hidden", hidden);
-  check_weight("linear_cross_entropy", weight, hidden.scalar_type());
-  TORCH_CHECK_VALUE(reduction == "mean" || reduction == "sum",
-                    "linear_cross_entropy's reduction must be \"mean\" or \"sum\", not ", reduction);
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> linear_cross_entropy(
     const Tensor& hidden, const Tensor& weight, const Tensor& target, int64_t ignore_index,
     c10::string_view reduction, bool with_grad) {
   const at::AutoDispatchBelowADInplaceOrView no_gradients;
-  check(hidden, weight, target, reduction);
+  check_linear_cross_entropy(hidden, weight, target, reduction);
   const Tensor labels = target.contiguous();
   const int64_t* label = labels.const_data_ptr<int64_t>();
   int64_t kept = 0;

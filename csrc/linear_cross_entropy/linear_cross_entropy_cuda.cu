@@ -18,8 +18,8 @@
 #include <tuple>
 #include <type_traits>
 
-#include "../common/checks.h"
 #include "../common/cuda.h"
+#include "linear_cross_entropy_checks.h"
 #include "linear_cross_entropy_kernel.cuh"
 
 namespace arsbench {
@@ -105,23 +105,6 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& ta
   return result;
 }
 
-void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, c10::string_view reduction) {
-  TORCH_CHECK_VALUE(hidden.dim() == 2 && weight.dim() == 2 && hidden.size(1) == weight.size(1),
-                    "linear_cross_entropy takes hidden (N, E) and weight (V, E), not ", hidden.sizes(),
-                    " and ", weight.sizes());
-  TORCH_CHECK_VALUE(
-      target.dim() == 1 && target.size(0) == hidden.size(0) && target.scalar_type() == at::kLong,
-      "linear_cross_entropy takes one int64 target a token, (", hidden.size(0), ",), not ", target.sizes(),
-      " of ", target.scalar_type());
-  check_float("linear_cross_entropy", "hidden", hidden);
-  check_weight("linear_cross_entropy", weight, hidden.scalar_type());
-  TORCH_CHECK_VALUE(weight.device() == hidden.device() && target.device() == hidden.device(),
-                    "linear_cross_entropy: hidden, weight and target are on ", hidden.device(), ", ",
-                    weight.device(), " and ", target.device());
-  TORCH_CHECK_VALUE(reduction == "mean" || reduction == "sum",
-                    "linear_cross_entropy's reduction must be \"mean\" or \"sum\", not ", reduction);
-}
-
 // What keeps the kernels from taking this call, or null.
 const char* reason_against(const Tensor& hidden, const Tensor& weight) {
   if (!is_ampere_or_later(hidden)) return "devices before compute capability 8.0";
@@ -134,7 +117,7 @@ const char* reason_against(const Tensor& hidden, const Tensor& weight) {
 Results linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Tensor& target,
                              int64_t ignore_index, c10::string_view reduction, bool with_grad) {
   const at::AutoDispatchBelowADInplaceOrView no_gradients;
-  check(hidden, weight, target, reduction);
+  check_linear_cross_entropy(hidden, weight, target, reduction);
   const c10::cuda::CUDAGuard guard(hidden.device());
   if (const char* reason = reason_against(hidden, weight))
     return call_reference<Signature>("linear_cross_entropy", reason, hidden, weight, target, ignore_index,

@@ -145,7 +145,7 @@ void orthogonalise(const Tensor& matrix, const Tensor& out, bool gram, int64_t s
 
 Tensor newton_schulz(const Tensor& x, int64_t steps, Coefficients coefficients) {
   const at::AutoDispatchBelowADInplaceOrView no_gradients;
-  check_supported("newton_schulz", "x", x);
+  check_supported("newton_schulz", "x", x, at::kCPU);
   TORCH_CHECK_VALUE(x.dim() >= 2, "newton_schulz: x must have at least two dimensions, not ", x.dim());
   TORCH_CHECK_VALUE(steps >= 0, "newton_schulz: steps must be 0 or more, not ", steps);
   TORCH_CHECK_VALUE(coefficients.size() == 3, "newton_schulz: three coefficients are needed, not ",

@@ -21,7 +21,7 @@ using at::Tensor;
 constexpr int64_t kRows = 64;
 
 void check(const Tensor& x, const Tensor& weight) {
-  check_supported("rms_norm", "x", x);
+  check_supported("rms_norm", "x", x, at::kCPU);
   TORCH_CHECK_VALUE(x.dim() >= 1 && weight.dim() == 1 && x.size(-1) == weight.size(0),
                     "rms_norm takes x (..., E) and weight (E,), not ", x.sizes(), " and ", weight.sizes());
   check_weight("rms_norm", weight, x.scalar_type());

@@ -18,9 +18,9 @@
 #include <tuple>
 #include <vector>
 
-#include "../common/checks.h"
 #include "../common/dispatch.h"
 #include "rope_attention.h"
+#include "rope_attention_checks.h"
 
 namespace arsbench {
 namespace {
@@ -217,27 +217,6 @@ void backward(const Call<T>& c, const Tensor& grad_out, const Tensor& out, const
   });
 }
 
-void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& q_weight,
-           const Tensor& k_weight) {
-  TORCH_CHECK_VALUE(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
-                        q.size(1) == k.size(1) && q.size(3) == k.size(3),
-                    "rope_attention takes q (B, T, H, D) with k and v (B, T, Hkv, D), not ", q.sizes(), ", ",
-                    k.sizes(), " and ", v.sizes());
-  TORCH_CHECK_VALUE(k.size(2) > 0 && q.size(2) > 0 && q.size(2) % k.size(2) == 0,
-                    "rope_attention: ", q.size(2), " query heads are no multiple of ", k.size(2),
-                    " key-value heads");
-  TORCH_CHECK_VALUE(q.size(3) > 0 && q.size(3) % 2 == 0,
-                    "rope_attention rotates pairs: the head dimension must be even, not ", q.size(3));
-  TORCH_CHECK_VALUE(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(),
-                    "rope_attention: q, k and v must share a dtype");
-  check_float("rope_attention", "q", q);
-  check_float("rope_attention", "q_weight", q_weight);
-  check_float("rope_attention", "k_weight", k_weight);
-  TORCH_CHECK_VALUE(
-      q_weight.dim() == 1 && q_weight.size(0) == q.size(3) && k_weight.sizes() == q_weight.sizes(),
-      "rope_attention: the norms' weights must be (", q.size(3), ",)");
-}
-
 // float16 has no kernel of its own: it is computed in float32 and rounded at the end.
 Tensor widened(const Tensor& x) { return x.scalar_type() == at::kHalf ? x.to(at::kFloat) : x; }
 
@@ -245,7 +224,7 @@ std::tuple<Tensor, Tensor> rope_attention(const Tensor& q, const Tensor& k, cons
                                           const Tensor& q_weight, const Tensor& k_weight, double theta,
                                           double eps) {
   const at::AutoDispatchBelowADInplaceOrView no_gradients;
-  check(q, k, v, q_weight, k_weight);
+  check_rope_attention(q, k, v, q_weight, k_weight);
   const Tensor wide = widened(q);
   const Tensor out = at::empty(wide.sizes(), wide.options());
   const Tensor lse =
@@ -260,7 +239,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rope_attention_backward(
     const Tensor& grad_out, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& q_weight,
     const Tensor& k_weight, const Tensor& out, const Tensor& lse, double theta, double eps) {
   const at::AutoDispatchBelowADInplaceOrView no_gradients;
-  check(q, k, v, q_weight, k_weight);
+  check_rope_attention(q, k, v, q_weight, k_weight);
   TORCH_CHECK_VALUE(grad_out.sizes() == q.sizes() && out.sizes() == q.sizes() &&
                         grad_out.scalar_type() == q.scalar_type() && out.scalar_type() == q.scalar_type(),
                     "rope_attention: out and its gradient must be as q");

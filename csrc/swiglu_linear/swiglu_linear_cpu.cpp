@@ -19,7 +19,7 @@ using at::Tensor;
 constexpr int64_t kGrain = 16384;  // elements that are worth a thread
 
 void check(const Tensor& gate, const Tensor& up, const Tensor& weight) {
-  check_supported("swiglu_linear", "gate and up", {gate, up});
+  check_supported("swiglu_linear", "gate and up", {gate, up}, at::kCPU);
   TORCH_CHECK_VALUE(gate.dim() == 2 && gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type() &&
                         weight.dim() == 2 && weight.size(1) == gate.size(1),
                     "swiglu_linear takes gate and up (M, I) of one dtype and weight (E, I), not ",
