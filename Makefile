@@ -20,7 +20,7 @@ CUDA_PIP := $(CUDA_VENV)/bin/python -m pip --disable-pip-version-check
 CUDA_SOURCE := build/cuda/source
 CUDA_BUILT := build/cuda/.installed
 
-.PHONY: demo test test-all test-cpp sanitize bench sweep cuda cuda-table gpu-test gpu-bench lint format clean
+.PHONY: demo test test-all test-cpp sanitize bench sweep cuda cuda-kernels cuda-table gpu-test gpu-bench lint format clean
 
 demo: $(BASE)
 	$(BIN)/arsbench train demo
@@ -47,10 +47,12 @@ bench: $(BENCH)
 sweep: $(BENCH)
 	$(BIN)/python -m benchmarks.sweep --plot build/sweep.png
 
-cuda: $(VENV)/bin/python
-	$(BIN)/python tests/cuda/resources.py
+cuda: cuda-kernels
 	$(MAKE) $(CUDA_BUILT)
 	cd $(CUDA_SOURCE) && $(abspath $(CUDA_VENV))/bin/python tests/cuda/check_build.py
+
+cuda-kernels: $(VENV)/bin/python
+	$(BIN)/python tests/cuda/resources.py
 
 cuda-table: $(VENV)/bin/python
 	$(BIN)/python tests/cuda/resources.py --write
