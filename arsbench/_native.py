@@ -56,3 +56,8 @@ def has_kernel(op: str, device: str) -> bool:
     name = f"arsbench::{op}"
     known = torch._C._dispatch_has_kernel(name)
     return known and torch._C._dispatch_has_kernel_for_dispatch_key(name, device.upper())
+
+
+def fallbacks() -> dict[str, str]:
+    """The ops whose compiled kernel has handed a call to the reference in this process, and for what."""
+    return {} if _module is None else _module.fallbacks()

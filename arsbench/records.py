@@ -167,6 +167,11 @@ class RunFolder:
         write_json(self.path / "config.json", config)
         write_json(self.path / "effective.json", effective)
 
+    def set_backends(self, backends: dict[str, str]) -> None:
+        """Replace what served each op, which is known for certain only once steps have been taken."""
+        if self.environment.get("backends") != backends:
+            write_json(self.path / "environment.json", self.environment | {"backends": backends})
+
     def set_status(self, state: str, step: int, message: str = "") -> None:
         """Replace the status.
 

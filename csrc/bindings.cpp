@@ -1,9 +1,12 @@
-// The module arsbench._C. Importing it registers the compiled kernels; build_info() is all that Python calls.
+// The module arsbench._C. Importing it registers the compiled kernels; the functions
+// below are all that Python calls.
 #include <ATen/Parallel.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <torch/version.h>
 
 #include "common/bfloat16_products.h"
+#include "common/fallbacks.h"
 #include "common/vector_level.h"
 
 #define ARSBENCH_QUOTE(text) #text
@@ -39,4 +42,7 @@ pybind11::dict build_info() {
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("build_info", &build_info, "How this module was built and what it uses on this machine.");
+  module.def(
+      "fallbacks", [] { return arsbench::Fallbacks::instance().all(); },
+      "The ops whose references ran in place of a kernel so far, and why.");
 }

@@ -48,12 +48,32 @@ def test_build_info_says_how_it_was_built():
 
 @native_only
 def test_every_op_is_native():
-    assert set(ops.backends("cpu").values()) == {"native"}
+    assert set(ops.backends("cpu").values()) == {"CPU kernel"}
 
 
 def test_an_op_without_a_kernel_says_so():
     assert not _native.has_kernel("newton_schulz", "xpu")
     assert not _native.has_kernel("no_such_op", "cpu")
+
+
+@native_only
+def test_calls_that_a_cuda_kernel_handed_on_are_told(monkeypatch):
+    handed_on = {"newton_schulz": "float64; float16", "rope_attention_backward": "this head dimension"}
+    monkeypatch.setattr(ops, "fallbacks", lambda: handed_on)
+    monkeypatch.setattr(ops, "has_kernel", lambda op, device: not op.startswith("linear_backward"))
+    cuda = ops.backends("cuda")
+    assert cuda["newton_schulz"] == "CUDA kernel, but the reference of newton_schulz for float64; float16"
+    assert cuda["rope_attention"] == (
+        "CUDA kernel, but the reference of rope_attention_backward for this head dimension"
+    )
+    assert cuda["linear_cross_entropy"] == "CUDA kernel"
+    assert cuda["linear"] == "reference"
+    assert set(ops.backends("cpu").values()) == {"CPU kernel", "reference"}
+
+
+@native_only
+def test_nothing_is_handed_on_here():
+    assert _native.fallbacks() == {}
 
 
 def test_native_can_be_switched_off_at_run_time():

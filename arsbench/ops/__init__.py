@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arsbench._native import build_info, has_kernel
+from arsbench._native import build_info, fallbacks, has_kernel
 from arsbench.ops._block import empty_block
 from arsbench.ops.ars_moments import (
     ars_adamw,
@@ -64,8 +64,18 @@ _OPS = {
 
 
 def backends(device: str = "cpu") -> dict[str, str]:
-    """What runs each op on `device` ("cpu" or "cuda"): "native" or "reference"."""
-    return {
-        stem: "native" if all(has_kernel(op, device) for op in ops) else "reference"
-        for stem, ops in _OPS.items()
-    }
+    """What runs each op on `device` ("cpu" or "cuda"), as a report names it.
+
+    Returns:
+        for each op "CPU kernel", "CUDA kernel" or "reference" (plain PyTorch). Where a kernel has handed calls
+        of this process to the reference, a dtype that it is not made for say, that follows.
+    """
+    return {stem: _backend(ops, device) for stem, ops in _OPS.items()}
+
+
+def _backend(ops: tuple[str, ...], device: str) -> str:
+    if not all(has_kernel(op, device) for op in ops):
+        return "reference"
+    # Kernels for the CPU take every call.
+    reasons = [f"{op} for {why}" for op, why in fallbacks().items() if op in ops and device == "cuda"]
+    return f"{device.upper()} kernel" + (f", but the reference of {', '.join(reasons)}" if reasons else "")

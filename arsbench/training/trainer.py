@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arsbench import optim
+from arsbench import ops, optim
 from arsbench.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -146,6 +146,7 @@ class Trainer:
                 self._save(run)
         record = self._epoch_record(epoch)
         run.append_epoch(record)
+        run.set_backends(ops.backends(self.device.type))
         self.observer.epoch(record)
         self.epoch_step = 0
         self.metrics = EpochMetrics()

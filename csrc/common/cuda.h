@@ -9,6 +9,8 @@
 
 #include <utility>
 
+#include "fallbacks.h"
+
 namespace arsbench {
 
 // The kernels are for compute capability 8.0 and later: bf16 tensor cores and asynchronous copies.
@@ -16,11 +18,12 @@ inline bool is_ampere_or_later(const at::Tensor& on) {
   return at::cuda::getDeviceProperties(on.get_device())->major >= 8;
 }
 
-// Runs an op's reference in place of a kernel that does not fit, and says so once for each `op`.
+// Runs an op's reference in place of a kernel that does not fit, and says so once for each op and reason.
 // Signature: that of the op's kernel.
 template <class Signature, class... Arguments>
 auto call_reference(const char* op, const char* why, Arguments&&... arguments) {
-  TORCH_WARN_ONCE("arsbench::", op, " has no CUDA kernel for ", why, ": the reference runs instead");
+  if (Fallbacks::instance().add(op, why))
+    TORCH_WARN("arsbench::", op, " has no CUDA kernel for ", why, ": the reference runs instead");
   const auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(
       ("arsbench::" + std::string(op) + "_reference").c_str(), "");
   return handle.typed<Signature>().call(std::forward<Arguments>(arguments)...);

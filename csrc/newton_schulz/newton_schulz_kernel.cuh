@@ -105,24 +105,24 @@ class Iteration {
 
  private:
   // gram ← XXᵀ.
-  void gram() { symmetric<Epilogue::kGram>(w_.x, w_.x, shape_.m(), w_.gram); }
+  void gram() { symmetric<Gram>(w_.x, w_.x, shape_.m(), w_.gram); }
 
   // D + p ← aI + b·gram + c·gram².
   void polynomial(bf16* p, float* diagonal) {
     base_.diagonal = diagonal;
-    symmetric<Epilogue::kPolynomial>(w_.gram, w_.gram, shape_.n(), p);
+    symmetric<Polynomial>(w_.gram, w_.gram, shape_.n(), p);
   }
 
   // The product of both steps' polynomials, in gram and the third diagonal.
   void second_step() {
     base_.left_diagonal = w_.diagonals[0];
-    symmetric<Epilogue::kApply>(w_.p, w_.gram, shape_.n(), w_.spare);
-    symmetric<Epilogue::kApply>(w_.p, w_.spare, shape_.n(), w_.gram);
+    symmetric<Apply>(w_.p, w_.gram, shape_.n(), w_.spare);
+    symmetric<Apply>(w_.p, w_.spare, shape_.n(), w_.gram);
     polynomial(w_.spare, w_.diagonals[1]);
     base_.left_diagonal = w_.diagonals[1];
     base_.right_diagonal = w_.diagonals[0];
     base_.diagonal = w_.diagonals[2];
-    symmetric<Epilogue::kMerge>(w_.spare, w_.p, shape_.n(), w_.gram);
+    symmetric<Merge>(w_.spare, w_.p, shape_.n(), w_.gram);
   }
 
   // X ← (D + factor)·X, or out where there is one.
@@ -135,15 +135,15 @@ class Iteration {
     p.columns = shape_.m();
     if (out != nullptr) {
       p.out = out;
-      launch_product<false, Epilogue::kApply, T>(p, shape_.batch, processors_, stream_);
+      launch_product<false, Apply, T>(p, shape_.batch, processors_, stream_);
     } else {
       p.out = w_.other_x;
-      launch_product<false, Epilogue::kApply>(p, shape_.batch, processors_, stream_);
+      launch_product<false, Apply>(p, shape_.batch, processors_, stream_);
       std::swap(w_.x, w_.other_x);
     }
   }
 
-  template <Epilogue E>
+  template <class Epilogue>
   void symmetric(const bf16* left, const bf16* right, int depth, bf16* out) {
     Product p = base_;
     p.left = left;
@@ -151,7 +151,7 @@ class Iteration {
     p.out = out;
     p.rows = p.columns = shape_.n();
     p.depth = depth;
-    launch_product<true, E>(p, shape_.batch, processors_, stream_);
+    launch_product<true, Epilogue>(p, shape_.batch, processors_, stream_);
   }
 
   Workspace w_;

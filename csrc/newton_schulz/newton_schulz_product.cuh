@@ -13,12 +13,11 @@
 
 namespace arsbench::newton_schulz_cuda {
 
-enum class Epilogue {
-  kGram,        // right·rightᵀ: left and right are the same matrix
-  kPolynomial,  // b·A + c·A·A with left = right = A; `a` is added to the diagonal
-  kApply,       // (D + left)·right
-  kMerge,       // (D + left)·(E + right)
-};
+// Epilogues.
+struct Gram {};        // right·rightᵀ: left and right are the same matrix
+struct Polynomial {};  // b·A + c·A·A with left = right = A; `a` is added to the diagonal
+struct Apply {};       // (D + left)·right
+struct Merge {};       // (D + left)·(E + right)
 
 // One product per matrix of a batch. The matrices of a batch lie one after the other, row-major, without
 // gaps; every size is a multiple of 8 (padded by zeros, which stay zeros), and a matrix has less than 2³²
@@ -28,7 +27,7 @@ struct Product : Sizes {
   const bf16* right;            // (columns, depth) in symmetric products, (depth, columns) in others
   const float* left_diagonal;   // (rows,), D
   const float* right_diagonal;  // (rows,), E
-  float* diagonal;              // (rows,), of the result, which has zeros there; kPolynomial and kMerge
+  float* diagonal;              // (rows,), of the result, which has zeros there; Polynomial and Merge
   void* out;                    // (rows, columns) in bf16, or as follows
   float a, b, c;
   // Of an `out` of another form: elements that exist, and the distances between them.
@@ -47,31 +46,31 @@ __device__ __forceinline__ float2 load_pair(const bf16* from) {
 }
 
 // Two neighbouring sums of a row become elements of the result; `row` and `column` are within the matrix.
-template <Epilogue E>
+template <class Epilogue>
 __device__ __forceinline__ void finish_pair(float& first, float& second, const Product& p, const bf16* left,
                                             const bf16* right, int64_t diagonal0, int row, int column) {
-  if constexpr (E == Epilogue::kGram) return;
+  if constexpr (std::is_same_v<Epilogue, Gram>) return;
   // 32 bits, which an element's place fits in: 64 of them cost more registers than there are.
   const unsigned at = static_cast<unsigned>(row) * p.columns + column;
   const float2 other = load_pair(right + at);
-  if constexpr (E == Epilogue::kPolynomial) {
+  if constexpr (std::is_same_v<Epilogue, Polynomial>) {
     first = p.b * other.x + p.c * first;
     second = p.b * other.y + p.c * second;
   } else {
     const float factor = p.left_diagonal[diagonal0 + row];
     first += factor * other.x;
     second += factor * other.y;
-    if constexpr (E == Epilogue::kMerge) {
+    if constexpr (std::is_same_v<Epilogue, Merge>) {
       const float2 own = load_pair(left + at);
       const float* factors = p.right_diagonal + diagonal0;
       first += own.x * factors[column];
       second += own.y * factors[column + 1];
     }
   }
-  if constexpr (E == Epilogue::kPolynomial || E == Epilogue::kMerge) {
+  if constexpr (std::is_same_v<Epilogue, Polynomial> || std::is_same_v<Epilogue, Merge>) {
     if (row != column && row != column + 1) return;
     const bool is_first = row == column;
-    const float constant = E == Epilogue::kPolynomial
+    const float constant = std::is_same_v<Epilogue, Polynomial>
                                ? p.a
                                : p.left_diagonal[diagonal0 + row] * p.right_diagonal[diagonal0 + row];
     p.diagonal[diagonal0 + row] = (is_first ? first : second) + constant;
@@ -127,9 +126,9 @@ __device__ __forceinline__ void write_padded(const float (&values)[Tile / 32][4]
 }
 
 // Symmetric: rows = columns, and only tiles on and above the diagonal are computed. right is then given by
-// its transpose, which it equals except in kGram.
+// its transpose, which it equals except in Gram.
 // Out: Padded, or the type of the op's result.
-template <int Tile, bool Symmetric, Epilogue E, class Out>
+template <int Tile, bool Symmetric, class Epilogue, class Out>
 __global__ void __launch_bounds__(2 * Tile, 256 / Tile) multiply(const Product p) {
   using G = Geometry<Tile, Symmetric>;
   SIMT_DYNAMIC_SHARED(bf16, shared);
@@ -181,7 +180,7 @@ __global__ void __launch_bounds__(2 * Tile, 256 / Tile) multiply(const Product p
         const int row = row0 + warp_row + 16 * i + lane / 4 + 4 * e;
         const int column = column0 + warp_column + 8 * j + lane % 4 * 2;
         if (row < p.rows && column < p.columns)
-          finish_pair<E>(sums[i][j][e], sums[i][j][e + 1], p, left, right, diagonal0, row, column);
+          finish_pair<Epilogue>(sums[i][j][e], sums[i][j][e + 1], p, left, right, diagonal0, row, column);
         if constexpr (!std::is_same_v<Out, Padded>) {
           Out* out = static_cast<Out*>(p.out) + matrix * p.out_rows * p.out_columns;
 #pragma unroll
@@ -206,22 +205,22 @@ inline int64_t blocks(const Product& p) {
                    : tiles<Tile>(p.rows) * tiles<Tile>(p.columns);
 }
 
-template <int Tile, bool Symmetric, Epilogue E, class Out>
+template <int Tile, bool Symmetric, class Epilogue, class Out>
 void launch_multiply(const Product& p, int batch, cudaStream_t stream) {
   using G = Geometry<Tile, Symmetric>;
   const dim3 grid(static_cast<unsigned>(blocks<Tile, Symmetric>(p)), 1, batch);
-  simt::launch(multiply<Tile, Symmetric, E, Out>, grid, dim3(G::kThreads), sizeof(bf16) * G::kShared, stream,
-               p);
+  simt::launch(multiply<Tile, Symmetric, Epilogue, Out>, grid, dim3(G::kThreads), sizeof(bf16) * G::kShared,
+               stream, p);
 }
 
 // Large tiles read least; small ones where large ones would leave some of the device's processors without
 // work.
-template <bool Symmetric, Epilogue E, class Out = Padded>
+template <bool Symmetric, class Epilogue, class Out = Padded>
 void launch_product(const Product& p, int batch, int processors, cudaStream_t stream) {
   if (blocks<128, Symmetric>(p) * batch >= processors) {
-    launch_multiply<128, Symmetric, E, Out>(p, batch, stream);
+    launch_multiply<128, Symmetric, Epilogue, Out>(p, batch, stream);
   } else {
-    launch_multiply<64, Symmetric, E, Out>(p, batch, stream);
+    launch_multiply<64, Symmetric, Epilogue, Out>(p, batch, stream);
   }
 }
 

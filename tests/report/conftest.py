@@ -57,7 +57,7 @@ def run(tmp_path):
         tmp_path / "run",
         config={"train": {"epochs": 5}, "experiment": {"tasks": ["wikitext2_line"]}},
         effective={"train": {"epochs": 5, "grad_clip": None}},
-        environment={"python": "3.11.7", "gpu": None, "backends": {"newton_schulz": "native"}},
+        environment={"python": "3.11.7", "gpu": None, "backends": {"newton_schulz": "CPU kernel"}},
         groups=[
             {
                 "name": "matrix",

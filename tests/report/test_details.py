@@ -50,7 +50,7 @@ def test_groups_backends_environment_and_effective_configuration(run):
     assert section(text, "Parameter Groups")[2:] == [
         r"| matrix | 28 | 18,874,368 | lr 0.0001, betas [0.9, 0.999], note a\|b |"
     ]
-    assert section(text, "Backends")[2:] == ["| newton_schulz | native |"]
+    assert section(text, "Backends")[2:] == ["| newton_schulz | CPU kernel |"]
     assert section(text, "Environment")[2:] == ["| python | 3.11.7 |", "| gpu | N/A |"]
     block = text.split("### Effective Configuration\n")[1].split("```json\n")[1].split("\n```")[0]
     assert json.loads(block) == run.effective

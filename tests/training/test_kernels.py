@@ -61,7 +61,7 @@ def final_loss(run):
 
 
 def test_they_are_what_they_are_called(runs):
-    assert set(runs["kernels"].environment["backends"].values()) == {"native"}
+    assert set(runs["kernels"].environment["backends"].values()) == {"CPU kernel"}
     for name in ("references", "exact references"):
         assert set(runs[name].environment["backends"].values()) == {"reference"}
 

@@ -84,6 +84,14 @@ def test_passes_and_cosines_of_ars_are_recorded(tiny, tmp_path):
     assert run.environment["backends"]
 
 
+def test_what_served_each_op_is_recorded_after_the_fact(tiny, tmp_path, monkeypatch):
+    tiny["train"]["epochs"] = 1
+    monkeypatch.setattr("arsbench.training.trainer.ops.backends", lambda device: {"an op": f"one on {device}"})
+    run = train(tiny, tmp_path / "run")
+    assert run.environment["backends"] == {"an op": "one on cpu"}
+    assert run.environment["torch"] == torch.__version__
+
+
 def test_gradient_clipping_bounds_the_norm(tiny, tmp_path):
     tiny["optimizer"] = {"name": "AdamW", "lr": 0.001}
     tiny["train"] |= {"max_steps": 3, "grad_clip": 0.01}
