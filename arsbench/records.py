@@ -167,10 +167,9 @@ class RunFolder:
         write_json(self.path / "config.json", config)
         write_json(self.path / "effective.json", effective)
 
-    def set_backends(self, backends: dict[str, str]) -> None:
-        """Replace what served each op, which is known for certain only once steps have been taken."""
-        if self.environment.get("backends") != backends:
-            write_json(self.path / "environment.json", self.environment | {"backends": backends})
+    def set_environment(self, environment: dict[str, Any]) -> None:
+        """Replace what the run runs on, of which the backends are known for certain only after some steps."""
+        write_json(self.path / "environment.json", environment)
 
     def set_status(self, state: str, step: int, message: str = "") -> None:
         """Replace the status.

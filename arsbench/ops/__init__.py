@@ -67,8 +67,8 @@ def backends(device: str = "cpu") -> dict[str, str]:
     """What runs each op on `device` ("cpu" or "cuda"), as a report names it.
 
     Returns:
-        for each op "CPU kernel", "CUDA kernel" or "reference" (plain PyTorch). Where a kernel has handed calls
-        of this process to the reference, a dtype that it is not made for say, that follows.
+        for each op "CPU kernel", "CUDA kernel" or "reference" (plain PyTorch). Where a kernel has handed
+        calls of this process to the reference, a dtype that it is not made for say, that follows.
     """
     return {stem: _backend(ops, device) for stem, ops in _OPS.items()}
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arsbench import ops, optim
+from arsbench import optim
 from arsbench.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -22,6 +22,7 @@ from arsbench.checkpoint import (
     save_checkpoint,
 )
 from arsbench.config import Config
+from arsbench.environment import environment
 from arsbench.errors import UserError
 from arsbench.evaluation import evaluate
 from arsbench.records import RunFolder
@@ -146,7 +147,7 @@ class Trainer:
                 self._save(run)
         record = self._epoch_record(epoch)
         run.append_epoch(record)
-        run.set_backends(ops.backends(self.device.type))
+        run.set_environment(environment(self.device))
         self.observer.epoch(record)
         self.epoch_step = 0
         self.metrics = EpochMetrics()
