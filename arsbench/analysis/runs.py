@@ -1,0 +1,198 @@
+"""Runs as the analysis sees them: what run folders, suites and imported reports have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arsbench.errors import UserError
+from arsbench.json_files import read_json
+from arsbench.metrics import METRICS, Metric, task_name
+from arsbench.records import RunFolder
+from arsbench.report import parse
+
+# A suite's folder holds this file; see arsbench/suite.
+PLAN = "plan.json"
+
+BUDGETS = ("steps", "passes", "seconds")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A metric at the end of an epoch, and what had been spent by then.
+
+    Attributes:
+        epoch: 1-based.
+        steps: optimizer steps; None in an imported report.
+        passes: forward-backward passes; None in an imported report.
+        seconds: wall clock, evaluation included.
+        value: the metric.
+    """
+
+    epoch: int
+    steps: int | None
+    passes: int | None
+    seconds: float | None
+    value: float
+
+    def spent(self, budget: str) -> float | None:
+        """Of `budget`, one of `BUDGETS`."""
+        return {"steps": self.steps, "passes": self.passes, "seconds": self.seconds}[budget]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        name: unique among those loaded together.
+        source: the folder or report that it was read from.
+        contender: what it competes as: a suite's name for it, or else its optimizer's.
+        seed: None where the configuration does not tell.
+        task: with its label.
+        state: as in `RunFolder.status`, or "waiting" (planned by a suite, not begun) or "failed".
+        message: what went wrong, or "".
+        config: effective where known, else as given.
+        environment: {} in an imported report.
+        epochs: the records of the epochs.
+        steps: the records of logged steps; [] in an imported report.
+    """
+
+    name: str
+    source: Path
+    contender: str
+    seed: int | None
+    task: str
+    state: str
+    message: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    steps: list[dict[str, Any]]
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was read from a report."""
+        return self.state == "imported"
+
+    def metrics(self) -> list[Metric]:
+        """Those of its task that it has figures of, the deciding one first."""
+        known = METRICS.get(task_name(self.task), ())
+        return [metric for metric in known if any(metric.value(r) is not None for r in self.epochs)]
+
+    def history(self, metric: Metric) -> list[Point]:
+        """The metric over the run, an entry for each epoch that has it."""
+        points, passes, seconds = [], 0, 0.0
+        for record in self.epochs:
+            passes = None if passes is None else _added(passes, record.get("forward_backward_passes"))
+            seconds = None if seconds is None else _added(seconds, record.get("epoch_seconds"))
+            value = metric.value(record)
+            if value is not None:
+                points.append(Point(record["epoch"], record.get("step"), passes, seconds, value))
+        return points
+
+
+def load(sources: Sequence[str | Path]) -> list[Run]:
+    """The runs of any mixture of run folders, suite folders and reports in Markdown.
+
+    Raises:
+        UserError: a source is none of these, or is damaged, or two runs are the same folder.
+    """
+    runs = [run for source in sources for run in _load(Path(source))]
+    seen: set[Path] = set()
+    for run in runs:
+        resolved = run.source.resolve()
+        if resolved in seen:
+            raise UserError(f"{run.source} is given twice; name every run once")
+        seen.add(resolved)
+    return _with_unique_names(runs)
+
+
+def _load(source: Path) -> list[Run]:
+    if source.is_file():
+        return [_from_report(source)]
+    if (source / PLAN).is_file():
+        return [_from_plan(source, entry) for entry in read_json(source / PLAN, dict)["runs"]]
+    return [_from_folder(RunFolder.open(source))]
+
+
+def _from_folder(folder: RunFolder, **changes: Any) -> Run:
+    config, status, epochs = folder.effective or folder.config, folder.status, folder.epochs()
+    facts = {
+        "name": folder.path.name,
+        "source": folder.path,
+        "contender": config.get("optimizer", {}).get("name", folder.path.name),
+        "seed": config.get("experiment", {}).get("seed"),
+        "task": _task(config, epochs, folder.path),
+        "state": status["state"],
+        "message": status.get("message", ""),
+        "config": config,
+        "environment": folder.environment,
+        "epochs": epochs,
+        "steps": folder.steps(),
+    }
+    return Run(**(facts | changes))
+
+
+def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
+    """A run of a suite: its folder where it has begun, else what the plan says of it."""
+    path, failure = suite / entry["folder"], suite / "failures" / f"{entry['name']}.json"
+    changes: dict[str, Any] = {"name": entry["name"], "contender": entry["contender"]}
+    if failure.is_file():
+        changes |= {"state": "failed", "message": read_json(failure, dict)["message"]}
+    if (path / "status.json").is_file():
+        return _from_folder(RunFolder.open(path), **changes)
+    config = entry["config"]
+    waiting = {
+        "source": path,
+        "seed": config["experiment"]["seed"],
+        "task": config["experiment"]["tasks"][0],
+        "state": "waiting",
+        "message": "",
+        "config": config,
+        "environment": {},
+        "epochs": [],
+        "steps": [],
+    }
+    return Run(**(waiting | changes))
+
+
+def _from_report(path: Path) -> Run:
+    try:
+        report = parse(path.read_text(encoding="utf-8-sig"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the report {path}: {error}; give a report in Markdown") from error
+    return Run(
+        name=path.stem,
+        source=path,
+        contender=report.config.get("optimizer", {}).get("name", path.stem),
+        seed=report.config.get("experiment", {}).get("seed"),
+        task=_task(report.config, report.epochs, path),
+        state="imported",
+        message="",
+        config=report.config,
+        environment={},
+        epochs=report.epochs,
+        steps=[],
+    )
+
+
+def _task(config: dict[str, Any], epochs: list[dict[str, Any]], source: Path) -> str:
+    tasks = {record["task"] for record in epochs} or set(config.get("experiment", {}).get("tasks", ()))
+    if len(tasks) != 1:
+        raise UserError(f"{source} is about {len(tasks)} tasks; a run that can be compared has one")
+    return tasks.pop()
+
+
+def _added(total: float, value: float | None) -> float | None:
+    return None if value is None else total + value
+
+
+def _with_unique_names(runs: list[Run]) -> list[Run]:
+    """Runs whose names clash get their paths for names."""
+    names = [run.name for run in runs]
+    return [
+        Run(**(vars(run) | {"name": str(run.source)})) if names.count(run.name) > 1 else run for run in runs
+    ]
