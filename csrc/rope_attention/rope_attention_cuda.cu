@@ -1,4 +1,5 @@
 // rope_attention on CUDA devices: checks, memory, launches.
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/arange.h>
@@ -93,10 +94,13 @@ rope_attention_cuda::HeadRows<const Scalar> head_rows(const Tensor& x) {
   return {static_cast<const Scalar*>(x.const_data_ptr()), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-// Calls run(type) with a value of the element type that the kernels have for `dtype`.
+// Calls run(products) with the way of multiplying that there is for `dtype`: float32 as such, unless
+// torch.backends.cuda.matmul.allow_tf32 is on.
 template <class Run>
-void with_kernel_type(at::ScalarType dtype, const Run& run) {
-  dtype == at::kBFloat16 ? run(__nv_bfloat16{}) : run(float{});
+void with_products(at::ScalarType dtype, const Run& run) {
+  if (dtype == at::kBFloat16) return run(rope_attention_cuda::BFloat16Products{});
+  if (at::globalContext().allowTF32CuBLAS()) return run(rope_attention_cuda::Tf32Products{});
+  run(rope_attention_cuda::Float32Products{});
 }
 
 std::tuple<Tensor, Tensor> rope_attention(const Tensor& q, const Tensor& k, const Tensor& v,
@@ -111,8 +115,9 @@ std::tuple<Tensor, Tensor> rope_attention(const Tensor& q, const Tensor& k, cons
   const Tensor lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
   if (out.numel() == 0) return {out, lse};
   const Call call(q, k, v, q_weight, k_weight, theta, eps);
-  with_kernel_type(q.scalar_type(), [&](auto type) {
-    using Scalar = decltype(type);
+  with_products(q.scalar_type(), [&](auto products) {
+    using Products = decltype(products);
+    using Scalar = typename Products::Scalar;
     const rope_attention_cuda::ForwardArguments<Scalar> arguments{
         call.sizes,
         head_rows<Scalar>(call.q),
@@ -122,7 +127,7 @@ std::tuple<Tensor, Tensor> rope_attention(const Tensor& q, const Tensor& k, cons
         static_cast<Scalar*>(out.mutable_data_ptr()),
         lse.mutable_data_ptr<float>(),
         call.scale};
-    rope_attention_cuda::forward(arguments, call.head_dim, at::cuda::getCurrentCUDAStream());
+    rope_attention_cuda::forward<Products>(arguments, call.head_dim, at::cuda::getCurrentCUDAStream());
   });
   return {out, lse};
 }
@@ -155,9 +160,10 @@ Gradients rope_attention_backward(const Tensor& grad_out, const Tensor& q, const
   const Call call(q, k, v, q_weight, k_weight, theta, eps);
   const Tensor grad_rows = rows_of(grad_out), out_rows = contiguous_rows_of(out), log_sums = lse.contiguous();
   const Tensor grad_q_weight = empty_like(call.q_weight), grad_k_weight = empty_like(call.k_weight);
-  with_kernel_type(q.scalar_type(), [&](auto type) {
-    using Scalar = decltype(type);
-    const int64_t floats = rope_attention_cuda::workspace_floats<Scalar>(call.sizes, call.head_dim);
+  with_products(q.scalar_type(), [&](auto products) {
+    using Products = decltype(products);
+    using Scalar = typename Products::Scalar;
+    const int64_t floats = rope_attention_cuda::workspace_floats<Products>(call.sizes, call.head_dim);
     const Tensor workspace = at::empty({floats}, grad_q_weight.options());
     const rope_attention_cuda::BackwardArguments<Scalar> arguments{
         call.sizes,
@@ -175,7 +181,7 @@ Gradients rope_attention_backward(const Tensor& grad_out, const Tensor& q, const
         grad_k_weight.mutable_data_ptr<float>(),
         workspace.mutable_data_ptr<float>(),
         call.scale};
-    rope_attention_cuda::backward(arguments, call.head_dim, at::cuda::getCurrentCUDAStream());
+    rope_attention_cuda::backward<Products>(arguments, call.head_dim, at::cuda::getCurrentCUDAStream());
   });
   return {grad_q, grad_k, grad_v, grad_q_weight.to(q_weight.scalar_type()),
           grad_k_weight.to(k_weight.scalar_type())};

@@ -8,24 +8,40 @@
 
 namespace arsbench::rope_attention_cuda {
 
-// Tile sizes. Shared memory in KiB for D = 64, 128 (and 256 in the forward):
-//   bf16   forward 36, 68, 99   key gradients 36.5, 68.5   query gradients 36, 68
-//   float  forward 44, 76, 68   key gradients 39.3, 71.3   query gradients 39, 71
-// so that one block fits the 99 KiB of sm_86, and two the 163 KiB of sm_80 but for D = 256 in bf16.
-template <class Scalar, int HeadDim>
-struct TilesOf;
-template <int HeadDim>
-struct TilesOf<__nv_bfloat16, HeadDim> {
+// How products are taken, with the tile sizes for it. Shared memory in KiB for D = 64, 128 (and 256 in the
+// forward):
+//   bf16   forward 36, 68, 99     key gradients 36.5, 68.5   query gradients 36, 68
+//   float  forward 44, 76, 68     key gradients 39.3, 71.3   query gradients 39, 71
+//   TF32   forward 51, 66, 97.5   key gradients 51.3, 82.6   query gradients 51, 82.5
+// so that one block fits the 99 KiB of sm_86, and two the 163 KiB of sm_80 but for D = 256 in bf16 and TF32,
+// and for TF32's gradients at D = 128.
+struct BFloat16Products {
+  using Scalar = __nv_bfloat16;
+  template <int HeadDim>
   using Forward = TensorCoreTiles<HeadDim, HeadDim <= 128 ? 64 : 32, HeadDim <= 128>;
   // Two accumulators leave the keys' side no registers for its own tiles.
+  template <int HeadDim>
   using KeyGradients = TensorCoreTiles<HeadDim, 32, false>;
+  template <int HeadDim>
   using QueryGradients = TensorCoreTiles<HeadDim, 32, true>;
 };
-template <int HeadDim>
-struct TilesOf<float, HeadDim> {
+struct Float32Products {
+  using Scalar = float;
+  template <int HeadDim>
   using Forward = FloatTiles<HeadDim, HeadDim <= 128 ? 4 : 2, HeadDim <= 128 ? 4 : 2>;
+  template <int HeadDim>
   using KeyGradients = FloatTiles<HeadDim, 2, 4>;
+  template <int HeadDim>
   using QueryGradients = FloatTiles<HeadDim, 2, 4>;
+};
+struct Tf32Products {
+  using Scalar = float;
+  template <int HeadDim>
+  using Forward = Tf32Tiles<HeadDim, HeadDim <= 64 ? 32 : 16, HeadDim <= 128 ? 2 : 1>;
+  template <int HeadDim>
+  using KeyGradients = Tf32Tiles<HeadDim, 16, HeadDim <= 64 ? 2 : 1>;
+  template <int HeadDim>
+  using QueryGradients = Tf32Tiles<HeadDim, 16, HeadDim <= 64 ? 2 : 1>;
 };
 
 constexpr bool has_forward(int64_t head_dim) { return head_dim == 64 || head_dim == 128 || head_dim == 256; }
@@ -40,9 +56,9 @@ int64_t blocks(int64_t length, int64_t tasks) {
 
 inline dim3 grid_of(int64_t blocks) { return dim3(static_cast<unsigned>(blocks)); }
 
-template <int HeadDim, class Scalar>
-void forward(const ForwardArguments<Scalar>& arguments, cudaStream_t stream) {
-  using Tiles = typename TilesOf<Scalar, HeadDim>::Forward;
+template <class Products, int HeadDim>
+void forward(const ForwardArguments<typename Products::Scalar>& arguments, cudaStream_t stream) {
+  using Tiles = typename Products::template Forward<HeadDim>;
   const Sizes& sizes = arguments.sizes;
   const int64_t grid = blocks<Tiles>(sizes.length, static_cast<int64_t>(sizes.batch) * sizes.heads);
   if (grid == 0) return;
@@ -51,26 +67,26 @@ void forward(const ForwardArguments<Scalar>& arguments, cudaStream_t stream) {
 }
 
 // Head dimensions: see has_forward.
-template <class Scalar>
-void forward(const ForwardArguments<Scalar>& arguments, int64_t head_dim, cudaStream_t stream) {
-  if (head_dim == 64) forward<64>(arguments, stream);
-  if (head_dim == 128) forward<128>(arguments, stream);
-  if (head_dim == 256) forward<256>(arguments, stream);
+template <class Products>
+void forward(const ForwardArguments<typename Products::Scalar>& arguments, int64_t head_dim,
+             cudaStream_t stream) {
+  if (head_dim == 64) forward<Products, 64>(arguments, stream);
+  if (head_dim == 128) forward<Products, 128>(arguments, stream);
+  if (head_dim == 256) forward<Products, 256>(arguments, stream);
 }
 
 // The backward's workspace, in floats: delta, then the blocks' shares of one weight's gradient, then the sums
 // of kSumRows of them each.
-template <class Scalar, int HeadDim>
+template <class Products, int HeadDim>
 struct Workspace {
-  using Tiles = TilesOf<Scalar, HeadDim>;
   int64_t delta, query_blocks, key_blocks;
 
   explicit Workspace(const Sizes& sizes) {
     const int64_t query_heads = static_cast<int64_t>(sizes.batch) * sizes.heads;
     const int64_t key_heads = static_cast<int64_t>(sizes.batch) * sizes.kv_heads;
     delta = query_heads * sizes.length;
-    query_blocks = blocks<typename Tiles::QueryGradients>(sizes.length, query_heads);
-    key_blocks = blocks<typename Tiles::KeyGradients>(sizes.length, key_heads);
+    query_blocks = blocks<typename Products::template QueryGradients<HeadDim>>(sizes.length, query_heads);
+    key_blocks = blocks<typename Products::template KeyGradients<HeadDim>>(sizes.length, key_heads);
   }
   int64_t shares() const { return (query_blocks > key_blocks ? query_blocks : key_blocks) * HeadDim; }
   int64_t total() const {
@@ -92,12 +108,12 @@ void sum_rows(float* shares, float* spare, int64_t rows, float* out, cudaStream_
   }
 }
 
-template <int HeadDim, class Scalar>
-void backward(const BackwardArguments<Scalar>& arguments, cudaStream_t stream) {
-  using Tiles = TilesOf<Scalar, HeadDim>;
-  using KeyTiles = typename Tiles::KeyGradients;
-  using QueryTiles = typename Tiles::QueryGradients;
-  const Workspace<Scalar, HeadDim> sizes(arguments.sizes);
+template <class Products, int HeadDim>
+void backward(const BackwardArguments<typename Products::Scalar>& arguments, cudaStream_t stream) {
+  using Scalar = typename Products::Scalar;
+  using KeyTiles = typename Products::template KeyGradients<HeadDim>;
+  using QueryTiles = typename Products::template QueryGradients<HeadDim>;
+  const Workspace<Products, HeadDim> sizes(arguments.sizes);
   float* const delta = arguments.workspace;
   float* const shares = delta + sizes.delta;
   float* const spare = shares + sizes.shares();
@@ -113,23 +129,26 @@ void backward(const BackwardArguments<Scalar>& arguments, cudaStream_t stream) {
 }
 
 // Head dimensions: see has_backward. There must be rows.
-template <class Scalar>
-void backward(const BackwardArguments<Scalar>& arguments, int64_t head_dim, cudaStream_t stream) {
-  if (head_dim == 64) backward<64>(arguments, stream);
-  if (head_dim == 128) backward<128>(arguments, stream);
+template <class Products>
+void backward(const BackwardArguments<typename Products::Scalar>& arguments, int64_t head_dim,
+              cudaStream_t stream) {
+  if (head_dim == 64) backward<Products, 64>(arguments, stream);
+  if (head_dim == 128) backward<Products, 128>(arguments, stream);
 }
 
-template <class Scalar>
+template <class Products>
 int64_t workspace_floats(const Sizes& sizes, int64_t head_dim) {
-  return head_dim == 64 ? Workspace<Scalar, 64>(sizes).total() : Workspace<Scalar, 128>(sizes).total();
+  return head_dim == 64 ? Workspace<Products, 64>(sizes).total() : Workspace<Products, 128>(sizes).total();
 }
 
 #if defined(__CUDACC__)
 // nvcc compiles every kernel from this file alone; a program for the host only what it calls.
-template void forward(const ForwardArguments<__nv_bfloat16>&, int64_t, cudaStream_t);
-template void forward(const ForwardArguments<float>&, int64_t, cudaStream_t);
-template void backward(const BackwardArguments<__nv_bfloat16>&, int64_t, cudaStream_t);
-template void backward(const BackwardArguments<float>&, int64_t, cudaStream_t);
+template void forward<BFloat16Products>(const ForwardArguments<__nv_bfloat16>&, int64_t, cudaStream_t);
+template void forward<Float32Products>(const ForwardArguments<float>&, int64_t, cudaStream_t);
+template void forward<Tf32Products>(const ForwardArguments<float>&, int64_t, cudaStream_t);
+template void backward<BFloat16Products>(const BackwardArguments<__nv_bfloat16>&, int64_t, cudaStream_t);
+template void backward<Float32Products>(const BackwardArguments<float>&, int64_t, cudaStream_t);
+template void backward<Tf32Products>(const BackwardArguments<float>&, int64_t, cudaStream_t);
 #endif
 
 }  // namespace arsbench::rope_attention_cuda

@@ -60,6 +60,10 @@ struct Packet<16> {
   using Type = uint4;
 };
 template <>
+struct Packet<8> {
+  using Type = uint2;
+};
+template <>
 struct Packet<4> {
   using Type = unsigned;
 };

@@ -1,6 +1,7 @@
 // The two products of attention between tiles in shared memory: `scores` (rows of the block's own tile times
 // the transpose of a streamed tile) and `accumulate` (scores times a streamed tile). TensorCoreTiles
-// multiplies bf16 on tensor cores, FloatTiles float32 by fused multiply-adds; both accumulate in float32.
+// multiplies bf16 on tensor cores, Tf32Tiles float32 rounded to TF32 there, FloatTiles float32 by fused
+// multiply-adds; all accumulate in float32.
 //
 // A thread holds, of each of its kRowsPerThread rows, kScores scores and kOutputs outputs; kRowLanes
 // neighbouring lanes share a row. Of the outputs, `n` and `n + kOutputs / 2` are a pair that rotates
@@ -11,21 +12,19 @@
 
 namespace arsbench::rope_attention_cuda {
 
-// OwnInRegisters: the block's own tile is read into registers once, instead of for every streamed tile.
-template <int HeadDim, int Columns, bool OwnInRegisters>
-struct TensorCoreTiles {
-  using Scalar = __nv_bfloat16;
+// Who holds what of the tensor cores' results, m16n8: a warp has 16 rows of the block's tile.
+template <class Element, int HeadDim, int Columns>
+struct TensorCoreLayout {
+  using Scalar = Element;
   static constexpr int kHeadDim = HeadDim, kRows = 16 * kWarps, kColumns = Columns;
   using OwnTile = RowTile<Scalar, kRows, HeadDim>;
   using StreamedTile = RowTile<Scalar, Columns, HeadDim>;
   static constexpr int kStride = OwnTile::kStride;
-  static constexpr int kStages = 2;  // streamed tiles: one is copied while the other is multiplied
-  static constexpr bool kOwnInRegisters = OwnInRegisters;
   static constexpr int kRowsPerThread = 2, kRowLanes = 4, kVector = 2;
   static constexpr int kScores = Columns / 4, kOutputs = HeadDim / 4;
   static constexpr int kScratchFloats = 0;
 
-  // Accumulators of the products m16n8k16: 16 rows of a warp, N / 2 groups of 8 columns.
+  // Accumulators of N / 2 products of 8 columns each.
   template <int N>
   struct Fragment {
     float at[N / 2][4] = {};
@@ -39,6 +38,16 @@ struct TensorCoreTiles {
   static __device__ __forceinline__ int row(int i) { return first_row() + lane() / 4 + 8 * i; }
   static __device__ __forceinline__ int score_column(int n) { return 8 * (n / 2) + 2 * (lane() % 4) + n % 2; }
   static __device__ __forceinline__ int output_column(int n) { return score_column(n); }
+};
+
+// OwnInRegisters: the block's own tile is read into registers once, instead of for every streamed tile.
+template <int HeadDim, int Columns, bool OwnInRegisters>
+struct TensorCoreTiles : TensorCoreLayout<__nv_bfloat16, HeadDim, Columns> {
+  using Layout = TensorCoreLayout<__nv_bfloat16, HeadDim, Columns>;
+  using Layout::first_row, Layout::kStride, Layout::lane;
+  using typename Layout::Outputs, typename Layout::Scalar, typename Layout::Scores;
+  static constexpr int kStages = 2;  // streamed tiles: one is copied while the other is multiplied
+  static constexpr bool kOwnInRegisters = OwnInRegisters;
 
   // The warp's 16 rows of the own tile as first operands.
   struct Own {
@@ -86,6 +95,59 @@ struct TensorCoreTiles {
         ptx::mma_bf16(out.at[2 * j], a, b[0], b[1]);
         ptx::mma_bf16(out.at[2 * j + 1], a, b[2], b[3]);
       }
+    }
+  }
+};
+
+// Stages: of the streamed tiles, 2 where there is shared memory for them.
+template <int HeadDim, int Columns, int Stages>
+struct Tf32Tiles : TensorCoreLayout<float, HeadDim, Columns> {
+  using Layout = TensorCoreLayout<float, HeadDim, Columns>;
+  using Layout::first_row, Layout::kStride, Layout::lane;
+  using typename Layout::Outputs, typename Layout::Scores;
+  static constexpr int kStages = Stages;
+  static constexpr bool kOwnInRegisters = false;
+
+  // Four 8×4 matrices of floats, as ldmatrix takes 8×8 of 16 bits.
+  static __device__ __forceinline__ void read(unsigned (&to)[4], const float* row) {
+    ptx::ldmatrix_x4(to, row);
+#pragma unroll
+    for (unsigned& x : to) x = ptx::round_tf32(__uint_as_float(x));
+  }
+
+  struct Own {
+    const float* tile;
+    __device__ __forceinline__ explicit Own(const float* own_tile) : tile(own_tile) {}
+  };
+
+  static __device__ __forceinline__ void scores(Scores& s, const Own& own, const float* streamed) {
+#pragma unroll
+    for (int k = 0; k < HeadDim / 8; ++k) {
+      unsigned a[4];
+      read(a, &own.tile[(first_row() + lane() % 16) * kStride + 8 * k + lane() / 16 * 4]);
+#pragma unroll
+      for (int j = 0; j < Columns / 16; ++j) {
+        unsigned b[4];
+        read(b, &streamed[(16 * j + lane() % 8 + lane() / 16 * 8) * kStride + 8 * k + lane() / 8 % 2 * 4]);
+        ptx::mma_tf32(s.at[2 * j], a, b[0], b[1]);
+        ptx::mma_tf32(s.at[2 * j + 1], a, b[2], b[3]);
+      }
+    }
+  }
+
+  static __device__ __forceinline__ void accumulate(Outputs& out, Scores& s, const float* streamed, float*) {
+    const int group = lane() / 4, pair = 2 * (lane() % 4);
+#pragma unroll
+    for (int k = 0; k < Columns / 8; ++k) {
+      // The order of k is free as long as both operands have it. This one, where a lane's k and k + 4 are two
+      // neighbours, makes the accumulators of one product the first operand of the next.
+      const float (&p)[4] = s.at[k];
+      const unsigned a[4] = {ptx::round_tf32(p[0]), ptx::round_tf32(p[2]), ptx::round_tf32(p[1]),
+                             ptx::round_tf32(p[3])};
+      const float* const rows = &streamed[(8 * k + pair) * kStride + group];
+#pragma unroll
+      for (int j = 0; j < HeadDim / 8; ++j)
+        ptx::mma_tf32(out.at[j], a, ptx::round_tf32(rows[8 * j]), ptx::round_tf32(rows[kStride + 8 * j]));
     }
   }
 };

@@ -2,6 +2,7 @@
 // range.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -138,12 +139,10 @@ SIMT_NO_TSAN inline float high_half(uint32_t bits) {
 // With g = lane / 4 and q = 2 (lane % 4), each register holding two values that follow one another in k:
 //   a: rows g, g + 8, g, g + 8 from k = q, q, q + 8, q + 8;   b: column g from k = q, q + 8;
 //   d: row g, columns q and q + 1, then row g + 8.
-// Here k is summed in order, in float. Tensor cores add in an order and with roundings of their own.
-SIMT_NO_TSAN inline void multiply_accumulate(simt::Warp& warp) {
-  float a[16][16], b[16][8], d[16][8];
-  for (int lane = 0; lane < 32; lane++) {
+struct BFloat16Operands {
+  static constexpr int kDepth = 16;
+  SIMT_NO_TSAN static void unpack(const uint32_t* in, int lane, float (&a)[16][16], float (&b)[16][8]) {
     const int g = lane / 4, q = 2 * (lane % 4);
-    const uint32_t* in = warp.in[lane];
     for (int i = 0; i < 4; i++) {
       const int row = g + 8 * (i & 1), k = q + 8 * (i >> 1);
       a[row][k] = low_half(in[i]);
@@ -153,10 +152,38 @@ SIMT_NO_TSAN inline void multiply_accumulate(simt::Warp& warp) {
       b[q + 8 * i][g] = low_half(in[4 + i]);
       b[q + 8 * i + 1][g] = high_half(in[4 + i]);
     }
-    for (int i = 0; i < 2; i++) __builtin_memcpy(&d[g + 8 * i][q], &in[6 + 2 * i], 2 * sizeof(float));
+  }
+};
+
+// One value a register, with t = lane % 4:
+//   a: rows g, g + 8, g, g + 8 at k = t, t, t + 4, t + 4;   b: column g at k = t, t + 4;   d as above.
+struct Tf32Operands {
+  static constexpr int kDepth = 8;
+  SIMT_NO_TSAN static float value(uint32_t bits) {
+    bits &= 0xffffe000u;
+    float result;
+    __builtin_memcpy(&result, &bits, sizeof result);
+    return result;
+  }
+  SIMT_NO_TSAN static void unpack(const uint32_t* in, int lane, float (&a)[16][16], float (&b)[16][8]) {
+    const int g = lane / 4, t = lane % 4;
+    for (int i = 0; i < 4; i++) a[g + 8 * (i & 1)][t + 4 * (i >> 1)] = value(in[i]);
+    for (int i = 0; i < 2; i++) b[t + 4 * i][g] = value(in[4 + i]);
+  }
+};
+
+// Here k is summed in order, in float. Tensor cores add in an order and with roundings of their own.
+template <class Operands>
+SIMT_NO_TSAN inline void multiply_accumulate(simt::Warp& warp) {
+  float a[16][16], b[16][8], d[16][8];
+  for (int lane = 0; lane < 32; lane++) {
+    const int g = lane / 4, q = 2 * (lane % 4);
+    Operands::unpack(warp.in[lane], lane, a, b);
+    for (int i = 0; i < 2; i++)
+      __builtin_memcpy(&d[g + 8 * i][q], &warp.in[lane][6 + 2 * i], 2 * sizeof(float));
   }
   for (int i = 0; i < 16; i++) {
-    for (int k = 0; k < 16; k++) {
+    for (int k = 0; k < Operands::kDepth; k++) {
       for (int j = 0; j < 8; j++) d[i][j] += a[i][k] * b[k][j];
     }
   }
@@ -166,8 +193,9 @@ SIMT_NO_TSAN inline void multiply_accumulate(simt::Warp& warp) {
   }
 }
 
-SIMT_NO_TSAN inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
-                                  SIMT_HERE) {
+template <class Operands>
+SIMT_NO_TSAN void mma(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                      const simt::Site& site) {
   const simt::Thread& thread = *simt::current;
   simt::Warp& warp = *thread.warp;
   uint32_t* in = warp.in[thread.lane];
@@ -175,8 +203,24 @@ SIMT_NO_TSAN inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], unsigne
   in[4] = b0;
   in[5] = b1;
   __builtin_memcpy(&in[6], d, sizeof d);
-  simt::meet(~0u, {"mma", file, line}, multiply_accumulate);
+  simt::meet(~0u, site, multiply_accumulate<Operands>);
   __builtin_memcpy(d, warp.out[thread.lane], sizeof d);
+}
+
+SIMT_NO_TSAN inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                                  SIMT_HERE) {
+  mma<BFloat16Operands>(d, a, b0, b1, {"mma", file, line});
+}
+SIMT_NO_TSAN inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                                  SIMT_HERE) {
+  mma<Tf32Operands>(d, a, b0, b1, {"mma", file, line});
+}
+
+// To nearest, ties away from zero; infinities and NaN stay what they are.
+inline unsigned round_tf32(float x) {
+  const unsigned bits = __float_as_uint(x);
+  if ((bits & 0x7f800000u) == 0x7f800000u) return std::isnan(x) ? 0x7fffffffu : bits;
+  return (bits + 0x1000u) & 0xffffe000u;
 }
 
 }  // namespace ptx

@@ -59,6 +59,23 @@ def test_rope_attention(B, T, H, Hkv, D, dtype, device, assert_as_good_as):
             assert_as_good_as(mine.detach(), theirs, true, factor=2.0 if dtype == torch.float32 else 8.0)
 
 
+def test_rope_attention_in_tf32_when_pytorch_is_told_so(device):
+    if device.type != "cuda":
+        pytest.skip("TF32 is the GPU's")
+    inputs = [torch.randn(2, 65, heads, 64, device=device) for heads in (4, 2, 2)]
+    inputs += [torch.ones(64, device=device) for _ in "qk"]
+    truth, _ = attention_reference.rope_attention(*(x.double() for x in inputs), THETA, EPS)
+    before = torch.backends.cuda.matmul.allow_tf32
+    errors = []
+    for allowed in (False, True):
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        errors.append(((ops.rope_attention(*inputs, THETA, EPS) - truth).norm() / truth.norm()).item())
+    torch.backends.cuda.matmul.allow_tf32 = before
+    exact, rounded = errors
+    assert exact < 1e-6
+    assert 20 * exact < rounded < 2e-3
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "shape", [(16, 16), (3, 33, 65), (2, 65, 33), (12, 768, 512), (8, 512, 2048), (1000, 24)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -12,7 +13,22 @@ from torch.nn import functional
 from arsbench.ops.reference import rope_attention as reference
 
 THETA, EPS = 10000.0, 1e-6
-DTYPES = [torch.float32, torch.bfloat16]
+
+
+class Products(NamedTuple):
+    """How the kernels multiply: the tensors' dtype, and the number that the entry points know it by."""
+
+    name: str
+    dtype: torch.dtype
+    number: int
+
+
+FLOAT32, BFLOAT16, TF32 = PRODUCTS = [
+    Products("float32", torch.float32, 0),
+    Products("bf16", torch.bfloat16, 1),
+    Products("TF32", torch.float32, 2),
+]
+every_product = pytest.mark.parametrize("products", PRODUCTS, ids=lambda p: p.name)
 
 # (B, T, H, Hkv, D, fused): one position, tails of tiles of 16, 32 and 64 rows, grouped heads; fused ones are
 # views of a single (B, T, (H + 2·Hkv)·D) projection.
@@ -27,7 +43,8 @@ CASES = [
 FORWARD_ONLY = [(1, 33, 2, 1, 256, True), (1, 70, 1, 1, 256, False)]
 
 
-def make_inputs(case, dtype):
+def make_inputs(case, products):
+    dtype = products.dtype
     B, T, H, Hkv, D, fused = case
     generator = torch.Generator().manual_seed(T)
     if fused:
@@ -46,34 +63,34 @@ def strides(*tensors):
     return torch.tensor([x.stride(i) for x in tensors for i in range(3)])
 
 
-def run_forward(kernels, inputs, eps=EPS):
+def run_forward(kernels, products, inputs, eps=EPS):
     q, k, v, *weights = inputs
     B, T, H, D = q.shape
     cos, sin = reference._rotation(T, D, THETA, torch.float32, q.device)
     out, lse = torch.full((B, T, H, D), math.nan, dtype=q.dtype), torch.full((B, H, T), math.nan)
     sizes = torch.cat([torch.tensor([B, T, H, k.shape[2], D]), strides(q, k, v)])
     tensors = [q, k, v, *weights, cos, sin, out, lse]
-    kernels("rope_attention_forward", int(q.dtype == torch.bfloat16), tensors, sizes, eps)
+    kernels("rope_attention_forward", products.number, tensors, sizes, eps)
     return out, lse
 
 
-def run_backward(kernels, inputs, grad, out, lse, eps=EPS):
+def run_backward(kernels, products, inputs, grad, out, lse, eps=EPS):
     q, k, v, *weights = inputs
     B, T, H, D = q.shape
     cos, sin = reference._rotation(T, D, THETA, torch.float32, q.device)
     grads = [torch.full(x.shape, math.nan, dtype=x.dtype) for x in inputs]
     sizes = torch.cat([torch.tensor([B, T, H, k.shape[2], D]), strides(q, k, v, grad)])
     tensors = [q, k, v, *weights, cos, sin, out, lse, grad, *grads]
-    kernels("rope_attention_backward", int(q.dtype == torch.bfloat16), tensors, sizes, eps)
+    kernels("rope_attention_backward", products.number, tensors, sizes, eps)
     return grads
 
 
-def run(kernels, inputs, grad, eps=EPS):
-    out, lse = run_forward(kernels, inputs, eps)
-    return [out, lse, *run_backward(kernels, inputs, grad, out, lse, eps)]
+def run(kernels, products, inputs, grad, eps=EPS):
+    out, lse = run_forward(kernels, products, inputs, eps)
+    return [out, lse, *run_backward(kernels, products, inputs, grad, out, lse, eps)]
 
 
-def textbook(q, k, v, q_weight, k_weight):
+def textbook(q, k, v, q_weight, k_weight, product=torch.matmul):
     """RMSNorm, rotation and attention as separate ops; returns the result and the scores' log-sum-exp."""
     _, T, H, D = q.shape
 
@@ -85,23 +102,44 @@ def textbook(q, k, v, q_weight, k_weight):
 
     q, k = prepare(q, q_weight), prepare(k, k_weight)
     k, v = (x.repeat_interleave(H // x.shape[1], dim=1) for x in (k, v.transpose(1, 2)))
-    scores = q @ k.mT / math.sqrt(D) + torch.full((T, T), -math.inf, dtype=q.dtype).triu(1)
-    return (scores.softmax(-1) @ v).transpose(1, 2), scores.logsumexp(-1)
+    scores = product(q, k.mT) / math.sqrt(D) + torch.full((T, T), -math.inf, dtype=q.dtype).triu(1)
+    return product(scores.softmax(-1), v).transpose(1, 2), scores.logsumexp(-1)
 
 
-def differentiate(inputs, grad, dtype):
+class Tf32Product(torch.autograd.Function):
+    """A product of matrices whose operands, and those of its gradients, are rounded to TF32."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        a, b = rounded_to_tf32(a), rounded_to_tf32(b)
+        ctx.save_for_backward(a, b)
+        return a @ b
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b = ctx.saved_tensors
+        grad = rounded_to_tf32(grad)
+        return grad @ b.mT, a.mT @ grad
+
+
+def rounded_to_tf32(x: Tensor) -> Tensor:
+    return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def differentiate(inputs, grad, dtype, product=torch.matmul):
     leaves = [x.detach().to(dtype).requires_grad_() for x in inputs]
-    out, lse = textbook(*leaves)
+    out, lse = textbook(*leaves, product)
     return [out, lse, *torch.autograd.grad(out, leaves, grad.to(dtype))]
 
 
-def assert_as_good_as_plain_pytorch(inputs, grad, results):
-    dtype = inputs[0].dtype
+def assert_as_good_as_plain_pytorch(products, inputs, grad, results):
+    dtype = products.dtype
     truth = differentiate(inputs, grad, torch.float64)[: len(results)]
-    plain = differentiate(inputs, grad, dtype)[: len(results)]
+    product = Tf32Product.apply if products is TF32 else torch.matmul
+    plain = differentiate(inputs, grad, dtype, product)[: len(results)]
     # The floor is for T = 1, where the true gradients of queries and keys are 0 and what is left is the
     # rounding of terms that cancelled.
-    floor = 4 * torch.finfo(dtype).eps * grad.double().norm()
+    floor = 4 * (2**-10 if products is TF32 else torch.finfo(dtype).eps) * grad.double().norm()
     names = ["out", "lse", "grad_q", "grad_k", "grad_v", "grad_q_weight", "grad_k_weight"]
     for name, mine, other, true in zip(names, results, plain, truth, strict=False):
         error, theirs = (mine - true).norm(), (other - true).norm()
@@ -115,18 +153,27 @@ def kernels(host_kernels):
     return loaded
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_product
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_parity(case, dtype, kernels):
-    inputs, grad = make_inputs(case, dtype)
-    assert_as_good_as_plain_pytorch(inputs, grad, run(kernels, inputs, grad))
+def test_parity(case, products, kernels):
+    inputs, grad = make_inputs(case, products)
+    assert_as_good_as_plain_pytorch(products, inputs, grad, run(kernels, products, inputs, grad))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_product
 @pytest.mark.parametrize("case", FORWARD_ONLY, ids=str)
-def test_forward_of_large_heads(case, dtype, kernels):
-    inputs, grad = make_inputs(case, dtype)
-    assert_as_good_as_plain_pytorch(inputs, grad, run_forward(kernels, inputs))
+def test_forward_of_large_heads(case, products, kernels):
+    inputs, grad = make_inputs(case, products)
+    assert_as_good_as_plain_pytorch(products, inputs, grad, run_forward(kernels, products, inputs))
+
+
+def test_tf32_is_no_float32(kernels):
+    inputs, grad = make_inputs(CASES[1], TF32)
+    truth = differentiate(inputs, grad, torch.float64)
+    for exact, fast, true in zip(
+        run(kernels, FLOAT32, inputs, grad), run(kernels, TF32, inputs, grad), truth, strict=True
+    ):
+        assert 20 * (exact - true).norm() < (fast - true).norm() < 2e-3 * true.norm()
 
 
 @pytest.fixture(scope="module")
@@ -135,24 +182,29 @@ def in_order():
     return {}
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_product
 @pytest.mark.parametrize("case", [(2, 70, 2, 1, 64, True), (1, 130, 1, 1, 128, False)], ids=str)
-def test_the_schedule_does_not_matter(case, dtype, kernels, schedule, in_order):
-    inputs, grad = make_inputs(case, dtype)
-    key = (case, dtype)
+def test_the_schedule_does_not_matter(case, products, kernels, schedule, in_order):
+    inputs, grad = make_inputs(case, products)
+    key = (case, products)
     if key not in in_order:
-        in_order[key] = run(kernels, inputs, grad)
+        in_order[key] = run(kernels, products, inputs, grad)
     kernels.schedule(*schedule)
-    assert all(torch.equal(a, b) for a, b in zip(run(kernels, inputs, grad), in_order[key], strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(run(kernels, products, inputs, grad), in_order[key], strict=True)
+    )
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_the_schedule_does_not_matter_to_large_heads(dtype, kernels, schedule, in_order):
-    inputs, _ = make_inputs(FORWARD_ONLY[1], dtype)
-    if dtype not in in_order:
-        in_order[dtype] = run_forward(kernels, inputs)
+@every_product
+def test_the_schedule_does_not_matter_to_large_heads(products, kernels, schedule, in_order):
+    inputs, _ = make_inputs(FORWARD_ONLY[1], products)
+    if products not in in_order:
+        in_order[products] = run_forward(kernels, products, inputs)
     kernels.schedule(*schedule)
-    assert all(torch.equal(a, b) for a, b in zip(run_forward(kernels, inputs), in_order[dtype], strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(run_forward(kernels, products, inputs), in_order[products], strict=True)
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 8, 255, 256, 257, 256 * 256 + 3])
@@ -166,12 +218,12 @@ def test_sums_of_rows(rows, kernels, schedule):
     assert ((out - expected).abs() <= floor).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_product
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_bad_key_is_seen_by_those_who_may_look(bad, dtype, kernels):
-    inputs, grad = make_inputs((2, 65, 2, 1, 64, False), dtype)
+def test_a_bad_key_is_seen_by_those_who_may_look(bad, products, kernels):
+    inputs, grad = make_inputs((2, 65, 2, 1, 64, False), products)
     inputs[1][1, 40, 0, 7] = bad
-    out, lse, grad_q, grad_k, *_, grad_k_weight = run(kernels, inputs, grad)
+    out, lse, grad_q, grad_k, *_, grad_k_weight = run(kernels, products, inputs, grad)
     for x in (out, lse.transpose(1, 2)):
         assert x[0].isfinite().all()
         assert x[1, :40].isfinite().all()
@@ -184,11 +236,11 @@ def test_a_bad_key_is_seen_by_those_who_may_look(bad, dtype, kernels):
     assert grad_k_weight.isnan().any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_bad_gradient_stays_in_its_row_of_the_batch(dtype, kernels):
-    inputs, grad = make_inputs((2, 65, 2, 1, 64, False), dtype)
+@every_product
+def test_a_bad_gradient_stays_in_its_row_of_the_batch(products, kernels):
+    inputs, grad = make_inputs((2, 65, 2, 1, 64, False), products)
     grad[1, 40, 1, 7] = math.nan
-    _, _, grad_q, grad_k, grad_v, *weights = run(kernels, inputs, grad)
+    _, _, grad_q, grad_k, grad_v, *weights = run(kernels, products, inputs, grad)
     assert all(x[0].isfinite().all() for x in (grad_q, grad_k, grad_v))
     assert grad_q[1, :, 0].isfinite().all()
     assert grad_q[1, 40, 1].isnan().all()
@@ -197,28 +249,28 @@ def test_a_bad_gradient_stays_in_its_row_of_the_batch(dtype, kernels):
     assert all(x.isnan().all() for x in weights)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_later_position_changes_nothing_earlier(dtype, kernels):
-    inputs, _ = make_inputs((1, 130, 2, 1, 64, True), dtype)
-    before = run_forward(kernels, inputs)[0]
+@every_product
+def test_a_later_position_changes_nothing_earlier(products, kernels):
+    inputs, _ = make_inputs((1, 130, 2, 1, 64, True), products)
+    before = run_forward(kernels, products, inputs)[0]
     for x in inputs[:3]:
         x[:, 100:] = 50 * torch.randn_like(x[:, 100:])
-    after = run_forward(kernels, inputs)[0]
+    after = run_forward(kernels, products, inputs)[0]
     assert torch.equal(after[:, :100], before[:, :100])
     assert (after[:, 100:] != before[:, 100:]).flatten(1).any()
 
 
 def test_eps_may_be_zero(kernels):
-    inputs, grad = make_inputs((1, 17, 2, 1, 64, False), torch.bfloat16)
-    results = run(kernels, inputs, grad, eps=0.0)
-    for x, y in zip(results, run(kernels, inputs, grad), strict=True):
+    inputs, grad = make_inputs((1, 17, 2, 1, 64, False), BFLOAT16)
+    results = run(kernels, BFLOAT16, inputs, grad, eps=0.0)
+    for x, y in zip(results, run(kernels, BFLOAT16, inputs, grad), strict=True):
         torch.testing.assert_close(x, y, rtol=0.05, atol=0.05)
 
 
 def test_no_batch_and_no_position_are_no_launch(kernels):
     for case in [(0, 7, 2, 1, 64, False), (2, 0, 2, 1, 64, False)]:
-        inputs, _ = make_inputs(case, torch.bfloat16)
-        assert run_forward(kernels, inputs)[0].numel() == 0
+        inputs, _ = make_inputs(case, BFLOAT16)
+        assert run_forward(kernels, BFLOAT16, inputs)[0].numel() == 0
 
 
 def test_clean_under_address_sanitizer(run_under):
@@ -233,8 +285,8 @@ def test_clean_under_thread_sanitizer(run_under):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_product
 @pytest.mark.parametrize("case", [(2, 255, 6, 6, 128, True), (1, 513, 4, 1, 64, False)], ids=str)
-def test_parity_of_long_rows(case, dtype, kernels):
-    inputs, grad = make_inputs(case, dtype)
-    assert_as_good_as_plain_pytorch(inputs, grad, run(kernels, inputs, grad))
+def test_parity_of_long_rows(case, products, kernels):
+    inputs, grad = make_inputs(case, products)
+    assert_as_good_as_plain_pytorch(products, inputs, grad, run(kernels, products, inputs, grad))

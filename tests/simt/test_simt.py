@@ -207,12 +207,22 @@ def test_bfloat16_rounds_as_torch_does(kernels):
 # ---- Tensor cores and asynchronous copies
 
 
-@pytest.mark.parametrize("instruction", ["mma", "ldmatrix"])
+@pytest.mark.parametrize("instruction", ["mma", "mma_tf32", "ldmatrix"])
 def test_layout_of_fragments(kernels, schedule, instruction):
     kernels.schedule(*schedule)
     mismatches = ints(1)
     kernels(f"simt_{instruction}_layout", mismatches)
     assert mismatches.item() == 0
+
+
+def test_rounding_to_tf32(kernels):
+    largest = torch.finfo(torch.float32).max
+    x = torch.tensor(
+        [1.0, 1 + 2**-11, 1 + 2**-12, -1 - 2**-11, 2 - 2**-23, largest, math.inf, -math.inf, NAN]
+    )
+    kernels("simt_round_tf32", x, len(x))
+    expected = [1.0, 1 + 2**-10, 1.0, -1 - 2**-10, 2.0, math.inf, math.inf, -math.inf, NAN]
+    torch.testing.assert_close(x, torch.tensor(expected), rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("when", [0, 1])

@@ -22,8 +22,9 @@ Sizes sizes_of(const int64_t* sizes) {
 
 // tensors: q, k, v, q_weight, k_weight, cos, sin, out, lse. sizes: B, T, H, Hkv, D, then the strides of q, k
 // and v.
-template <class Scalar>
+template <class Products>
 void run_forward(void** tensors, const int64_t* sizes, double eps) {
+  using Scalar = typename Products::Scalar;
   ForwardArguments<Scalar> arguments{};
   arguments.sizes = sizes_of(sizes);
   arguments.q = rows<Scalar>(tensors[0], sizes + 5);
@@ -35,13 +36,14 @@ void run_forward(void** tensors, const int64_t* sizes, double eps) {
   arguments.out = static_cast<Scalar*>(tensors[7]);
   arguments.lse = static_cast<float*>(tensors[8]);
   arguments.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(sizes[4])));
-  forward(arguments, sizes[4], nullptr);
+  forward<Products>(arguments, sizes[4], nullptr);
 }
 
 // tensors: as for the forward, then grad_out and the gradients of q, k, v and the weights. sizes: likewise,
 // then the strides of grad_out.
-template <class Scalar>
+template <class Products>
 void run_backward(void** tensors, const int64_t* sizes, double eps) {
+  using Scalar = typename Products::Scalar;
   BackwardArguments<Scalar> arguments{};
   arguments.sizes = sizes_of(sizes);
   arguments.q = rows<Scalar>(tensors[0], sizes + 5);
@@ -59,22 +61,27 @@ void run_backward(void** tensors, const int64_t* sizes, double eps) {
   arguments.grad_q_weight = static_cast<float*>(tensors[13]);
   arguments.grad_k_weight = static_cast<float*>(tensors[14]);
   arguments.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(sizes[4])));
-  std::vector<float> workspace(workspace_floats<Scalar>(arguments.sizes, sizes[4]), NAN);
+  std::vector<float> workspace(workspace_floats<Products>(arguments.sizes, sizes[4]), NAN);
   arguments.workspace = workspace.data();
-  backward(arguments, sizes[4], nullptr);
+  backward<Products>(arguments, sizes[4], nullptr);
 }
 
 }  // namespace
 
-SIMT_API const char* rope_attention_forward(int64_t bfloat16, void** tensors, int64_t* sizes, double eps) {
+// products: 0 float32, 1 bf16, 2 TF32.
+SIMT_API const char* rope_attention_forward(int64_t products, void** tensors, int64_t* sizes, double eps) {
   return reported([&] {
-    bfloat16 ? run_forward<__nv_bfloat16>(tensors, sizes, eps) : run_forward<float>(tensors, sizes, eps);
+    if (products == 0) run_forward<Float32Products>(tensors, sizes, eps);
+    if (products == 1) run_forward<BFloat16Products>(tensors, sizes, eps);
+    if (products == 2) run_forward<Tf32Products>(tensors, sizes, eps);
   });
 }
 
-SIMT_API const char* rope_attention_backward(int64_t bfloat16, void** tensors, int64_t* sizes, double eps) {
+SIMT_API const char* rope_attention_backward(int64_t products, void** tensors, int64_t* sizes, double eps) {
   return reported([&] {
-    bfloat16 ? run_backward<__nv_bfloat16>(tensors, sizes, eps) : run_backward<float>(tensors, sizes, eps);
+    if (products == 0) run_backward<Float32Products>(tensors, sizes, eps);
+    if (products == 1) run_backward<BFloat16Products>(tensors, sizes, eps);
+    if (products == 2) run_backward<Tf32Products>(tensors, sizes, eps);
   });
 }
 

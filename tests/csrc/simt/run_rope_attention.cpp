@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "../../../csrc/rope_attention/rope_attention_kernel.cuh"
@@ -41,8 +42,9 @@ void check(const char* what, const std::vector<Scalar>& got, const std::vector<d
 
 // Queries, keys and values are views of one projection (B, T, (H + 2·Hkv)·D); all other tensors are
 // contiguous.
-template <class Scalar, int D>
+template <class Products, int D>
 struct Problem {
+  using Scalar = typename Products::Scalar;
   int B, T, H, Hkv, heads;
   double scale;
   std::vector<Scalar> projection, grad_out, out, grad_q, grad_k, grad_v;
@@ -78,7 +80,7 @@ struct Problem {
   void run_forward() {
     const ForwardArguments<Scalar> arguments{{B, T, H, Hkv}, rows(0),    rows(H),    rows(H + Hkv),
                                              preparation(),  out.data(), lse.data(), float(scale)};
-    forward<D>(arguments, nullptr);
+    forward<Products, D>(arguments, nullptr);
   }
 
   void run_backward() {
@@ -90,10 +92,10 @@ struct Problem {
     arguments.out = out.data(), arguments.lse = lse.data();
     arguments.grad_q = grad_q.data(), arguments.grad_k = grad_k.data(), arguments.grad_v = grad_v.data();
     arguments.grad_q_weight = grad_q_weight.data(), arguments.grad_k_weight = grad_k_weight.data();
-    std::vector<float> workspace(Workspace<Scalar, D>(arguments.sizes).total(), NAN);
+    std::vector<float> workspace(Workspace<Products, D>(arguments.sizes).total(), NAN);
     arguments.workspace = workspace.data();
     arguments.scale = float(scale);
-    backward<D>(arguments, nullptr);
+    backward<Products, D>(arguments, nullptr);
   }
 
   // Row t of a head of the projection.
@@ -182,7 +184,7 @@ struct Problem {
           unprepare(b, t, H + kv, k_weight, grad_keys[t], &dk[((size_t(b) * T + t) * Hkv + kv) * D], dkw);
       }
     }
-    const double tolerance = sizeof(Scalar) == 2 ? 1e-2 : 2e-6;
+    const double tolerance = std::is_same_v<Products, Float32Products> ? 2e-6 : 1e-2;
     check("out", out, o, tolerance);
     check("lse", lse, l, tolerance);
     if (!with_gradients) return;
@@ -194,10 +196,10 @@ struct Problem {
   }
 };
 
-template <class Scalar, int D>
-void run(int B, int T, int H, int Hkv) {
-  std::printf("%zu bytes, B %d, T %d, H %d, Hkv %d, D %d\n", sizeof(Scalar), B, T, H, Hkv, D);
-  Problem<Scalar, D> problem(B, T, H, Hkv);
+template <class Products, int D>
+void run(const char* products, int B, int T, int H, int Hkv) {
+  std::printf("%s, B %d, T %d, H %d, Hkv %d, D %d\n", products, B, T, H, Hkv, D);
+  Problem<Products, D> problem(B, T, H, Hkv);
   problem.run_forward();
   if constexpr (has_backward(D)) problem.run_backward();
   problem.check_all(has_backward(D));
@@ -217,13 +219,16 @@ void run_sums() {
 int main() {
   simt::config().threads = 2;
   simt::config().cp_async = 1;
-  run<__nv_bfloat16, 64>(2, 70, 2, 1);
-  run<__nv_bfloat16, 256>(1, 70, 2, 1);
-  run<float, 64>(1, 70, 2, 1);
+  run<BFloat16Products, 64>("bf16", 2, 70, 2, 1);
+  run<BFloat16Products, 256>("bf16", 1, 70, 2, 1);
+  run<Float32Products, 64>("float32", 1, 70, 2, 1);
+  run<Tf32Products, 64>("TF32", 1, 70, 2, 1);
 #if defined(EVERY_KERNEL)  // what a sanitizer's build would take too long for, and says no more about
-  run<__nv_bfloat16, 128>(1, 65, 2, 1);
-  run<float, 128>(1, 65, 2, 1);
-  run<float, 256>(1, 33, 2, 1);
+  run<BFloat16Products, 128>("bf16", 1, 65, 2, 1);
+  run<Float32Products, 128>("float32", 1, 65, 2, 1);
+  run<Float32Products, 256>("float32", 1, 33, 2, 1);
+  run<Tf32Products, 128>("TF32", 1, 65, 2, 1);
+  run<Tf32Products, 256>("TF32", 1, 33, 2, 1);
 #endif
   run_sums();
   return failures > 0;

@@ -148,6 +148,17 @@ SIMT_API const char* simt_mma_layout(void* mismatches) {
   return reported([&] { simt::launch(mma_layout, 1, 32, 0, nullptr, as<int>(mismatches)); });
 }
 
+SIMT_API const char* simt_mma_tf32_layout(void* mismatches) {
+  return reported([&] { simt::launch(mma_tf32_layout, 1, 32, 0, nullptr, as<int>(mismatches)); });
+}
+
+SIMT_API const char* simt_round_tf32(void* values, int64_t count) {
+  return reported([&] {
+    for (float* x = as<float>(values); x != as<float>(values) + count; x++)
+      *x = __uint_as_float(ptx::round_tf32(*x));
+  });
+}
+
 SIMT_API const char* simt_ldmatrix_layout(void* mismatches) {
   return reported([&] { simt::launch(ldmatrix_layout, 1, 32, 0, nullptr, as<int>(mismatches)); });
 }

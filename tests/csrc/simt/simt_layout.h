@@ -59,6 +59,41 @@ __global__ void mma_layout(int* mismatches) {
   }
 }
 
+// The same for TF32, where a is 16×8 and b 8×8, and a register holds one value. The bits that do not count
+// are set, and must not.
+__device__ int place_in_tf32_a(int lane, int value) {
+  return lane % 4 * 16 + lane / 4 + value % 2 * 8 + value / 2 * 64;
+}
+__device__ int place_in_tf32_b(int lane, int value) { return lane % 4 * 8 + lane / 4 + value * 32; }
+
+__global__ void mma_tf32_layout(int* mismatches) {
+  const int lane = static_cast<int>(threadIdx.x);
+  const auto bits = [](float x) { return __float_as_uint(x) | 0x1fffu; };
+  for (int column = -1; column < 8; column++) {  // −1: all of a; else only this column of it, as ones
+    const auto a_at = [column](int m, int k) {
+      return column < 0 ? value_of_a(m, k) : k == column ? 1.0f : 0.0f;
+    };
+    unsigned a[4], b[2];
+    float d[4];
+    for (int i = 0; i < 4; i++) {
+      const int place = place_in_tf32_a(lane, i);
+      a[i] = bits(a_at(place % 16, place / 16));
+    }
+    for (int i = 0; i < 2; i++) {
+      const int place = place_in_tf32_b(lane, i);
+      b[i] = bits(value_of_b(place % 8, place / 8));
+    }
+    for (int i = 0; i < 4; i++) d[i] = static_cast<float>(1000 * place_in_d(lane, i));
+    ptx::mma_tf32(d, a, b[0], b[1]);
+    for (int i = 0; i < 4; i++) {
+      const int m = place_in_d(lane, i) % 16, n = place_in_d(lane, i) / 16;
+      float expected = static_cast<float>(1000 * place_in_d(lane, i));
+      for (int k = 0; k < 8; k++) expected += a_at(m, k) * value_of_b(n, k);
+      if (d[i] != expected) atomicAdd(mismatches, 1);
+    }
+  }
+}
+
 // Four 8×8 matrices whose elements are their own numbers, row by row. A lane's register holds two elements of
 // a column of its transpose's layout: thread (4, 8) : (2, 8), value 2 : 1 over the matrix counted row by row.
 __global__ void ldmatrix_layout(int* mismatches) {
