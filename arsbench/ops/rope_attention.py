@@ -23,7 +23,8 @@ def rope_attention(
 
     Norm, rotation and softmax are computed in float32 at least. Under autocast q, k and v are cast to the
     autocast dtype; the norms' weights are not. On a GPU float32 is multiplied as such, unless
-    `torch.backends.cuda.matmul.allow_tf32` lets it be rounded to TF32, as for PyTorch's own products.
+    `torch.backends.cuda.matmul` (`allow_tf32 = True` or `fp32_precision = "tf32"`) lets it be rounded to
+    TF32, as for PyTorch's own products.
 
     Args:
         q: (B, T, H, D) queries in float16, bfloat16, float32 or float64; D even. Any strides.

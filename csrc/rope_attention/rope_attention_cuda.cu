@@ -94,12 +94,15 @@ rope_attention_cuda::HeadRows<const Scalar> head_rows(const Tensor& x) {
   return {static_cast<const Scalar*>(x.const_data_ptr()), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-// Calls run(products) with the way of multiplying that there is for `dtype`: float32 as such, unless
-// torch.backends.cuda.matmul.allow_tf32 is on.
+// Calls run(products) with the way of multiplying that there is for `dtype`: float32 as such, unless PyTorch
+// may multiply it as TF32. float32Precision knows that however it was set; allowTF32CuBLAS raises where
+// fp32_precision and not the older allow_tf32 was.
 template <class Run>
 void with_products(at::ScalarType dtype, const Run& run) {
   if (dtype == at::kBFloat16) return run(rope_attention_cuda::BFloat16Products{});
-  if (at::globalContext().allowTF32CuBLAS()) return run(rope_attention_cuda::Tf32Products{});
+  const at::Float32Precision precision =
+      at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL);
+  if (precision == at::Float32Precision::TF32) return run(rope_attention_cuda::Tf32Products{});
   run(rope_attention_cuda::Float32Products{});
 }
 
