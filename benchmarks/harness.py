@@ -73,7 +73,7 @@ def measure(
         rounds: how often each is timed.
         minimum_seconds: see `timed`.
     """
-    if set(ops.backends("cpu").values()) != {"native"}:
+    if "reference" in ops.backends("cpu").values():
         raise click.ClickException("an op has no compiled kernel here: there is nothing to measure")
     runs = {**probes(), **contenders}
     for name, run in runs.items():

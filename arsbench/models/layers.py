@@ -55,8 +55,17 @@ class _Tied(torch.autograd.Function):
         (ids,) = ctx.saved_tensors
         rows = grad_rows.reshape(-1, grad_rows.shape[-1]).to(grad_weight.dtype)
         if torch.is_grad_enabled() or not grad_weight.is_contiguous():  # has a graph, or may be an expansion
-            return grad_weight.index_add(0, ids.flatten(), rows), None
-        return grad_weight.index_add_(0, ids.flatten(), rows), None
+            grad_weight = grad_weight.clone(memory_format=torch.contiguous_format)
+        return _add_rows(grad_weight, ids.flatten(), rows), None
+
+
+def _add_rows(total: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
+    """total[ids[i]] += rows[i] in place, with the same bits every time."""
+    # On a GPU index_add_ adds atomically, in whatever order, and index_put_ sorts first; on the CPU it is
+    # index_put_ that adds in whatever order.
+    if total.is_cuda:
+        return total.index_put_((ids,), rows, accumulate=True)
+    return total.index_add_(0, ids, rows)
 
 
 class RMSNorm(nn.RMSNorm):

@@ -14,7 +14,7 @@ def prefetched(steps: Iterator[list[Batch]], device: torch.device) -> Iterator[l
     """The same steps, on `device`.
 
     A GPU's batches are copied from pinned memory, which the host need not wait for, and a step ahead: they
-    arrive while the GPU computes the step before.
+    are made while the GPU computes earlier steps, and are there when a step asks for them.
     """
     if device.type != "cuda":
         for batches in steps:

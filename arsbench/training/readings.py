@@ -52,8 +52,7 @@ class Readings:
         steps, self._steps = self._steps, []
         if not steps:
             return []
-        values = torch.stack([_number(value) for step in steps for value in step.figures.values()]).tolist()
-        numbers = iter(values)
+        numbers = iter(_numbers([value for step in steps for value in step.figures.values()]))
         seconds = (time.perf_counter() - self._started) / len(steps)
         records = [
             step.record | {name: next(numbers) for name in step.figures} | {"seconds": seconds}
@@ -63,5 +62,8 @@ class Readings:
         return records
 
 
-def _number(value: Tensor | float) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64)
+def _numbers(values: list[Tensor | float]) -> list[float]:
+    """All of them, with one wait for the device."""
+    tensors = [value.double() for value in values if isinstance(value, Tensor)]
+    read = iter(torch.stack(tensors).tolist() if tensors else [])
+    return [next(read) if isinstance(value, Tensor) else float(value) for value in values]

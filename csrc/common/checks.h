@@ -63,10 +63,10 @@ inline void check_writable(at::TensorList tensors) {
   for (const at::Tensor& tensor : tensors) at::assert_no_internal_overlap(tensor);
 }
 
-// One float64 number for each of the tensors, where they are.
+// One float64 number for each of the tensors, where they are; none for no tensors, which are nowhere.
 inline void check_scalars(const char* op, const char* name, const at::Tensor& scalars,
                           at::TensorList tensors) {
-  const at::Device device = device_of(tensors);
+  const at::Device device = tensors.empty() ? scalars.device() : device_of(tensors);
   TORCH_CHECK_VALUE(scalars.scalar_type() == at::kDouble && scalars.device() == device &&
                         scalars.dim() == 1 && scalars.size(0) == static_cast<int64_t>(tensors.size()),
                     op, ": ", name, " must be a float64 tensor of shape (", tensors.size(), ",) on ", device,

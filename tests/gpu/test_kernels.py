@@ -59,26 +59,56 @@ def test_rope_attention(B, T, H, Hkv, D, dtype, device, assert_as_good_as):
             assert_as_good_as(mine.detach(), theirs, true, factor=2.0 if dtype == torch.float32 else 8.0)
 
 
-def test_rope_attention_in_tf32_when_pytorch_is_told_so(device):
+@pytest.fixture
+def matmul():
+    """PyTorch's settings for products on a GPU; TF32 is off before and after."""
+    settings = torch.backends.cuda.matmul
+    settings.allow_tf32 = False
+    yield settings
+    settings.allow_tf32 = False
+
+
+@pytest.mark.parametrize("D", [64, 128, 256])
+@pytest.mark.parametrize("switch", [("allow_tf32", False, True), ("fp32_precision", "ieee", "tf32")], ids=str)
+def test_rope_attention_in_tf32_when_pytorch_is_told_so(switch, D, device, matmul):
     if device.type != "cuda":
         pytest.skip("TF32 is the GPU's")
-    inputs = [torch.randn(2, 65, heads, 64, device=device) for heads in (4, 2, 2)]
-    inputs += [torch.ones(64, device=device) for _ in "qk"]
-    truth, _ = attention_reference.rope_attention(*(x.double() for x in inputs), THETA, EPS)
-    before = torch.backends.cuda.matmul.allow_tf32
-    errors = []
-    for allowed in (False, True):
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        errors.append(((ops.rope_attention(*inputs, THETA, EPS) - truth).norm() / truth.norm()).item())
-    torch.backends.cuda.matmul.allow_tf32 = before
-    exact, rounded = errors
-    assert exact < 1e-6
-    assert 20 * exact < rounded < 2e-3
+    q, k, v, grad = (torch.randn(2, 65, heads, D, device=device) for heads in (4, 2, 2, 4))
+    inputs = [q, k, v, *(torch.ones(D, device=device) for _ in "qk")]
+    truth = list(attention_reference.rope_attention(*(x.double() for x in inputs), THETA, EPS))
+    doubles = [x.double() for x in (grad, *inputs)]
+    truth += attention_reference.rope_attention_backward(*doubles, *truth, THETA, EPS)
+
+    def errors():
+        kernels = torch.ops.arsbench
+        mine = list(kernels.rope_attention(*inputs, THETA, EPS))
+        if D < 256:  # the backward of larger heads is the reference's
+            mine += kernels.rope_attention_backward(grad, *inputs, *mine, THETA, EPS)
+        return [((x - true).norm() / true.norm()).item() for x, true in zip(mine, truth, strict=False)]
+
+    name, off, on = switch
+    setattr(matmul, name, off)
+    exact = errors()
+    setattr(matmul, name, on)
+    for unrounded, rounded in zip(exact, errors(), strict=True):
+        assert 20 * unrounded < rounded < 2e-3
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "shape", [(16, 16), (3, 33, 65), (2, 65, 33), (12, 768, 512), (8, 512, 2048), (1000, 24)]
+    "shape",
+    [
+        (16, 16),
+        (3, 33, 65),
+        (2, 65, 33),
+        (12, 768, 512),
+        (8, 512, 2048),
+        (1000, 24),
+        (5, 9, 40),  # so narrow that the products are the library's
+        (4, 40, 3),
+        (65537, 16, 17),  # more matrices than a launch takes
+    ],
+    ids=str,
 )
 def test_newton_schulz(shape, dtype, device, assert_as_good_as):
     x = torch.randn(shape, device=device).to(dtype)
@@ -91,7 +121,13 @@ def test_newton_schulz(shape, dtype, device, assert_as_good_as):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("tokens", "width", "vocabulary"), [(5, 16, 17), (300, 64, 1000), (2040, 512, 40479)]
+    ("tokens", "width", "vocabulary"),
+    [
+        (5, 16, 17),
+        (300, 64, 1000),
+        (2040, 512, 40479),
+        (3400, 16, 40479),
+    ],  # the last: two chunks in bf16, too
 )
 def test_linear_cross_entropy(tokens, width, vocabulary, dtype, device, assert_as_good_as):
     hidden = torch.randn(tokens, width, device=device).to(dtype).requires_grad_()
@@ -169,15 +205,41 @@ def test_ars_moments(sizes, dtype, device, assert_as_good_as):
             assert_as_good_as(mine.to(theirs.dtype), theirs, true)
 
 
-def test_a_step_can_be_captured_in_a_graph(device):
-    if device.type != "cuda":
-        pytest.skip("graphs are CUDA's")
-    lists = make_lists(torch.float32, device, [5, 1000, 70_000])
-    every_phase(torch.ops.arsbench, copied(lists))  # warm-up: nothing may be loaded during a capture
-    captured, expected = copied(lists), every_phase(torch.ops.arsbench, copied(lists))
+def every_other_op(dtype, device):
+    """A function that calls the rest, forward and backward, and returns everything that was computed."""
+    kernels = torch.ops.arsbench
+    q, k, v, grad = (torch.randn(2, 65, heads, 64, device=device).to(dtype) for heads in (4, 2, 2, 4))
+    norm = torch.ones(64, device=device)
+    hidden, weight = (torch.randn(rows, 32, device=device).to(dtype) for rows in (70, 100))
+    target = torch.randint(100, (70,), device=device)
+    matrices = [torch.randn(shape, device=device).to(dtype) for shape in ((2, 33, 40), (33, 80), (5, 9, 40))]
+
+    def call():
+        out, lse = kernels.rope_attention(q, k, v, norm, norm, THETA, EPS)
+        gradients = kernels.rope_attention_backward(grad, q, k, v, norm, norm, out, lse, THETA, EPS)
+        loss = kernels.linear_cross_entropy(hidden, weight, target, -100, "mean", True)
+        return [out, lse, *gradients, *loss, *(ops.newton_schulz(x) for x in matrices)]
+
+    return call
+
+
+def replayed(call):
+    """What `call` returns, computed by a CUDA graph of it."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        results = every_phase(torch.ops.arsbench, captured)
+        results = call()
     graph.replay()
     torch.cuda.synchronize()
+    return results
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_everything_can_be_captured_in_a_graph(dtype, device):
+    if device.type != "cuda":
+        pytest.skip("graphs are CUDA's")
+    kernels, call = torch.ops.arsbench, every_other_op(dtype, device)
+    lists = make_lists(dtype, device, [5, 1000, 70_000])
+    # These warm up, too: nothing may be loaded during a capture.
+    captured, expected = copied(lists), [*every_phase(kernels, copied(lists)), *call()]
+    results = replayed(lambda: [*every_phase(kernels, captured), *call()])
     assert all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))

@@ -33,6 +33,14 @@ def test_losses_are_those_of_the_cpu(precision, tolerance, device, tiny, tmp_pat
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=tolerance)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_repeats_bit_for_bit(precision, device, tiny, tmp_path):
+    tiny["train"] |= {"max_steps": 8, "precision": precision}
+    first, second = (run_on(device, tiny, tmp_path / name).steps() for name in ("first", "second"))
+    assert [step["loss"] for step in first] == [step["loss"] for step in second]
+    assert [step["grad_norm"] for step in first] == [step["grad_norm"] for step in second]
+
+
 @pytest.mark.parametrize("name", ["ARS", "AdaRMSuon", "Muon", "AdaMuon", "AdamW"])
 def test_a_step_does_not_wait(name, device, tiny):
     if device.type != "cuda":

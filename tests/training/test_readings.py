@@ -97,6 +97,25 @@ def test_readings_share_the_time_between_reads():
     assert "diagnostics" not in records[0]
 
 
+def test_figures_may_be_tensors_of_the_device_and_numbers(monkeypatch):
+    """Of parameters without gradients the norm is the number 0, beside a loss that lies on the device."""
+    stacked = []
+
+    def stack(tensors):
+        stacked.append({tensor.device.type for tensor in tensors})
+        return torch.tensor([0.5, 1.5], dtype=torch.float64)
+
+    readings = Readings()
+    for step in range(2):
+        readings.begin()
+        figures = {"loss": torch.empty((), device="meta"), "grad_norm": float(step)}
+        readings.add(Step({"step": step}, figures, {}))
+    monkeypatch.setattr(torch, "stack", stack)
+    records = readings.read()
+    assert stacked == [{"meta"}]
+    assert [(r["loss"], r["grad_norm"]) for r in records] == [(0.5, 0.0), (1.5, 1.0)]
+
+
 def test_batches_come_in_order_and_all_of_them(monkeypatch):
     """Also where they are copied a step ahead, on a device that this machine need not have."""
     monkeypatch.setattr("arsbench.training.prefetch._copy", lambda x, device: x.clone())
