@@ -1,11 +1,17 @@
-"""What a task is judged by: each metric's place in an epoch's record, and which way is better."""
+"""What a task is judged by: each metric's place in an epoch's record, which way is better, its course."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+BUDGETS = ("steps", "passes", "seconds")
+
+# The accuracies whose first epoch a report names.
+MILESTONES = (0.1, 0.5, 0.9, 0.99)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class Metric:
             return not math.isnan(a)
         return a > b if self.higher_is_better else a < b
 
+    def reaches(self, value: float, target: float) -> bool:
+        """Whether `value` is as good as `target`, or better."""
+        return value == target or self.better(value, target)
+
 
 def _validation(protocol: str, name: str) -> tuple[str, ...]:
     return ("evaluation", "validation", protocol, name)
@@ -62,3 +72,54 @@ METRICS: dict[str, tuple[Metric, ...]] = {
 def task_name(task: str) -> str:
     """A task without its label: "wikitext2_line" of "wikitext2_line (mini)"."""
     return re.sub(r"\s*\([^()]*\)$", "", task)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A metric at the end of an epoch, and what had been spent by then.
+
+    Attributes:
+        epoch: 1-based.
+        steps: optimizer steps; None in an imported report.
+        passes: forward-backward passes; None in an imported report.
+        seconds: wall clock, evaluation included.
+        value: the metric.
+    """
+
+    epoch: int
+    steps: int | None
+    passes: int | None
+    seconds: float | None
+    value: float
+
+    def spent(self, budget: str) -> float | None:
+        """Of `budget`, one of `BUDGETS`."""
+        return {"steps": self.steps, "passes": self.passes, "seconds": self.seconds}[budget]
+
+
+def history(records: Iterable[dict[str, Any]], metric: Metric) -> list[Point]:
+    """The metric over a run's epochs, an entry for each that has it."""
+    points, passes, seconds = [], 0, 0.0
+    for record in records:
+        passes = _added(passes, record.get("forward_backward_passes"))
+        seconds = _added(seconds, record.get("epoch_seconds"))
+        value = metric.value(record)
+        if value is not None:
+            points.append(Point(record["epoch"], record.get("step"), passes, seconds, value))
+    return points
+
+
+def first_reaching(points: Iterable[Point], metric: Metric, target: float) -> Point | None:
+    """The first point whose value is as good as `target`."""
+    return next((point for point in points if metric.reaches(point.value, target)), None)
+
+
+def milestones(records: Iterable[dict[str, Any]]) -> dict[float, Point | None]:
+    """Where the validation accuracy of a run of `mod_addition` first reached each of `MILESTONES`."""
+    accuracy = METRICS["mod_addition"][0]
+    points = history(records, accuracy)
+    return {target: first_reaching(points, accuracy, target) for target in MILESTONES}
+
+
+def _added(total: float | None, value: float | None) -> float | None:
+    return None if total is None or value is None else total + value

@@ -50,8 +50,12 @@ def inspect(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
 def _corpus(config: str, overrides: tuple[str, ...]) -> Any:
     from arsbench.config import load_config
     from arsbench.data import prepare as prepare_data
+    from arsbench.errors import UserError
+    from arsbench.metrics import task_name
 
     loaded = load_config(config, overrides)
+    if task_name(loaded.task) != "wikitext2_line":
+        raise UserError(f"{loaded.task} reads no texts; give a configuration of wikitext2_line")
     return prepare_data(
         loaded.data,
         vocabulary_size=loaded.model.vocabulary_size,

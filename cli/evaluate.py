@@ -1,4 +1,4 @@
-"""`arsbench eval`: both protocols on a run's splits."""
+"""`arsbench eval`: a run's figures on its task's splits, by every protocol that the task has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .common import json_option, print_json, run_argument, warn
 )
 @json_option
 def evaluate(run: Path, splits: tuple[str, ...], as_json: bool) -> None:
-    """Evaluate RUN's newest checkpoint by the seed's protocol and by the strict one."""
+    """Evaluate RUN's newest checkpoint by the protocols of its task."""
     from arsbench.records import RunFolder
 
     folder = RunFolder.open(run)

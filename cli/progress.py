@@ -10,7 +10,10 @@ import click
 
 from arsbench.records import RunFolder
 
-PLAIN_INTERVAL_S = 10.0
+STEP_INTERVAL_S = 10.0
+# Epochs of a small task take less: only some of them are shown, and the report has them all.
+EPOCH_INTERVAL_S = 1.0
+FIGURES = {"loss": ".4f", "perplexity": ".2f", "accuracy": ".4f"}
 
 
 def create_observer(stream: IO[str]) -> contextlib.AbstractContextManager[Any]:
@@ -19,12 +22,12 @@ def create_observer(stream: IO[str]) -> contextlib.AbstractContextManager[Any]:
 
 
 class PlainObserver(contextlib.nullcontext):
-    """Lines: one every ten seconds, one an epoch."""
+    """Lines: one every ten seconds, one an epoch, but no more than one a second."""
 
     def __init__(self) -> None:
         super().__init__(self)
         self._rate = _Rate()
-        self._last_line = time.monotonic()
+        self._shown = {"step": time.monotonic()}
 
     def configuration(self, run: RunFolder) -> None:
         """Show what is run: the effective configuration and the parameter groups."""
@@ -37,22 +40,31 @@ class PlainObserver(contextlib.nullcontext):
 
     def step(self, record: dict[str, Any]) -> None:
         self._rate.add(record)
-        if time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
-            self._last_line = time.monotonic()
+        if self._due("step", STEP_INTERVAL_S):
             self.message(
                 f"step {record['step']}/{self._total_steps}  loss {record['loss']:.4f}  "
                 f"{self._rate.tokens_per_second:,.0f} tokens/s  "
-                f"{_duration(self._rate.remaining(record['step'], self._total_steps))} left"
+                f"{duration(self._rate.remaining(record['step'], self._total_steps))} left"
             )
 
     def evaluating(self, split: str) -> None:
-        self.message(f"evaluating on {split} ...")
+        if self._due(f"evaluating on {split}", EPOCH_INTERVAL_S):
+            self.message(f"evaluating on {split} ...")
 
     def epoch(self, record: dict[str, Any]) -> None:
-        self.message(epoch_line(record))
+        if self._due("epoch", EPOCH_INTERVAL_S):
+            self.message(epoch_line(record))
 
     def message(self, text: str) -> None:
         click.echo(text)
+
+    def _due(self, line: str, interval: float) -> bool:
+        """Whether a line of this kind was last shown so many seconds ago, in which case it now is."""
+        now = time.monotonic()
+        due = now - self._shown.get(line, -interval) >= interval
+        if due:
+            self._shown[line] = now
+        return due
 
 
 class BarObserver(PlainObserver):
@@ -86,7 +98,7 @@ class BarObserver(PlainObserver):
         self._rate.add(record)
         figures = (
             f"loss {record['loss']:.3f}  {self._rate.tokens_per_second:,.0f} tokens/s  "
-            f"{_duration(self._rate.remaining(record['step'], self._total_steps))} left"
+            f"{duration(self._rate.remaining(record['step'], self._total_steps))} left"
         )
         self._progress.update(self._bar, completed=record["step"], description="training", figures=figures)
 
@@ -119,11 +131,12 @@ class _Rate:
 
 def epoch_line(record: dict[str, Any]) -> str:
     """An epoch in a line."""
-    seed = record["evaluation"]["validation"]["seed"]
+    # The first protocol is the one that the report's columns are of.
+    figures = next(iter(record["evaluation"]["validation"].values()))
+    shown = ", ".join(f"{name} {figures[name]:{spec}}" for name, spec in FIGURES.items() if name in figures)
     return (
-        f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, "
-        f"validation loss {seed['loss']:.4f}, perplexity {seed['perplexity']:.2f}, "
-        f"{_duration(record['epoch_seconds'])}"
+        f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, validation {shown}, "
+        f"{duration(record['epoch_seconds'])}"
     )
 
 
@@ -142,7 +155,8 @@ def describe(run: RunFolder) -> list[str]:
     return lines
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """As h:mm:ss or m:ss."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

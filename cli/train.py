@@ -12,6 +12,7 @@ import click
 from .common import RUNS, config_argument, set_option
 
 INTERRUPTED = 130
+SHOWN_EPOCHS = 20  # on the terminal; the report has all
 
 
 @click.command(epilog="Example: arsbench train seed --set experiment.device=cpu --set train.epochs=1")
@@ -47,7 +48,10 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
         observer.configuration(folder)
         state = trainer.run(folder)
     summary = report.write(folder)
-    click.echo("\n".join(report.table_lines(report.results_table(folder))))
+    headers, *rows = report.results_table(folder)
+    if len(rows) > SHOWN_EPOCHS:
+        click.echo(f"The last {SHOWN_EPOCHS} of {len(rows)} epochs:")
+    click.echo("\n".join(report.table_lines([headers, *rows[-SHOWN_EPOCHS:]])))
     click.echo(f"Report: {summary}")
     if state == "interrupted":
         resume_command = _resume_command(config, overrides, folder.path)

@@ -107,6 +107,83 @@ def tiny(texts: Path, tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
+def modular() -> dict[str, dict[str, Any]]:
+    """A configuration of modular addition: six steps an epoch, the last of them smaller."""
+    return {
+        "experiment": {"tasks": ["mod_addition (tiny)"], "seed": 7, "device": "cpu"},
+        "model": {
+            "type": "one_layer",
+            "embedding_size": 16,
+            "sequence_length": 3,
+            "num_heads": 2,
+            "num_layers": 1,
+            "intermediate_size": 24,
+            "tie_word_embeddings": False,
+            "head_dim": 8,
+        },
+        "data": {"batch_size": 60, "modulus": 23, "train_fraction": 0.6},
+        "optimizer": {"name": "ARS", "lr": 0.003, "k": 3, "rho": 0.05},
+        "train": {"epochs": 4, "log_every": 1},
+    }
+
+
+@pytest.fixture
+def record_run(tmp_path: Path) -> Callable[..., Path]:
+    """Make the folder of a run of WikiText-2 by hand.
+
+    `record_run(name, losses=(4.5, 4.0), optimizer="ARS", seed=1, config={}, environment={}, state="finished",
+    message="")`: `losses` are the strict protocol's, one for each epoch, which has 100 steps, 120 passes and
+    takes 30 seconds; the seed protocol's are 0.5 less. `config` changes sections, `environment` facts.
+    """
+    from arsbench.config import config_from_dict, effective
+    from arsbench.records import RunFolder
+
+    def record(name: str, losses=(4.5, 4.0), *, optimizer="ARS", seed=1, config=None, **changes: Any) -> Path:
+        given = {"experiment": {"seed": seed}, "optimizer": {"name": optimizer}}
+        for section, keys in (config or {}).items():
+            given[section] = given.get(section, {}) | keys
+        machine = {
+            "arsbench": "1",
+            "commit": "c0ffee",
+            "cpu": "Xeon",
+            "threads": 2,
+            "device": "cpu",
+            "gpu": None,
+        }
+        folder = RunFolder.create(
+            tmp_path / name,
+            config=given,
+            effective=effective(config_from_dict(given)),
+            environment=machine | changes.get("environment", {}),
+            groups=[],
+        )
+        for epoch, loss in enumerate(losses, start=1):
+            folder.append_step({"step": 100 * epoch - 50, "epoch": epoch, "loss": loss + 0.25})
+            folder.append_epoch(_epoch(epoch, loss, folder.effective["experiment"]["tasks"][0]))
+        folder.set_status(changes.get("state", "finished"), 100 * len(losses), changes.get("message", ""))
+        return folder.path
+
+    return record
+
+
+def _epoch(epoch: int, loss: float, task: str) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "task": task,
+        "step": 100 * epoch,
+        "train_loss": loss + 0.25,
+        "forward_backward_passes": 120,
+        "epoch_seconds": 30.0,
+        "peak_rss_mib": 1500.0,
+        "peak_gpu_mib": None,
+        "diagnostics": {"cos_pos_0": 0.125},
+        "evaluation": {
+            "validation": {"seed": {"loss": loss - 0.5}, "strict": {"loss": loss, "targets": 1000}},
+        },
+    }
+
+
+@pytest.fixture
 def write_config(tmp_path: Path) -> Callable[[dict], str]:
     """Save a configuration and return its path."""
 

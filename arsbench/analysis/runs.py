@@ -9,37 +9,14 @@ from typing import Any
 
 from arsbench.errors import UserError
 from arsbench.json_files import read_json
-from arsbench.metrics import METRICS, Metric, task_name
+from arsbench.metrics import BUDGETS, METRICS, Metric, Point, history, task_name
 from arsbench.records import RunFolder
 from arsbench.report import parse
 
+__all__ = ["BUDGETS", "PLAN", "Point", "Run", "load"]
+
 # A suite's folder holds this file; see arsbench/suite.
 PLAN = "plan.json"
-
-BUDGETS = ("steps", "passes", "seconds")
-
-
-@dataclass(frozen=True)
-class Point:
-    """A metric at the end of an epoch, and what had been spent by then.
-
-    Attributes:
-        epoch: 1-based.
-        steps: optimizer steps; None in an imported report.
-        passes: forward-backward passes; None in an imported report.
-        seconds: wall clock, evaluation included.
-        value: the metric.
-    """
-
-    epoch: int
-    steps: int | None
-    passes: int | None
-    seconds: float | None
-    value: float
-
-    def spent(self, budget: str) -> float | None:
-        """Of `budget`, one of `BUDGETS`."""
-        return {"steps": self.steps, "passes": self.passes, "seconds": self.seconds}[budget]
 
 
 @dataclass(frozen=True)
@@ -84,14 +61,7 @@ class Run:
 
     def history(self, metric: Metric) -> list[Point]:
         """The metric over the run, an entry for each epoch that has it."""
-        points, passes, seconds = [], 0, 0.0
-        for record in self.epochs:
-            passes = None if passes is None else _added(passes, record.get("forward_backward_passes"))
-            seconds = None if seconds is None else _added(seconds, record.get("epoch_seconds"))
-            value = metric.value(record)
-            if value is not None:
-                points.append(Point(record["epoch"], record.get("step"), passes, seconds, value))
-        return points
+        return history(self.epochs, metric)
 
 
 def load(sources: Sequence[str | Path]) -> list[Run]:
@@ -184,10 +154,6 @@ def _task(config: dict[str, Any], epochs: list[dict[str, Any]], source: Path) ->
     if len(tasks) != 1:
         raise UserError(f"{source} is about {len(tasks)} tasks; a run that can be compared has one")
     return tasks.pop()
-
-
-def _added(total: float, value: float | None) -> float | None:
-    return None if value is None else total + value
 
 
 def _with_unique_names(runs: list[Run]) -> list[Run]:

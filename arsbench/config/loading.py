@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from arsbench.config.schema import SECTIONS, Config, is_foreign
+from arsbench.config.schema import SECTIONS, Config, ModelConfig, is_foreign
 from arsbench.errors import UserError
 
 PRESETS = resources.files("arsbench.config") / "presets"
@@ -165,7 +165,9 @@ def _check_together(config: Config) -> None:
             f"experiment.tasks is {config.experiment.tasks}; name one task, and start one run a task"
         )
     model = config.model
-    if model.head_dim % 2:
+    if model.type == "one_layer":
+        _check_one_layer(model)
+    elif model.head_dim % 2:
         raise UserError(f"model.head_dim is {model.head_dim}; rotary embedding needs an even number")
     if model.num_kv_heads is not None and model.num_heads % model.num_kv_heads:
         raise UserError(
@@ -175,6 +177,17 @@ def _check_together(config: Config) -> None:
         raise UserError(
             f"optimizer.k is {config.optimizer.k}; adaptive_sync needs a longest period of at least 2"
         )
+
+
+def _check_one_layer(model: ModelConfig) -> None:
+    """What that model is fixed to; any other value would be shown and not be true."""
+    for name, only in (("num_layers", 1), ("num_kv_heads", None), ("tie_word_embeddings", False)):
+        value = getattr(model, name)
+        if value != only:
+            raise UserError(
+                f"model.{name} is {json.dumps(value)}; the model one_layer needs {json.dumps(only)}, as in "
+                f"the preset mod_addition"
+            )
 
 
 def _called(base: type) -> str:

@@ -31,7 +31,7 @@ class ExperimentConfig:
         ["wikitext2_line"],
         "the task, in a list of one; a label in brackets is shown with every figure: `wikitext2_line (mini)`",
     )
-    seed: int = key(42, "seed of initialisation and shuffling", minimum=0, below=2**63)
+    seed: int = key(42, "seed of initialisation, shuffling and a split that is drawn", minimum=0, below=2**63)
     device: str = key("auto", "`auto` takes a GPU where there is one", choices=("auto", "cpu", "cuda"))
     deterministic: bool = key(
         False, "allow only deterministic algorithms (`torch.use_deterministic_algorithms`)"
@@ -40,21 +40,30 @@ class ExperimentConfig:
 
 @dataclass
 class ModelConfig:
-    type: str = key("rope", "the model's architecture", choices=("rope",))
+    type: str = key(
+        "rope",
+        "the model's architecture; `one_layer`: learned positions, attention and a ReLU MLP without norms, "
+        "for `mod_addition`",
+        choices=("rope", "one_layer"),
+    )
     vocabulary_size: int = key(
-        40479, "largest size of the vocabulary; the model takes the tokenizer's real size", minimum=258
+        40479,
+        "largest size of a tokenizer's vocabulary; the model takes the tokenizer's real size",
+        minimum=258,
     )
     embedding_size: int = key(512, "width of the residual stream", minimum=1)
-    sequence_length: int = key(255, "tokens a row that are predicted", minimum=1)
+    sequence_length: int = key(255, "tokens a row that the model reads", minimum=1)
     num_heads: int = key(6, "query heads", minimum=1)
     num_layers: int = key(4, "transformer blocks", minimum=1)
     rope_theta: float = key(10000.0, "base of the rotary embedding", above=0)
-    intermediate_size: int = key(2048, "width inside the SwiGLU MLP", minimum=1)
+    intermediate_size: int = key(2048, "width inside the MLP", minimum=1)
     tie_word_embeddings: bool = key(True, "use the embedding's weight as the output head")
     num_kv_heads: int | None = key(
         None, "key-value heads, a divisor of `num_heads` (default: as many)", minimum=1
     )
-    head_dim: int = key(128, "width of one head, even, whatever `embedding_size / num_heads` is", minimum=2)
+    head_dim: int = key(
+        128, "width of one head, whatever `embedding_size / num_heads` is; even for `rope`", minimum=2
+    )
 
 
 @dataclass
@@ -78,6 +87,10 @@ class DataConfig:
     )
     validation_file: str | None = key(None, "validation text in that folder")
     test_file: str | None = key(None, "test text in that folder")
+    modulus: int = key(113, "p of `mod_addition`, (x + y) mod p", minimum=2)
+    train_fraction: float = key(
+        0.3, "share of the p² pairs that `mod_addition` trains on, chosen by the seed", above=0, below=1
+    )
 
 
 @dataclass
@@ -122,6 +135,11 @@ class TrainConfig:
     ckpt_every: int = key(1, "epochs between two checkpoints; the last epoch always has one", minimum=1)
     max_steps: int | None = key(
         None, "stop after so many optimizer steps, in mid-epoch if need be", minimum=1
+    )
+    stop_at: float | None = key(
+        None,
+        "end the run after the epoch whose deciding validation metric is as good as this (`mod_addition`: "
+        "accuracy from 0 to 1; `wikitext2_line`: loss of the strict protocol)",
     )
     precision: str = key("fp32", "`bf16`: autocast with float32 weights and states", choices=("fp32", "bf16"))
     grad_clip: float | None = key(None, "largest global 2-norm of the gradient of a pass", above=0)

@@ -86,11 +86,16 @@ class BatchLoader:
     def _order(self, epoch: int) -> np.ndarray:
         if not self._shuffle:
             return np.arange(len(self._rows))
-        # torch's CPU generator takes 32 bits: hashing spreads the pair over them, so that neither sums nor
-        # neighbours of (seed, epoch) meet.
-        digest = hashlib.sha256(f"{self._seed} {epoch}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
-        return torch.randperm(len(self._rows), generator=generator).numpy()
+        return shuffled(len(self._rows), self._seed, epoch).numpy()
+
+
+def shuffled(count: int, seed: int, epoch: int) -> torch.Tensor:
+    """The numbers below `count`, int64 (count,), in an order that seed and epoch alone decide."""
+    # torch's CPU generator takes 32 bits: hashing spreads the pair over them, so that neither sums nor
+    # neighbours of (seed, epoch) meet.
+    digest = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
+    return torch.randperm(count, generator=generator)
 
 
 class _Rows(Dataset):

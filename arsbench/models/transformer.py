@@ -28,11 +28,13 @@ class LossOutput(NamedTuple):
         loss: (), mean over the targets that count, nats; differentiable.
         token_loss: (B, T), nats, 0 where the target is ignored; not differentiable.
         entropy: (B, T), entropy of each prediction in nats, ignored or not; not differentiable.
+        correct: None; whether predictions are right would take the logits.
     """
 
     loss: Tensor
     token_loss: Tensor
     entropy: Tensor
+    correct = None
 
 
 class MLP(nn.Module):

@@ -1,15 +1,18 @@
 """The tables of a report as data: one `Column` says where a value is, how it is written and how it is read.
 
-To add a column, add a line to one of the lists below; writing and reading back follow from it. The lists
-`BEFORE_DIAGNOSTICS` and `AFTER_DIAGNOSTICS` are the seed report's form and do not change.
+To add a column, add a line to one of the lists below; writing and reading back follow from it. The list
+`BEFORE_DIAGNOSTICS` and the metrics of `wikitext2_line` are the seed report's form and do not change.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from arsbench.metrics import task_name
 
 NOT_AVAILABLE = "N/A"
 
@@ -49,10 +52,14 @@ class Column:
         Raises:
             ValueError: the cell is not of this column's kind.
         """
+        self.put(None if cell == NOT_AVAILABLE else self.parse(cell), record)
+
+    def put(self, value: Any, record: Record) -> None:
+        """Put a value into `record`."""
         *parents, last = self.path
         for key in parents:
             record = record.setdefault(key, {})
-        record[last] = None if cell == NOT_AVAILABLE else self.parse(cell)
+        record[last] = value
 
 
 EPOCH = Column("Epoch", ("epoch",), "d", int)
@@ -72,13 +79,53 @@ BEFORE_DIAGNOSTICS = [
 ]
 DIAGNOSTIC_PREFIX = "Diag "
 
-# The metrics of the protocol that the seed report used, by their names in the Performance Summary.
-_SEED_PROTOCOL = ("evaluation", "validation", "seed")
+
+@dataclass(frozen=True)
+class Metrics:
+    """The last columns of the seed report's table, which are the task's own.
+
+    Attributes:
+        columns: by their names in the Performance Summary.
+        deciding: the name of the one that the best epoch is best by.
+        higher_is_better: whether more of that one is better.
+    """
+
+    columns: dict[str, Column]
+    deciding: str = "loss"
+    higher_is_better: bool = False
+
+    def best(self, history: Iterable[Record]) -> Record | None:
+        """The first record of the best value, NaN left out."""
+        column = self.columns[self.deciding]
+        known = [record for record in history if column.value(record) is not None]
+        comparable = [record for record in known if not math.isnan(column.value(record))]
+        choose = max if self.higher_is_better else min
+        return choose(comparable, key=column.value, default=None)
+
+
+def _evaluated(header: str, protocol: str, spec: str) -> Column:
+    return Column(f"Eval {header}", ("evaluation", "validation", protocol, header.lower()), spec)
+
+
 METRICS = {
-    "loss": Column("Eval Loss", (*_SEED_PROTOCOL, "loss"), ".2f"),
-    "perplexity": Column("Eval Perplexity", (*_SEED_PROTOCOL, "perplexity"), ".2f"),
+    "wikitext2_line": Metrics(
+        {
+            "loss": _evaluated("Loss", "seed", ".2f"),  # the protocol that the seed report used
+            "perplexity": _evaluated("Perplexity", "seed", ".2f"),
+        }
+    ),
+    "mod_addition": Metrics(
+        {"loss": _evaluated("Loss", "all", ".4f"), "accuracy": _evaluated("Accuracy", "all", ".4f")},
+        deciding="accuracy",
+        higher_is_better=True,
+    ),
 }
-AFTER_DIAGNOSTICS = list(METRICS.values())
+
+
+def metrics_of(task: str) -> Metrics:
+    """A task's, with or without its label; one that is not known is a task of language, as the seed's."""
+    return METRICS.get(task_name(task), METRICS["wikitext2_line"])
+
 
 # Rows of this table are an epoch's record with one "split" of its evaluation: its name and its "metrics".
 STRICT = [
@@ -103,6 +150,16 @@ COST = [
     Column("Entropy (nats per token)", ("entropy_nats",), ".4f"),
 ]
 
+MILESTONES = [
+    Column("Accuracy", ("target",), ".0%"),
+    Column("Epoch", ("epoch",), ",d"),
+    Column("Step", ("steps",), ",d"),
+    Column("Forward-backward passes", ("passes",), ",d"),
+    Column("Seconds", ("seconds",), ",.1f"),
+]
+
+TRAIN_ACCURACY = Column("Train accuracy", ("train_accuracy",), ".4f")
+
 # A diagnostic measured before the flatness vector is injected carries this at the end of its name.
 _BEFORE_INJECTION = "_pre"
 
@@ -112,25 +169,28 @@ def diagnostic_column(name: str) -> Column:
     return Column(DIAGNOSTIC_PREFIX + name, ("diagnostics", name), ".4f")
 
 
-def seed_columns(records: Iterable[Record], *, as_found: bool) -> list[Column]:
+def seed_columns(records: Iterable[Record], task: str, *, as_found: bool) -> list[Column]:
     """The columns of the seed report's table for these records.
 
     Args:
         records: of epochs.
+        task: of them all, which decides the last columns.
         as_found: leave the diagnostics in the records' order, as a report that was read back had them;
             otherwise they are in the order of their numbers.
     """
     names = [name for name in _diagnostics(records) if not name.endswith(_BEFORE_INJECTION)]
     if not as_found:
         names.sort(key=_natural)
-    return [*BEFORE_DIAGNOSTICS, *map(diagnostic_column, names), *AFTER_DIAGNOSTICS]
+    return [*BEFORE_DIAGNOSTICS, *map(diagnostic_column, names), *metrics_of(task).columns.values()]
 
 
-def cost_columns(records: Iterable[Record]) -> list[Column]:
+def cost_columns(records: Sequence[Record]) -> list[Column]:
     """The columns of the table of cost and diagnostics for these records."""
+    accuracy = [TRAIN_ACCURACY] if any(TRAIN_ACCURACY.value(record) is not None for record in records) else []
     names = sorted((n for n in _diagnostics(records) if n.endswith(_BEFORE_INJECTION)), key=_natural)
     return [
         *COST,
+        *accuracy,
         *(Column(f"{n.removesuffix(_BEFORE_INJECTION)} before", ("diagnostics", n), ".4f") for n in names),
     ]
 

@@ -1,20 +1,35 @@
-"""What the seed report could not tell: how to read it, the strict protocol, cost, groups, machine."""
+"""What the seed report could not tell: how to read it, the task's own figures, cost, groups, machine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from arsbench.metrics import milestones, task_name
 from arsbench.records import RunFolder
-from arsbench.report.columns import NOT_AVAILABLE, STRICT, Record, cost_columns, table, table_lines
+from arsbench.report.columns import (
+    MILESTONES,
+    NOT_AVAILABLE,
+    STRICT,
+    Record,
+    cost_columns,
+    table,
+    table_lines,
+)
 
-_HOW_TO_READ = """\
+_HOW_TO_READ_LANGUAGE = """\
 - **Best** above is the epoch with the smallest validation loss, and that epoch's perplexity. (The seed \
 report, the first of this form, printed its largest loss there, by a slip.)
 - **Eval Loss** and **Eval Perplexity** above follow the *seed* protocol: padding counts as a target, and an \
 incomplete last batch is left out. The *strict* protocol below counts real targets only, and every batch.
-- **Entropy** above is divided by the size of the vocabulary; the entropy per token below is not.
+- **Entropy** above is divided by the size of the vocabulary; the entropy per token below is not."""
+_HOW_TO_READ_ACCURACY = """\
+- **Best** above is the first epoch with the highest validation accuracy, and that epoch's loss.
+- **Eval Loss** and **Eval Accuracy** above are means over every pair that was not trained on; an accuracy \
+of 1 is every answer right. **Train accuracy** below is that of the training steps' own predictions.
+- **Entropy** above is divided by the number of tokens to choose from; the entropy per token below is not."""
+_HOW_TO_READ = """\
 - **PI** is exp(−(Entropy + Grad Norm)). **LR** is that of the first parameter group."""
 _HOW_TO_READ_COSINES = """\
 - **cos_pos_i** is the cosine between the gradient and the flatness vector at position i of the cycle. Above \
@@ -22,9 +37,10 @@ it is measured after the vector is injected, which by itself adds about α/√(1
 cosine before that."""
 
 
-def details_lines(run: RunFolder) -> list[str]:
-    """The report's last section, as lines of Markdown."""
+def details_lines(run: RunFolder, task: str) -> list[str]:
+    """The report's last section, as lines of Markdown; `task` is the run's."""
     records = run.epochs()
+    of_accuracy = task_name(task) == "mod_addition"
     environment = run.environment
     backends = environment.get("backends", {})
     facts = {name: value for name, value in environment.items() if name != "backends"}
@@ -33,9 +49,10 @@ def details_lines(run: RunFolder) -> list[str]:
         "## Details of This Run",
         _status_sentence(run.status),
         "",
+        *(_HOW_TO_READ_ACCURACY if of_accuracy else _HOW_TO_READ_LANGUAGE).split("\n"),
         *_HOW_TO_READ.split("\n"),
         *(_HOW_TO_READ_COSINES.split("\n") if cosines else ()),
-        *_section("Strict Protocol", table(STRICT, _evaluations(records))),
+        *(_milestones(records) if of_accuracy else _strict_protocol(records)),
         *_section("Cost and Diagnostics", table(cost_columns(records), records)),
         *_section("Parameter Groups", _groups_table(run.groups)),
         *_section("Backends", [["Op", "Backend"], *([op, _text(name)] for op, name in backends.items())]),
@@ -67,14 +84,28 @@ def _section(title: str, rows: list[list[str]]) -> list[str]:
     return ["", f"### {title}", *(table_lines(rows) if len(rows) > 1 else ["Nothing is recorded yet."])]
 
 
-def _evaluations(records: Iterable[Record]) -> list[Record]:
-    """A row for each epoch, task and split that the strict protocol was computed on."""
+def _milestones(records: Sequence[Record]) -> list[str]:
+    """The first epoch of each accuracy, N/A where none was."""
+    rows = [
+        {"target": target, **(vars(point) if point else {})} for target, point in milestones(records).items()
+    ]
     return [
+        "",
+        "### Milestones",
+        "The first epoch whose validation accuracy was as high, and what had been spent at its end.",
+        *table_lines(table(MILESTONES, rows)),
+    ]
+
+
+def _strict_protocol(records: Iterable[Record]) -> list[str]:
+    """A row for each epoch, task and split that it was computed on."""
+    rows = [
         {**record, "split": split, "metrics": protocols["strict"]}
         for record in records
         for split, protocols in (record.get("evaluation") or {}).items()
         if protocols.get("strict")
     ]
+    return _section("Strict Protocol", table(STRICT, rows))
 
 
 def _groups_table(groups: Iterable[dict[str, Any]]) -> list[list[str]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from arsbench.records import RunFolder
-from arsbench.report.columns import METRICS, NOT_AVAILABLE, Record, seed_columns, table, table_lines
+from arsbench.report.columns import NOT_AVAILABLE, Record, metrics_of, seed_columns, table, table_lines
 from arsbench.report.details import details_lines
 
 TITLE = "# ARS-Bench Experiment Report"
@@ -44,25 +43,32 @@ def render(run: RunFolder) -> str:
         FINAL + _final(records),
     ]
     if not run.imported:
-        lines += ["", *details_lines(run)]
+        lines += ["", *details_lines(run, task_of(run))]
     return "\n".join(lines) + "\n"
 
 
 def results_table(run: RunFolder) -> list[list[str]]:
     """The cells of the report's Training Results: the headers, then a row for each epoch and task."""
     records = run.epochs()
-    return table(seed_columns(records, as_found=run.imported), records)
+    return table(seed_columns(records, task_of(run), as_found=run.imported), records)
+
+
+def task_of(run: RunFolder) -> str:
+    """The run's task, label included; "" where neither records nor configuration tell."""
+    for record in run.epochs():
+        return record["task"]
+    experiment = run.config.get("experiment")
+    tasks = experiment.get("tasks") if isinstance(experiment, dict) else None
+    return str(tasks[0]) if isinstance(tasks, list) and tasks else ""
 
 
 def _best(records: Sequence[Record]) -> str:
-    """Each task's smallest loss and the perplexity of that epoch."""
-    loss_column = METRICS["loss"]
+    """The metrics of each task's best epoch: of the smallest loss, or the highest accuracy."""
     parts = []
     for task, history in _by_task(records).items():
-        losses = [(loss_column.value(record), record) for record in history]
-        comparable = [(loss, record) for loss, record in losses if loss is not None and not math.isnan(loss)]
-        best = min(comparable, key=lambda pair: pair[0])[1] if comparable else {}
-        for name, column in METRICS.items():
+        metrics = metrics_of(task)
+        best = metrics.best(history) or {}
+        for name, column in metrics.columns.items():
             parts.append(f"{task} {name.capitalize()}: {column.format(column.value(best))}")
     return ", ".join(parts) or f"{NOT_AVAILABLE} (no epoch is complete)"
 
@@ -73,15 +79,19 @@ def _final(records: Sequence[Record]) -> str:
     for task, history in _by_task(records).items():
         last = last_evaluated(history)
         if last is not None:
-            metrics = {name: column.value(last) for name, column in METRICS.items()}
-            known = {name: value for name, value in metrics.items() if value is not None}
+            values = {name: column.value(last) for name, column in metrics_of(task).columns.items()}
+            known = {name: value for name, value in values.items() if value is not None}
             parts.append(f"{task}: {json.dumps(known)}")
     return ", ".join(parts) or NOT_AVAILABLE
 
 
 def last_evaluated(history: Sequence[Record]) -> Record | None:
     """The last record that has any evaluation, which the Final line is about."""
-    evaluated = (r for r in reversed(history) if any(c.value(r) is not None for c in METRICS.values()))
+    evaluated = (
+        record
+        for record in reversed(history)
+        if any(column.value(record) is not None for column in metrics_of(record["task"]).columns.values())
+    )
     return next(evaluated, None)
 
 

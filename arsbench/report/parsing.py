@@ -11,14 +11,15 @@ from typing import Any, NoReturn
 from arsbench.errors import UserError
 from arsbench.records import RunFolder
 from arsbench.report.columns import (
-    AFTER_DIAGNOSTICS,
     BEFORE_DIAGNOSTICS,
     DIAGNOSTIC_PREFIX,
     METRICS,
     NOT_AVAILABLE,
     Column,
+    Metrics,
     Record,
     diagnostic_column,
+    metrics_of,
     row_cells,
 )
 from arsbench.report.markdown import (
@@ -145,7 +146,7 @@ def _configuration(lines: _Lines) -> dict[str, Any]:
 
 
 def _results(lines: _Lines) -> list[Record]:
-    columns = _columns(lines, _cells(lines, lines.next()))
+    columns, metrics = _columns(lines, _cells(lines, lines.next()))
     rule = _cells(lines, lines.next())
     if len(rule) != len(columns) or any(set(cell) != {"-"} for cell in rule):
         lines.fail("the rule under the table's headers, of as many cells, should stand here")
@@ -162,18 +163,26 @@ def _results(lines: _Lines) -> list[Record]:
                 lines.fail(f"{cell!r} in column {column.header!r} is neither a number nor {NOT_AVAILABLE}")
         if record["epoch"] is None or not record["task"]:
             lines.fail("a row needs an epoch and a task")
+        if metrics_of(record["task"]) is not metrics:
+            lines.fail(f"the last columns are not those of the task {record['task']!r}")
         record.setdefault("diagnostics", {})
         records.append(record)
     return records
 
 
-def _columns(lines: _Lines, headers: list[str]) -> list[Column]:
-    """The columns that a table's headers name: the form's, with any diagnostics between the two parts."""
+def _columns(lines: _Lines, headers: list[str]) -> tuple[list[Column], Metrics]:
+    """The columns that a table's headers name, and the metrics that are the last of them.
+
+    They are the form's, with any diagnostics between the two parts.
+    """
     diagnostics = [h for h in headers if h.startswith(DIAGNOSTIC_PREFIX)]
+    by_headers = {tuple(c.header for c in metrics.columns.values()): metrics for metrics in METRICS.values()}
+    fitting = (metrics for last, metrics in by_headers.items() if tuple(headers[-len(last) :]) == last)
+    metrics = next(fitting, METRICS["wikitext2_line"])
     columns = [
         *BEFORE_DIAGNOSTICS,
         *(diagnostic_column(header.removeprefix(DIAGNOSTIC_PREFIX)) for header in diagnostics),
-        *AFTER_DIAGNOSTICS,
+        *metrics.columns.values(),
     ]
     for position, column in enumerate(columns):
         found = headers[position] if position < len(headers) else None
@@ -183,7 +192,7 @@ def _columns(lines: _Lines, headers: list[str]) -> list[Column]:
         lines.fail(f"column {headers[len(columns)]!r} is one too many")
     if len(set(headers)) < len(headers):
         lines.fail("two columns have the same header")
-    return columns
+    return columns, metrics
 
 
 def _cells(lines: _Lines, line: str) -> list[str]:
@@ -224,13 +233,13 @@ def _restore_precision(lines: _Lines, records: list[Record]) -> None:
 
 
 def _set_metrics(lines: _Lines, record: Record, metrics: dict[str, Any]) -> None:
-    cells = {name: column.format(column.value(record)) for name, column in METRICS.items()}
+    columns = metrics_of(record["task"]).columns
+    cells = {name: column.format(column.value(record)) for name, column in columns.items()}
     if metrics.keys() != {name for name, cell in cells.items() if cell != NOT_AVAILABLE}:
         lines.fail(f"the metrics of {record['task']!r} are not those of its row of epoch {record['epoch']}")
     for name, value in metrics.items():
-        column = METRICS[name]
         if isinstance(value, bool) or not isinstance(value, int | float):
             lines.fail(f"the {name} of {record['task']!r} is not a number")
-        if column.format(value) != cells[name]:
+        if columns[name].format(value) != cells[name]:
             lines.fail(f"the {name} of {record['task']!r} is {value}, but {cells[name]} in its row")
-        record["evaluation"]["validation"]["seed"][name] = value
+        columns[name].put(value, record)

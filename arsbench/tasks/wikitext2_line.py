@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from arsbench.data import Corpus, PackedSplit, prepare
 from arsbench.data.loader import BatchLoader
 from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
+from arsbench.records import RunFolder
+from arsbench.tasks.task import changed_names
 
 # torch's own "no target here", which never collides with a token.
 IGNORED = -100
@@ -28,6 +31,53 @@ class Split:
     loader: BatchLoader
     bytes: int
     words: int
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets, (B, T) int64 each, the last batch perhaps of fewer rows."""
+        return self.loader.epoch(0)
+
+
+class LanguageTally:
+    """Both protocols of evaluation in one pass (ARS.md §4)."""
+
+    def __init__(self, split: Split, pad_id: int, device: torch.device) -> None:
+        self._split, self._pad_id = split, pad_id
+        self._seed_nats, self._strict_nats = torch.zeros(2, dtype=torch.float64, device=device)
+        self._strict_targets = torch.zeros((), dtype=torch.int64, device=device)
+        self._seed_targets = 0
+
+    def add(self, output: models.LossOutput, targets: Tensor) -> None:
+        """Count a batch."""
+        token_loss = output.token_loss.double()  # (B, T)
+        if len(targets) == self._split.loader.batch_size:
+            self._seed_nats += token_loss.sum()
+            self._seed_targets += token_loss.numel()
+        real = targets != self._pad_id
+        self._strict_nats += token_loss.where(real, 0.0).sum()
+        self._strict_targets += real.sum()
+
+    def figures(self) -> dict[str, dict[str, float | int]]:
+        """The metrics.
+
+        Returns:
+            "seed": mean loss per target (nats), padding counted, an incomplete last batch left out, and its
+            exponential. "strict": the same per real target, every row counted, with bits per byte, perplexity
+            per white-space word, and the numbers divided by.
+        """
+        seed_loss = float(self._seed_nats) / self._seed_targets
+        nats, targets = float(self._strict_nats), int(self._strict_targets)
+        return {
+            "seed": {"loss": seed_loss, "perplexity": _exp(seed_loss)},
+            "strict": {
+                "loss": nats / targets,
+                "perplexity": _exp(nats / targets),
+                "bits_per_byte": nats / math.log(2) / self._split.bytes,
+                "word_perplexity": _exp(nats / self._split.words),
+                "targets": targets,
+                "bytes": self._split.bytes,
+                "words": self._split.words,
+            },
+        }
 
 
 class WikiText2Line:
@@ -67,6 +117,10 @@ class WikiText2Line:
     @classmethod
     def prepare(cls, config: Config) -> WikiText2Line:
         """The task with its texts read, tokenized and packed (or taken from the cache)."""
+        if config.model.type != "rope":
+            raise UserError(
+                f"model.type is {config.model.type!r}; {config.task} needs rope, as in the preset seed"
+            )
         corpus = prepare(
             config.data,
             vocabulary_size=config.model.vocabulary_size,
@@ -74,13 +128,27 @@ class WikiText2Line:
         )
         return cls(config, corpus)
 
+    @classmethod
+    def restore(cls, config: Config, run: RunFolder) -> WikiText2Line:
+        """The task with the run's own tokenizer, whatever has become of the file it was trained into.
+
+        Raises:
+            UserError: the run's tokenizer is gone, or a text cannot be had.
+        """
+        if not run.tokenizer_path.exists():
+            raise UserError(
+                f"{run.tokenizer_path} is missing; put the tokenizer back that the run was trained with"
+            )
+        data = replace(config.data, tokenizer_path=str(run.tokenizer_path))
+        return cls.prepare(replace(config, data=data))
+
     @property
     def name(self) -> str:
         """As shown beside every figure, label included."""
         return self.config.task
 
     @property
-    def vocabulary_size(self) -> int:
+    def classes(self) -> int:
         """Entries of the tokenizer, which is the model's vocabulary."""
         return self.tokenizer.vocabulary_size
 
@@ -97,11 +165,16 @@ class WikiText2Line:
 
     def changed_since(self, fingerprint: Mapping[str, str]) -> list[str]:
         """The names of the splits, and "tokenizer", that are not what they were at `fingerprint`."""
-        return [name for name, value in self.fingerprint().items() if fingerprint.get(name) != value]
+        return changed_names(fingerprint, self.fingerprint())
+
+    def store(self, run: RunFolder) -> None:
+        """The tokenizer, unless it is there."""
+        if not run.tokenizer_path.exists():
+            self.tokenizer.save_copy(run.tokenizer_path)
 
     def build_model(self) -> torch.nn.Module:
         """The model, freshly initialised from torch's global generator."""
-        return models.build_model(self.config.model, self.vocabulary_size)
+        return models.build_model(self.config.model, self.classes)
 
     def training_steps(self, epoch: int, start: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
         """The batches of each optimizer step of an epoch, from step `start` (0-based) of it on.
@@ -124,7 +197,16 @@ class WikiText2Line:
         """ "validation", and "test" where one is configured."""
         return self._evaluation
 
+    def tally(self, split: Split, device: torch.device) -> LanguageTally:
+        """Counts an evaluation by both protocols."""
+        return LanguageTally(split, self.tokenizer.pad_id, device)
+
     def _evaluation_split(self, split: PackedSplit) -> Split:
         data = self.config.data
         loader = BatchLoader(split.rows, data.batch_size, num_workers=data.num_workers)
         return Split(loader, split.statistics.target_bytes, split.statistics.target_words)
+
+
+def _exp(x: float) -> float:
+    """e^x, infinite where a float cannot hold it (a word of many badly predicted tokens)."""
+    return math.exp(x) if x < 709 else math.inf

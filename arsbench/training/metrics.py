@@ -23,6 +23,7 @@ class EpochMetrics:
     tokens: int = 0
     training_seconds: float = 0.0
     lr: float = 0.0
+    correct: float | None = None  # None where the task does not ask for accuracy
 
     def add(
         self,
@@ -34,6 +35,7 @@ class EpochMetrics:
         tokens: int,
         lr: float,
         seconds: float,
+        accuracy: float | None = None,
     ) -> None:
         """Count one optimizer step.
 
@@ -45,6 +47,7 @@ class EpochMetrics:
             tokens: targets in the step's batches.
             lr: the first group's learning rate.
             seconds: how long it took.
+            accuracy: share of the targets that the first pass predicted right, where the task asks.
         """
         self.steps += 1
         self.loss += loss
@@ -54,13 +57,16 @@ class EpochMetrics:
         self.tokens += tokens
         self.lr = lr
         self.training_seconds += seconds
+        if accuracy is not None:
+            self.correct = (self.correct or 0.0) + accuracy * tokens
 
-    def columns(self, vocabulary_size: int) -> dict[str, Any]:
-        """The epoch's record as far as training decides it."""
+    def columns(self, classes: int) -> dict[str, Any]:
+        """The epoch's record as far as training decides it; a prediction chooses among `classes`."""
         entropy_nats = self.entropy / self.steps
         grad_norm = self.grad_norm / self.steps
         # The seed divides the sum of -p log p by tokens times vocabulary.
-        entropy = entropy_nats / vocabulary_size
+        entropy = entropy_nats / classes
+        accuracy = {} if self.correct is None else {"train_accuracy": self.correct / self.tokens}
         return {
             "train_loss": self.loss / self.steps,
             "lr": self.lr,
@@ -71,9 +77,10 @@ class EpochMetrics:
             "grad_norm": grad_norm,
             "forward_backward_passes": self.passes,
             "tokens_per_second": self.tokens / self.training_seconds,
+            **accuracy,
         }
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, float | None]:
         """For `EpochMetrics(**state)`."""
         return asdict(self)
 

@@ -1,4 +1,4 @@
-"""What a trained run is good for: evaluating it again, exporting it, continuing a text with it."""
+"""What a trained run is good for: evaluating it again, and if it is of text, exporting and continuing it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,36 @@ from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
 from arsbench.evaluation import evaluate
 from arsbench.records import RunFolder
-from arsbench.tasks import prepare_task
+from arsbench.tasks import restore_task
 from arsbench.training.start import choose_device
 from arsbench.training.trainer import autocast
 
 EMBEDDING = "model.embed_tokens.weight"
 
 
-def load_model(
-    run: RunFolder, warn: Callable[[str], None], device: torch.device | None = None
-) -> tuple[Config, torch.nn.Module]:
-    """The configuration of a run and its model at the newest whole checkpoint, in evaluation mode.
+def load_model(run: RunFolder, warn: Callable[[str], None]) -> tuple[Config, torch.nn.Module]:
+    """The configuration of a run and its language model at the newest whole checkpoint, in evaluation mode.
+
+    It does without the texts that the run was trained on.
 
     Args:
         run: the run.
         warn: told of damaged checkpoints that are passed over.
-        device: where the model goes (default: the CPU).
 
     Raises:
-        UserError: the run has no checkpoint that can be read.
+        UserError: the run has no checkpoint that can be read, or is no run on text.
     """
-    return _load(run, _newest_checkpoint(run, warn), device or torch.device("cpu"))
+    config = config_from_dict(run.config)
+    if config.model.type != "rope":
+        raise UserError(
+            f"{run.path} is a run of {config.task}, which knows no text; give a run of wikitext2_line"
+        )
+    checkpoint = _newest_checkpoint(run, warn)
+    with safe_open(str(checkpoint.path / WEIGHTS), framework="pt") as weights:
+        vocabulary_size = weights.get_slice(EMBEDDING).get_shape()[0]
+    model = models.build_model(config.model, vocabulary_size)
+    checkpoint.load_weights(model)
+    return config, model.eval()
 
 
 def _newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Checkpoint:
@@ -46,21 +55,12 @@ def _newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Checkpoin
     return checkpoint
 
 
-def _load(run: RunFolder, checkpoint: Checkpoint, device: torch.device) -> tuple[Config, torch.nn.Module]:
-    config = config_from_dict(run.config)
-    with safe_open(str(checkpoint.path / WEIGHTS), framework="pt") as weights:
-        vocabulary_size = weights.get_slice(EMBEDDING).get_shape()[0]
-    model = models.build_model(config.model, vocabulary_size)
-    checkpoint.load_weights(model)
-    return config, model.to(device).eval()
-
-
 def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], None]) -> dict[str, Any]:
-    """Both protocols' figures of a run's newest checkpoint.
+    """The figures of a run's newest checkpoint.
 
     Args:
         run: the run; its texts must still be where its configuration says.
-        splits: "validation", "test"; empty for all that are configured.
+        splits: "validation", "test"; empty for all that the task has.
         warn: told of damaged checkpoints that are passed over.
 
     Returns:
@@ -70,16 +70,13 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
         UserError: a split is not configured, the texts or the checkpoint cannot be had, or a text to be
             evaluated is no longer the one that the run was trained beside.
     """
-    # Wherever it was trained, and whatever has become of the tokenizer's file since.
-    device = choose_device("auto")
+    device = choose_device("auto")  # wherever it was trained
     checkpoint = _newest_checkpoint(run, warn)
-    config, model = _load(run, checkpoint, device)
-    if not run.tokenizer_path.exists():
-        raise UserError(
-            f"{run.tokenizer_path} is missing; put the tokenizer back that the run was trained with"
-        )
-    config.data.tokenizer_path = str(run.tokenizer_path)
-    task = prepare_task(config)
+    config = config_from_dict(run.config)
+    task = restore_task(config, run)
+    model = task.build_model()
+    checkpoint.load_weights(model)
+    model.to(device)
     available = task.evaluation_splits()
     for name in splits:
         if name not in available:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from arsbench.config import Config, effective
+from arsbench.config.schema import is_foreign
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
 from arsbench.records import RunFolder
@@ -57,7 +58,7 @@ def new_run(path: Path, config: Config, trainer: Trainer) -> RunFolder:
         environment=environment(trainer.device),
         groups=trainer.groups,
     )
-    trainer.task.tokenizer.save_copy(run.tokenizer_path)
+    trainer.task.store(run)
     return run
 
 
@@ -68,9 +69,11 @@ def check_resumable(run: RunFolder, config: Config) -> None:
         UserError: names every key that differs, but for more epochs.
     """
     differences = []
-    before, now = run.effective, effective(config)
+    before, now, defaults = run.effective, effective(config), effective(Config())
     for section, table in now.items():
-        old_table = before.get(section, {})
+        # A key that the version before did not know had, in effect, its default; other packages have theirs.
+        known = {} if is_foreign(table) else defaults[section]
+        old_table = known | before.get(section, {})
         for key in dict.fromkeys((*old_table, *table)):
             old, new = old_table.get(key), table.get(key)
             allowed = (section, key) == MAY_CHANGE and old is not None and new >= old
@@ -86,8 +89,7 @@ def check_resumable(run: RunFolder, config: Config) -> None:
 def resumed_run(run: RunFolder, config: Config, trainer: Trainer) -> None:
     """Point the trainer at the run's last checkpoint and store the (perhaps longer) configuration."""
     trainer.resume(run)
-    if not run.tokenizer_path.exists():  # the process died while it made the folder
-        trainer.task.tokenizer.save_copy(run.tokenizer_path)
+    trainer.task.store(run)  # unless the process died while it made the folder, it is there
     run.reconfigure(config=config.given, effective=effective(config))
 
 

@@ -25,8 +25,9 @@ from arsbench.config import Config
 from arsbench.environment import environment
 from arsbench.errors import UserError
 from arsbench.evaluation import evaluate
+from arsbench.metrics import METRICS, task_name
 from arsbench.records import RunFolder
-from arsbench.tasks import WikiText2Line
+from arsbench.tasks import Task
 from arsbench.training.interrupt import Interrupted, InterruptGuard
 from arsbench.training.metrics import EpochMetrics, peak_memory
 from arsbench.training.observer import Observer
@@ -44,6 +45,10 @@ def autocast(config: Config, device: torch.device) -> AbstractContextManager[Any
     if config.train.precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def _targets(batches: list[Batch]) -> int:
+    return sum(targets.numel() for _, targets in batches)
 
 
 class Trainer:
@@ -65,7 +70,7 @@ class Trainer:
         UserError: the optimizer's arguments are wrong.
     """
 
-    def __init__(self, config: Config, task: WikiText2Line, device: torch.device, observer: Observer) -> None:
+    def __init__(self, config: Config, task: Task, device: torch.device, observer: Observer) -> None:
         self.config = config
         self.task = task
         self.device = device
@@ -86,11 +91,13 @@ class Trainer:
         self.scheduler = create_scheduler(self.optimizer, config.scheduler, self.total_steps)
         self.step = 0
         self.epoch_step = 0  # optimizer steps already taken in the current epoch
+        self.target_reached = False  # an epoch's deciding metric was as good as `train.stop_at`
         self.metrics = EpochMetrics()
         self._readings = Readings()
         # Reading a CPU's figures costs nothing.
         self._read_every = 1 if device.type == "cpu" else config.train.log_every
         self._interrupts = InterruptGuard()
+        self._environment_recorded = False
 
     def resume(self, run: RunFolder) -> None:
         """Go back to the run's newest whole checkpoint, or to the start where it has none.
@@ -105,7 +112,7 @@ class Trainer:
         run.truncate(self.step, mid_epoch=self.epoch_step > 0)
 
     def run(self, run: RunFolder) -> str:
-        """Train to the end, or until Ctrl-C, or until a number is not finite.
+        """Train to the end or the target, or until Ctrl-C, or until a number is not finite.
 
         Returns:
             The state that the run is left in: "finished", "interrupted" or "non_finite".
@@ -116,7 +123,7 @@ class Trainer:
         try:
             try:
                 with self._interrupts.listening():
-                    while self.step < self.total_steps or self.epoch_step:
+                    while not self._is_over() or self.epoch_step:
                         self._run_epoch(run)
             except Interrupted:
                 self._save(run)
@@ -147,12 +154,12 @@ class Trainer:
                 self._save(run)
         record = self._epoch_record(epoch)
         run.append_epoch(record)
-        run.set_environment(environment(self.device))
+        self.target_reached = self._reaches_target(record)
+        self._record_environment(run)
         self.observer.epoch(record)
         self.epoch_step = 0
         self.metrics = EpochMetrics()
-        last = self.step == self.total_steps
-        if last or (epoch + 1) % train.ckpt_every == 0:
+        if self._is_over() or (epoch + 1) % train.ckpt_every == 0:
             self._save(run)
 
     def _train_step(self, epoch: int, batches: list[Batch]) -> None:
@@ -165,10 +172,10 @@ class Trainer:
         def closure() -> Tensor:
             nonlocal passes
             passes += 1
-            loss, entropy = self._forward_backward(batches)
+            figures = self._forward_backward(batches)
             if not first:
-                first.update(loss=loss.clone(), entropy_nats=entropy)
-            return loss
+                first.update(figures | {"loss": figures["loss"].clone()})
+            return figures["loss"]
 
         if optim.accepts_closure(self.optimizer):
             self.optimizer.step(closure)
@@ -184,7 +191,7 @@ class Trainer:
             "epoch": epoch + 1,
             "lr": learning_rate,
             "forward_backward_passes": passes,
-            "tokens": sum(targets.numel() for _, targets in batches),
+            "tokens": _targets(batches),
         }
         self._readings.add(Step(record, first | {"grad_norm": measured.pop("grad_norm")}, measured))
 
@@ -203,42 +210,53 @@ class Trainer:
                 tokens=record["tokens"],
                 lr=record["lr"],
                 seconds=record["seconds"],
+                accuracy=record.get("accuracy"),
             )
             if record["step"] % self.config.train.log_every == 0:
                 run.append_step(record)
             self.observer.step(record)
 
-    def _forward_backward(self, batches: list[Batch]) -> tuple[Tensor, Tensor]:
-        """Zero the gradients, then mean loss and entropy over the batches, with their mean's gradient."""
+    def _forward_backward(self, batches: list[Batch]) -> dict[str, Tensor]:
+        """Zero the gradients, then compute the mean loss over the batches with its gradient.
+
+        Returns:
+            `loss` and `entropy_nats`, means over the batches, and where the task asks, `accuracy`.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         entropy = torch.zeros((), dtype=torch.float64, device=self.device)
+        accuracy: dict[str, Tensor] = {}
         for inputs, targets in batches:
             with autocast(self.config, self.device):
                 output = self.task.loss(self.model, inputs, targets)
             (output.loss / len(batches)).backward()
             total += output.loss.detach() / len(batches)
             entropy += output.entropy.mean() / len(batches)
+            if output.correct is not None:
+                share = output.correct.sum(dtype=torch.float64) / _targets(batches)
+                accuracy["accuracy"] = accuracy.get("accuracy", 0.0) + share
         if self.config.train.grad_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.grad_clip)
-        return total, entropy
+        return {"loss": total, "entropy_nats": entropy, **accuracy}
 
     def _epoch_record(self, epoch: int) -> dict[str, Any]:
         """Evaluate (the test split only once training is over) and put the epoch's record together."""
         started = time.perf_counter()
-        evaluation = {}
+        evaluation: dict[str, Any] = {}
+        over = self._is_over()
         with self._interrupts.at_once():
             for name, split in self.task.evaluation_splits().items():
-                if name == "validation" or self.step == self.total_steps:
+                if name == "validation" or over:
                     self.observer.evaluating(name)
                     evaluation[name] = evaluate(
                         self.model, self.task, split, self.device, autocast(self.config, self.device)
                     )
+                    over = over or self._reaches_target({"evaluation": evaluation})
         return {
             "epoch": epoch + 1,
             "task": self.task.name,
             "step": self.step,
-            **self.metrics.columns(self.task.vocabulary_size),
+            **self.metrics.columns(self.task.classes),
             "epoch_seconds": self.metrics.training_seconds + time.perf_counter() - started,
             **peak_memory(self.device),
             "diagnostics": {
@@ -246,6 +264,22 @@ class Trainer:
             },
             "evaluation": evaluation,
         }
+
+    def _reaches_target(self, record: dict[str, Any]) -> bool:
+        """Whether an epoch's record is as good as `train.stop_at`."""
+        deciding, target = METRICS[task_name(self.task.name)][0], self.config.train.stop_at
+        value = deciding.value(record)
+        return target is not None and value is not None and deciding.reaches(value, target)
+
+    def _is_over(self) -> bool:
+        return self.target_reached or self.step >= self.total_steps
+
+    def _record_environment(self, run: RunFolder) -> None:
+        """Say what the run runs on, of which the backends are known for certain only after some steps."""
+        # Not after every epoch: it asks git for the commit, which may take longer than a small epoch.
+        if self._is_over() or not self._environment_recorded:
+            run.set_environment(environment(self.device))
+            self._environment_recorded = True
 
     def _epochs_done(self) -> int:
         """Complete epochs before the current one, by the steps taken before it began."""
@@ -261,6 +295,7 @@ class Trainer:
             "random": random_states(),
             "step": self.step,
             "epoch_step": self.epoch_step,
+            "target_reached": self.target_reached,
             "metrics": self.metrics.state_dict(),
             "data": self.task.fingerprint(),
         }
@@ -280,4 +315,5 @@ class Trainer:
         self.step = state["step"]
         self.scheduler = create_scheduler(self.optimizer, self.config.scheduler, self.total_steps, self.step)
         self.epoch_step = state["epoch_step"]
+        self.target_reached = state.get("target_reached", False)  # unknown to older checkpoints
         self.metrics = EpochMetrics(**state["metrics"])

@@ -159,7 +159,7 @@ def test_data_inspect_and_prepare(trained, monkeypatch):
 def test_info_and_presets(monkeypatch, tmp_path):
     facts = json.loads(invoke(tmp_path, monkeypatch, "info", "--json"))
     assert set(facts["kernels"]["cpu"].values()) <= {"CPU kernel", "reference"}
-    assert facts["presets"] == ["demo", "seed", "seed-mini"]
+    assert facts["presets"] == ["demo", "mod_addition", "seed", "seed-mini"]
     assert "newton_schulz" in invoke(tmp_path, monkeypatch, "info")
     assert json.loads(invoke(tmp_path, monkeypatch, "presets", "--json")) == facts["presets"]
     assert "[optimizer]" in invoke(tmp_path, monkeypatch, "presets", "seed")

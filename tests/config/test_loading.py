@@ -110,6 +110,28 @@ def test_a_wrong_value_is_named_with_its_remedy(override, words):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.num_layers=2", "model.num_layers is 2; the model one_layer needs 1"),
+        ("model.num_kv_heads=2", "model.num_kv_heads is 2; the model one_layer needs null"),
+        ("model.tie_word_embeddings=true", "tie_word_embeddings is true; the model one_layer needs false"),
+        ("data.modulus=1", "data.modulus is 1; it must be at least 2"),
+        ("data.train_fraction=1", "data.train_fraction is 1.0; it must be below 1"),
+        ("data.train_fraction=0", "data.train_fraction is 0.0; it must be above 0"),
+        ("train.stop_at=soon", "train.stop_at is 'soon'; it must be a finite number"),
+    ],
+)
+def test_what_modular_addition_cannot_have(override, words):
+    with pytest.raises(UserError) as error:
+        load_config("mod_addition", [override])
+    assert words in str(error.value)
+
+
+def test_only_rotary_heads_must_be_even():
+    assert load_config("mod_addition", ["model.head_dim=7"]).model.head_dim == 7
+
+
 def test_adaptive_sync_needs_a_period():
     with pytest.raises(UserError, match=r"optimizer\.k is 1"):
         load_config("demo", ["optimizer.adaptive_sync=true", "optimizer.k=1"])

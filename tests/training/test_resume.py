@@ -108,6 +108,82 @@ def test_resume_from_the_middle_of_an_epoch(tiny, tmp_path, optimizer):
     assert_same(run, undisturbed)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: "-".join(str(v) for v in o.values()))
+def test_resume_of_modular_addition(modular, tmp_path, optimizer):
+    """Another task, another model, figures of its own: the same promise."""
+    modular["optimizer"] = optimizer
+    modular["train"] |= {"ckpt_every_steps": 4, "accumulate": 2, "epochs": 5}
+    undisturbed = train(modular, tmp_path / "undisturbed")
+    assert undisturbed.epochs()[-1]["step"] == 15
+    assert all(0 < record["train_accuracy"] < 1 for record in undisturbed.epochs())
+    with pytest.raises(Crash):
+        train(modular, tmp_path / "run", until=6)
+    with pytest.raises(Crash):
+        train(modular, tmp_path / "run", resume=True, until=11)
+    assert_same(train(modular, tmp_path / "run", resume=True), undisturbed)
+
+
+@pytest.fixture
+def to_target(tiny):
+    """A configuration that has the loss it is to stop at after its second epoch (4.2, 3.7, 3.3, …)."""
+    return tiny | {"train": tiny["train"] | {"epochs": 4, "stop_at": 3.9}}
+
+
+def test_a_run_ends_at_its_target_and_stays_there(to_target, tmp_path):
+    run = train(to_target, tmp_path / "run")
+    first, last = run.epochs()
+    assert run.status == {"state": "finished", "step": last["step"], "message": ""}
+    # The end is also where the test text is evaluated and a checkpoint is due.
+    assert (list(first["evaluation"]), list(last["evaluation"])) == (["validation"], ["validation", "test"])
+    assert max(run.checkpoints.iterdir()).name == f"step-{last['step']:08d}"
+    before = records(run), weights(run)
+    again = train(to_target, tmp_path / "run", resume=True)
+    assert (records(again), again.status["state"]) == (before[0], "finished")
+    assert all(torch.equal(a, b) for a, b in zip(weights(again).values(), before[1].values(), strict=True))
+
+
+def test_a_target_is_met_by_a_resumed_run_too(to_target, tmp_path, monkeypatch):
+    to_target["train"]["ckpt_every"] = 4
+    undisturbed = train(to_target, tmp_path / "undisturbed")
+
+    def crash(*arguments):
+        raise Crash
+
+    monkeypatch.setattr(training.trainer, "save_checkpoint", crash)
+    with pytest.raises(Crash):
+        train(to_target, tmp_path / "run")
+    monkeypatch.undo()  # the last epoch is recorded, and not saved
+    assert len(RunFolder.open(tmp_path / "run").epochs()) == 2
+    assert_same(train(to_target, tmp_path / "run", resume=True), undisturbed)
+
+
+def test_interrupted_at_the_target_evaluates_again(to_target, tmp_path, monkeypatch):
+    undisturbed = train(to_target, tmp_path / "undisturbed")
+    evaluate = training.trainer.evaluate
+
+    def interrupted_at_the_test_text(model, task, split, *rest):
+        if split is task.evaluation_splits()["test"]:
+            raise Interrupted
+        return evaluate(model, task, split, *rest)
+
+    monkeypatch.setattr(training.trainer, "evaluate", interrupted_at_the_test_text)
+    run = train(to_target, tmp_path / "run")
+    monkeypatch.undo()
+    assert (run.status["state"], len(run.epochs())) == ("interrupted", 1)
+    assert_same(train(to_target, tmp_path / "run", resume=True), undisturbed)
+
+
+def test_a_key_that_is_younger_than_the_run_had_its_default(tiny, tmp_path):
+    run = train(tiny, tmp_path / "run")
+    before = run.effective
+    del before["train"]["stop_at"], before["data"]["modulus"]
+    run.reconfigure(config=run.config, effective=before)
+    training.check_resumable(run, config_from_dict(tiny))
+    other = tiny | {"data": tiny["data"] | {"modulus": 7}}
+    with pytest.raises(UserError, match=r"data\.modulus was 113 and is now 7"):
+        training.check_resumable(run, config_from_dict(other))
+
+
 def test_resume_before_the_first_checkpoint_starts_over(tiny, tmp_path):
     undisturbed = train(tiny, tmp_path / "undisturbed")
     with pytest.raises(Crash):

@@ -37,7 +37,7 @@ def test_an_epochs_columns_are_means_over_its_steps():
     metrics.add(loss=2.0, entropy=3.0, grad_norm=0.5, passes=2, tokens=10, lr=0.1, seconds=3.0)
     metrics.add(loss=4.0, entropy=1.0, grad_norm=1.5, passes=1, tokens=10, lr=0.2, seconds=1.0)
     assert EpochMetrics(**metrics.state_dict()) == metrics
-    columns = metrics.columns(vocabulary_size=100)
+    columns = metrics.columns(classes=100)
     assert columns["train_loss"] == 3.0
     assert columns["entropy_nats"] == 2.0
     assert columns["entropy"] == 0.02
@@ -45,6 +45,47 @@ def test_an_epochs_columns_are_means_over_its_steps():
     assert columns["pi"] == pytest.approx(math.exp(-1.02))
     assert (columns["forward_backward_passes"], columns["tokens_per_second"], columns["lr"]) == (3, 5.0, 0.2)
     assert columns["effective_gamma"] is None
+    assert "train_accuracy" not in columns
+
+
+def test_accuracy_is_a_share_of_all_targets():
+    """Not a mean over steps: the last batch of an epoch may be smaller."""
+    metrics = EpochMetrics()
+    rest = {"loss": 1.0, "entropy": 1.0, "grad_norm": 1.0, "passes": 1, "lr": 0.1, "seconds": 1.0}
+    metrics.add(tokens=30, accuracy=0.1, **rest)
+    metrics.add(tokens=10, accuracy=0.9, **rest)
+    assert EpochMetrics(**metrics.state_dict()) == metrics
+    assert metrics.columns(classes=5)["train_accuracy"] == pytest.approx(12 / 40)
+
+
+def test_the_accuracy_of_a_step_is_that_of_its_first_pass(modular, tmp_path):
+    modular["train"] |= {"max_steps": 1, "accumulate": 2}
+    (step,) = train(modular, tmp_path / "run").steps()
+    trainer = training.prepare_trainer(config_from_dict(modular), Silent())  # the same initial weights
+    batches = next(trainer.task.training_steps(0))
+    right = sum((trainer.model(x).argmax(-1) == y).sum().item() for x, y in batches)
+    assert step["forward_backward_passes"] == 2  # over both batches at once
+    assert step["accuracy"] == pytest.approx(right / 120)
+
+
+def test_the_environment_is_not_asked_for_after_every_epoch(modular, tmp_path, monkeypatch):
+    """It runs git, which takes longer than such an epoch."""
+    asked = []
+
+    def environment(device):
+        asked.append(device)
+        return {"backends": {}}
+
+    monkeypatch.setattr("arsbench.training.trainer.environment", environment)
+    run = train(modular, tmp_path / "run")
+    assert len(run.epochs()) == 4
+    assert len(asked) == 2  # after the first epoch, and when all is done
+
+
+@pytest.mark.parametrize(("target", "epochs"), [(-1.0, 1), (2.0, 4), (None, 4)])
+def test_more_accuracy_is_better_than_the_target(modular, tmp_path, target, epochs):
+    modular["train"]["stop_at"] = target
+    assert len(train(modular, tmp_path / "run").epochs()) == epochs
 
 
 def test_a_step_records_loss_entropy_and_norm_of_plain_pytorch(tiny, tmp_path):

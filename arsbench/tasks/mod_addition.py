@@ -1,0 +1,190 @@
+"""Addition modulo p from a part of all pairs ("mod_addition"), the task of grokking.
+
+A row is the tokens x, y and "=", and what follows it is (x + y) mod p. A network first learns its training
+pairs by heart and is wrong about all others; an optimizer is judged by how soon it is right about them.
+Source: Power et al., "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets" (2022); the
+sizes are those of Nanda et al. (2023).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arsbench.config import Config
+from arsbench.data.loader import shuffled
+from arsbench.errors import UserError
+from arsbench.models import ClassificationOutput, OneLayerTransformer
+from arsbench.records import RunFolder
+from arsbench.tasks.task import changed_names
+
+ROW_LENGTH = 3
+# More rows at once make activations so large that the C library fetches fresh memory for each of them.
+EVALUATION_ROWS = 1024
+# Of the order that splits the pairs; no epoch of training has it.
+SPLIT_EPOCH = -1
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Some of the pairs.
+
+    Attributes:
+        inputs: int64 (n, 3), the tokens x, y and "=".
+        targets: int64 (n,), (x + y) mod p.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of every pair, in order."""
+        yield from zip(self.inputs.split(EVALUATION_ROWS), self.targets.split(EVALUATION_ROWS), strict=True)
+
+
+class AccuracyTally:
+    """Mean loss and the share of right answers over all pairs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._nats = torch.zeros((), dtype=torch.float64, device=device)
+        self._correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._targets = 0
+
+    def add(self, output: ClassificationOutput, targets: Tensor) -> None:
+        """Count a batch."""
+        self._nats += output.token_loss.sum(dtype=torch.float64)
+        self._correct += output.correct.sum()
+        self._targets += len(targets)
+
+    def figures(self) -> dict[str, dict[str, float | int]]:
+        """The metrics: {"all": {"loss" (nats), "accuracy" (0 to 1), "targets"}}."""
+        loss, accuracy = float(self._nats) / self._targets, int(self._correct) / self._targets
+        return {"all": {"loss": loss, "accuracy": accuracy, "targets": self._targets}}
+
+
+class ModAddition:
+    """Data, model and loss of the task.
+
+    The experiment's seed decides which pairs are trained on. An epoch sees each of them once, in an order of
+    its own; its last batch is smaller where they do not fill it.
+
+    Args:
+        config: the run's configuration.
+
+    Raises:
+        UserError: the model is of another type or row length, or a split is empty.
+    """
+
+    def __init__(self, config: Config) -> None:
+        if config.model.type != "one_layer":
+            raise UserError(
+                f"model.type is {config.model.type!r}; {config.task} needs one_layer, as in the preset "
+                f"mod_addition"
+            )
+        if config.model.sequence_length != ROW_LENGTH:
+            raise UserError(
+                f"model.sequence_length is {config.model.sequence_length}; {config.task} needs {ROW_LENGTH}"
+            )
+        self.config = config
+        pairs = _all_pairs(config.data.modulus)
+        order = shuffled(len(pairs), config.experiment.seed, SPLIT_EPOCH)
+        count = int(config.data.train_fraction * len(pairs))
+        if not 0 < count < len(pairs):
+            raise UserError(
+                f"data.train_fraction is {config.data.train_fraction}, which of {len(pairs)} pairs leaves "
+                f"none to {'evaluate' if count else 'train'} on; change it or data.modulus"
+            )
+        self._splits = {
+            name: Pairs(pairs.inputs[chosen], pairs.targets[chosen])
+            for name, chosen in (("train", order[:count]), ("validation", order[count:]))
+        }
+        if self.steps_per_epoch == 0:
+            raise UserError(
+                f"train.accumulate is {config.train.accumulate}, and an epoch has only {self._batches} "
+                f"batches; lower it"
+            )
+
+    @classmethod
+    def prepare(cls, config: Config) -> ModAddition:
+        """The task; it needs nothing but the configuration."""
+        return cls(config)
+
+    @classmethod
+    def restore(cls, config: Config, run: RunFolder) -> ModAddition:
+        """The same: nothing was stored."""
+        return cls(config)
+
+    @property
+    def name(self) -> str:
+        """As shown beside every figure, label included."""
+        return self.config.task
+
+    @property
+    def classes(self) -> int:
+        """The p numbers and "="."""
+        return self.config.data.modulus + 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch; batches that do not fill the last step are dropped."""
+        return self._batches // self.config.train.accumulate
+
+    @property
+    def _batches(self) -> int:
+        return -(-len(self._splits["train"]) // self.config.data.batch_size)
+
+    def fingerprint(self) -> dict[str, str]:
+        """What a resumed run must find unchanged: hashes of both splits."""
+        return {
+            name: hashlib.sha256(pairs.inputs.numpy().tobytes()).hexdigest()
+            for name, pairs in self._splits.items()
+        }
+
+    def changed_since(self, fingerprint: Mapping[str, str]) -> list[str]:
+        """The names of the splits that are not what they were at `fingerprint`."""
+        return changed_names(fingerprint, self.fingerprint())
+
+    def store(self, run: RunFolder) -> None:
+        """Nothing: the configuration tells all."""
+
+    def build_model(self) -> torch.nn.Module:
+        """The model, freshly initialised from torch's global generator."""
+        return OneLayerTransformer(self.config.model, self.classes)
+
+    def training_steps(self, epoch: int, start: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """The batches of each optimizer step of an epoch, from step `start` (0-based) of it on.
+
+        Yields:
+            `train.accumulate` pairs of inputs (B, 3) and targets (B,), int64.
+        """
+        train, accumulate = self._splits["train"], self.config.train.accumulate
+        order = shuffled(len(train), self.config.experiment.seed, epoch)
+        batches = order.split(self.config.data.batch_size)
+        for step in range(start, self.steps_per_epoch):
+            rows = batches[step * accumulate : (step + 1) * accumulate]
+            yield [(train.inputs[chosen], train.targets[chosen]) for chosen in rows]
+
+    def loss(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> ClassificationOutput:
+        """The training loss of a batch: mean over its pairs."""
+        return model.loss(inputs, targets)
+
+    def evaluation_splits(self) -> dict[str, Pairs]:
+        """ "validation": every pair that is not trained on."""
+        return {"validation": self._splits["validation"]}
+
+    def tally(self, split: Pairs, device: torch.device) -> AccuracyTally:
+        """Counts an evaluation."""
+        return AccuracyTally(device)
+
+
+def _all_pairs(p: int) -> Pairs:
+    x = torch.arange(p).repeat_interleave(p)
+    y = torch.arange(p).repeat(p)
+    return Pairs(torch.stack((x, y, torch.full_like(x, p)), dim=1), (x + y) % p)
