@@ -114,6 +114,18 @@ def first_reaching(points: Iterable[Point], metric: Metric, target: float) -> Po
     return next((point for point in points if metric.reaches(point.value, target)), None)
 
 
+def best_point(points: Iterable[Point], metric: Metric) -> Point:
+    """The first of the best points; NaN is worse than every number.
+
+    Raises:
+        ValueError: there are none.
+    """
+    best, *rest = points
+    for point in rest:
+        best = point if metric.better(point.value, best.value) else best
+    return best
+
+
 def milestones(records: Iterable[dict[str, Any]]) -> dict[float, Point | None]:
     """Where the validation accuracy of a run of `mod_addition` first reached each of `MILESTONES`."""
     accuracy = METRICS["mod_addition"][0]

@@ -1,5 +1,25 @@
 """Statistics over finished runs; reads run folders, suites and reports, and nothing else."""
 
+from arsbench.analysis.comparing import Comparison, compare
+from arsbench.analysis.cost import Profile, baseline_target, cost_to_target, performance_profile
+from arsbench.analysis.curves import Band, band
 from arsbench.analysis.runs import BUDGETS, Point, Run, load
+from arsbench.analysis.significance import seeds_needed
+from arsbench.analysis.verdict import verdict
 
-__all__ = ["BUDGETS", "Point", "Run", "load"]
+__all__ = [
+    "BUDGETS",
+    "Band",
+    "Comparison",
+    "Point",
+    "Profile",
+    "Run",
+    "band",
+    "baseline_target",
+    "compare",
+    "cost_to_target",
+    "load",
+    "performance_profile",
+    "seeds_needed",
+    "verdict",
+]

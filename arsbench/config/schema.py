@@ -142,6 +142,11 @@ class TrainConfig:
         "accuracy from 0 to 1; `wikitext2_line`: loss of the strict protocol)",
     )
     precision: str = key("fp32", "`bf16`: autocast with float32 weights and states", choices=("fp32", "bf16"))
+    matrices: str = key(
+        "hidden",
+        "what is orthogonalised: `hidden` matrices, or `all`, those of embeddings and output head included",
+        choices=("hidden", "all"),
+    )
     grad_clip: float | None = key(None, "largest global 2-norm of the gradient of a pass", above=0)
     accumulate: int = key(1, "batches whose mean gradient makes one optimizer step", minimum=1)
     ignore_padding: bool = key(False, "leave padding out of the training loss (the seed counts it)")

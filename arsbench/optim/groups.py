@@ -14,7 +14,7 @@ HEAD_NAMES = ("lm_head", "head", "output", "output_layer", "classifier", "score"
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
-def split_parameters(model: nn.Module) -> list[dict[str, Any]]:
+def split_parameters(model: nn.Module, matrices: str = "hidden") -> list[dict[str, Any]]:
     """Split a model's trainable parameters into the two groups that our optimizers treat differently.
 
     Matrices are the tensors of two and more dimensions except those of embeddings and output heads, which are
@@ -25,11 +25,16 @@ def split_parameters(model: nn.Module) -> list[dict[str, Any]]:
     - an `nn.Linear` whose attribute is named as in `HEAD_NAMES`, outside numbered blocks: `model.head` is
       one, `model.layers.3.output` is not.
 
+    Args:
+        model: any.
+        matrices: "hidden", or "all" for those of embeddings and heads, too.
+
     Returns:
         [{"params": [...], "param_names": [...], "kind": "matrix"}, {the same, "kind": "adamw"}]. No parameter
         is in both or twice; either list may be empty.
     """
-    apart = {id(p) for module in _embeddings_and_heads(model) for p in module.parameters(recurse=False)}
+    modules = _embeddings_and_heads(model) if matrices == "hidden" else ()
+    apart = {id(p) for module in modules for p in module.parameters(recurse=False)}
     groups = {kind: {"params": [], "param_names": [], "kind": kind} for kind in (MATRIX, ADAMW)}
     for name, p in model.named_parameters():  # a shared parameter comes once
         if p.requires_grad:

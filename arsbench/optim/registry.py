@@ -28,7 +28,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 def create_optimizer(
-    model: nn.Module, config: OptimizerConfig, given: Mapping[str, Any]
+    model: nn.Module, config: OptimizerConfig, given: Mapping[str, Any], matrices: str = "hidden"
 ) -> torch.optim.Optimizer:
     """Make the optimizer that a configuration names.
 
@@ -44,11 +44,12 @@ def create_optimizer(
         model: its trainable parameters are optimized.
         config: the optimizer table with its defaults.
         given: the optimizer table as the user wrote it.
+        matrices: as of `split_parameters`.
 
     Raises:
         UserError: the name is unknown or cannot be imported, or an argument is unknown or refused.
     """
-    groups = [group for group in split_parameters(model) if group["params"]]
+    groups = [group for group in split_parameters(model, matrices) if group["params"]]
     if not groups:
         raise UserError(f"{type(model).__name__} has no trainable parameter; unfreeze some to train it")
     if ":" in config.name:

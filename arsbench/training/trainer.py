@@ -81,7 +81,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.model = task.build_model().to(device)
         self.optimizer = optim.create_optimizer(
-            self.model, config.optimizer, config.given.get("optimizer", {})
+            self.model, config.optimizer, config.given.get("optimizer", {}), config.train.matrices
         )
         # Described before a scheduler adds entries of its own.
         self.groups = optim.describe_groups(self.optimizer)

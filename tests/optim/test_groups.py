@@ -39,6 +39,20 @@ def test_embeddings_and_heads_are_no_matrices() -> None:
     assert "unembed.weight" not in matrix | rest  # the same tensor as the embedding's, counted once
 
 
+def test_all_matrices_are_those_of_embeddings_and_heads_too() -> None:
+    matrix, rest = split_parameters(Small(tied=True), "all")
+    hidden, _ = names(Small(tied=True))
+    assert set(matrix["param_names"]) == hidden | {"embedding.weight", "bag.weight", "classifier.weight"}
+    assert set(rest["param_names"]) == {
+        "layers.0.output.bias",
+        "layers.1.output.bias",
+        "norm.weight",
+        "norm.bias",
+        "conv.bias",
+        "classifier.bias",
+    }
+
+
 def test_an_untied_linear_of_another_name_is_a_matrix() -> None:
     assert "unembed.weight" in names(Small(tied=False))[0]
 

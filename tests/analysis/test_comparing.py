@@ -1,0 +1,203 @@
+"""Comparisons of runs: what is paired, at which budget, and what the verdict is."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from arsbench.analysis import compare, verdict
+from arsbench.errors import UserError
+from arsbench.metrics import METRICS
+
+LOSS = METRICS["wikitext2_line"][0]
+SIMULATED = 1000
+
+
+@pytest.fixture
+def contender(run):
+    """`contender(name, last, first=5.0, **changes)`: a run for each last value, seeds 1, 2, …"""
+
+    def make(name, last, first=5.0, **changes):
+        return [run(name, seed, [first, value], **changes) for seed, value in enumerate(last, start=1)]
+
+    return make
+
+
+def test_a_planted_difference(contender):
+    """Differences 0.3, 0.2, 0.25: t = 0.25 / (0.05 / √3), two degrees of freedom."""
+    runs = contender("A", [4.0, 4.2, 4.1]) + contender("B", [3.7, 4.0, 3.85])
+    (c,) = compare(runs)
+    assert (c.baseline, c.rival, c.metric, c.budget, c.at) == ("A", "B", LOSS, "steps", "final")
+    assert (c.seeds, c.spent) == ((1, 2, 3), 20)
+    assert (c.baseline_values, c.rival_values) == ((4.0, 4.2, 4.1), (3.7, 4.0, 3.85))
+    assert c.difference == pytest.approx(-0.25)
+    assert c.effect_size == pytest.approx(-5.0)
+    assert c.p_value == c.p_adjusted == pytest.approx(2 * stats.t.sf(0.25 / 0.05 * 3**0.5, 2))
+    assert c.interval == pytest.approx((-0.25 - 0.124207, -0.25 + 0.124207), abs=1e-6)
+    assert (c.test, c.verdict, c.seeds_needed) == ("paired t-test", "better", None)
+    assert compare(runs, baseline="B")[0].verdict == "worse"
+
+
+def test_of_accuracy_more_is_better(run):
+    def runs(name, values):
+        made = [run(name, seed, [0.0], task="mod_addition") for seed in range(len(values))]
+        for one, value in zip(made, values, strict=True):
+            one.epochs[0]["evaluation"] = {"validation": {"all": {"accuracy": value, "loss": 1.0}}}
+        return made
+
+    found = compare(runs("A", [0.1, 0.2, 0.15]) + runs("B", [0.8, 0.92, 0.86]))
+    assert [c.verdict for c in found] == ["better"]
+
+
+def test_seeds_pair_whatever_they_have_in_common(contender):
+    """The seeds' own spread is a hundred times the difference, and falls out."""
+    seeds = np.random.default_rng().normal(4.0, 1.0, 5)
+    noise = np.random.default_rng().normal(0.0, 0.002, 5)
+    runs = contender("A", seeds.tolist()) + contender("B", (seeds - 0.02 + noise).tolist())
+    assert compare(runs)[0].verdict == "better"
+
+
+def test_verdicts_are_corrected_for_their_number(contender):
+    """p = 0.041 decides alone, and not among four."""
+    base, better = [4.0, 4.0, 4.0], [3.9, 3.87, 3.94]
+    alone = contender("A", base) + contender("B", better)
+    assert compare(alone)[0].p_value == pytest.approx(0.0413, abs=5e-5)
+    assert compare(alone)[0].verdict == "better"
+    others = [r for name in "CDE" for r in contender(name, [4.1, 3.9, 4.02])]
+    found = compare(alone + others)
+    assert [c.rival for c in found] == ["B", "C", "D", "E"]
+    assert found[0].p_adjusted == pytest.approx(4 * found[0].p_value)
+    assert {c.verdict for c in found} == {"undecided"}
+    assert all(c.seeds_needed > 3 for c in found)
+
+
+def test_all_pairs_begin_with_the_baseline(contender):
+    runs = [r for name in "ABC" for r in contender(name, [4.0, 4.1, 4.2])]
+    pairs = [(c.baseline, c.rival) for c in compare(runs, all_pairs=True, baseline="B")]
+    assert pairs == [("B", "A"), ("B", "C"), ("A", "C")]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_get_no_verdict_but_a_number(contender, seeds):
+    runs = contender("A", [4.0, 4.1][:seeds]) + contender("B", [3.0, 3.0][:seeds])
+    (c,) = compare(runs)
+    assert (c.verdict, c.p_value, c.test) == ("unreachable", None, "")
+    assert c.seeds_needed == 3
+    text = verdict(runs)
+    assert f"no verdict is possible with {seeds} seed" in text
+    assert "3 are the fewest" in text
+    assert "better than" not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([math.nan] * 8, "worse"),  # the sign test's p is 0.008
+        ([math.nan] * 3, "undecided"),  # and here 0.25
+    ],
+)
+def test_a_run_that_diverged_is_the_worst(contender, values, expected):
+    runs = contender("A", [4.0 + 0.01 * i for i in range(len(values))])
+    (c,) = compare(runs + contender("B", values, state="non_finite"))
+    assert (c.verdict, c.test) == (expected, "exact sign test")
+    assert math.isnan(c.difference)
+    assert c.interval is None
+
+
+def test_a_run_that_diverged_early_ends_nobody_elses_budget(run, contender):
+    early = [run("B", seed, [5.0], state="non_finite") for seed in (1, 2, 3)]
+    (c,) = compare(contender("A", [4.0, 4.1, 4.2]) + early)
+    assert c.spent == 20
+    assert c.baseline_values == (4.0, 4.1, 4.2)
+    assert all(map(math.isnan, c.rival_values))
+
+
+def test_unfinished_runs_are_left_out_and_named(contender, run):
+    runs = contender("A", [4.0, 4.1, 4.2]) + contender("B", [3.0, 3.2, 3.1])
+    runs.append(run("A", 4, [4.0, 4.0]))
+    runs.append(run("B", 4, [9.0], state="interrupted"))
+    (c,) = compare(runs)
+    assert c.seeds == (1, 2, 3)
+    assert verdict(runs).splitlines()[-1] == "Left out, since they are not complete: B-4."
+
+
+def test_an_equal_budget_of_passes(run):
+    """B's steps take two passes: at 40 passes it has done two epochs, and A four."""
+    runs = [run("A", seed, [5.0, 4.8, 4.6, 4.4], passes_each=10) for seed in (1, 2, 3)]
+    runs += [run("B", seed, [4.9, 4.5, 4.3, 4.1], passes_each=20) for seed in (1, 2, 3)]
+    (steps,), (passes,) = compare(runs), compare(runs, budget="passes")
+    assert (steps.spent, steps.verdict, steps.rival_values) == (40, "better", (4.1,) * 3)
+    assert (passes.spent, passes.verdict, passes.rival_values) == (40, "worse", (4.5,) * 3)
+    text = verdict(runs).splitlines()
+    assert text[0].startswith("By steps (after 40 optimizer steps): better than A: B (-0.3000)")
+    assert text[1].startswith("By passes (after 40 forward-backward passes): worse than A: B (+0.1000)")
+
+
+def test_nobody_is_held_to_what_came_after_its_last_evaluation(run):
+    """B is evaluated after 30 and 60 passes: of A's 40 the first 30 count."""
+    runs = [run("A", 1, [5.0, 4.8, 4.6, 4.4], passes_each=10), run("B", 1, [4.7, 4.3], passes_each=30)]
+    (c,) = compare(runs, budget="passes")
+    assert (c.spent, c.baseline_values, c.rival_values) == (30, (4.6,), (4.7,))
+
+
+def test_runs_that_cannot_be_held_to_one_budget(run):
+    slow = [run("A", 1, [4.0, 3.9]), run("B", 1, [3.0], seconds_each=100)]
+    assert compare(slow, budget="seconds") == []
+    assert "By seconds: no comparison" in verdict(slow)
+    untold = [run("A", 1, [4.0]), run("B", 1, [3.0], passes_each=None)]
+    assert compare(untold, budget="passes") == []
+    assert len(compare(untold)) == 1
+
+
+def test_the_best_within_the_budget(run):
+    runs = [run("A", 1, [4.0, 3.5, 3.9]), run("B", 1, [3.8, 3.6, 3.7, 3.0])]
+    (final,), (best,) = compare(runs), compare(runs, at="best")
+    assert (final.baseline_values, final.rival_values) == ((3.9,), (3.7,))
+    assert (best.baseline_values, best.rival_values) == ((3.5,), (3.6,))
+
+
+def test_wrong_input(run, contender):
+    runs = contender("A", [4.0]) + contender("B", [4.0])
+    with pytest.raises(UserError, match="no contender"):
+        compare(runs, baseline="C")
+    with pytest.raises(UserError, match="2 tasks"):
+        compare([*runs, run("C", 1, [1.0], task="mod_addition")])
+    with pytest.raises(UserError, match="both A with seed 1"):
+        compare([*runs, run("A", 1, [3.0], name="again")])
+    assert compare([*contender("A", [4.0]), run("B", 2, [4.0])]) == []
+    assert compare([*contender("A", [4.0]), run("B", None, [4.0])]) == []
+
+
+@pytest.mark.parametrize(("seeds", "rivals"), [(3, 1), (6, 1), (5, 3)])
+def test_false_alarms_where_nothing_differs(run, seeds, rivals):
+    """Runs of contenders that are all the same, but for chance and what the seeds have in common."""
+    random, alarms = np.random.default_rng(), 0
+    for _ in range(SIMULATED // rivals):
+        common = random.normal(4.0, 0.1, seeds)
+        drawn = common + random.normal(0.0, 0.03, (1 + rivals, seeds))
+        runs = [run(f"{i}", s, [v]) for i, own in enumerate(drawn.tolist()) for s, v in enumerate(own)]
+        alarms += any(c.verdict != "undecided" for c in compare(runs))
+    assert alarms <= stats.binom.ppf(1 - 1e-4, SIMULATED // rivals, 0.05)
+
+
+def test_a_planted_difference_is_found_the_more_seeds_the_surer(run):
+    random, found = np.random.default_rng(), {}
+    for seeds in (3, 5, 8):
+        verdicts = []
+        for _ in range(100):
+            common = random.normal(4.0, 0.1, seeds)
+            ours, theirs = common + random.normal(0.0, 0.02, (2, seeds)) - np.array([[0.0], [0.04]])
+            runs = [
+                run(name, s, [v])
+                for name, own in (("A", ours.tolist()), ("B", theirs.tolist()))
+                for s, v in enumerate(own)
+            ]
+            verdicts.append(compare(runs)[0].verdict)
+        assert "worse" not in verdicts or seeds == 3
+        found[seeds] = statistics.fmean(v == "better" for v in verdicts)
+    assert found[3] < found[5] < found[8]
+    assert found[8] > 0.8
