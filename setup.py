@@ -137,6 +137,9 @@ def native() -> dict:
 setup(
     packages=[*find_packages(include=["arsbench", "arsbench.*"]), "arsbench_cli"],
     package_dir={"arsbench_cli": "cli"},
-    package_data={"arsbench.config": ["presets/*.toml"]},
+    package_data={
+        "arsbench.config": ["presets/*.toml"],
+        "arsbench.report": ["page/*"],
+    },
     **native(),
 )

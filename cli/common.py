@@ -14,6 +14,15 @@ RUNS = Path("runs")
 config_argument = click.argument("config", metavar="CONFIG|PRESET")
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+csv_option = click.option(
+    "--csv",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a row per run and epoch to FILE (x.csv), and one per logged step beside it (x.steps.csv).",
+)
+plots_option = click.option(
+    "--plots", metavar="DIR", type=click.Path(path_type=Path), help="Write pictures to DIR and link them."
+)
 
 
 def set_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""`arsbench report`: the report of a run, rebuilt from its folder or read back from Markdown."""
+"""`arsbench report`: the report of a run or a suite, rebuilt from its folder, or read back from Markdown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,23 @@ from pathlib import Path
 
 import click
 
+from .common import csv_option, json_option, plots_option, print_json
 
-@click.command(epilog="Example: arsbench report runs/demo")
-@click.argument("run", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
+
+@click.command(epilog="Example: arsbench report runs/demo --html")
+@click.argument("source", metavar="[RUN|SUITE]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--html", is_flag=True, help="Write report.html beside summary.md: a page that needs nothing else."
+)
+@plots_option
+@csv_option
+@json_option
+@click.option(
+    "--tensorboard",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write event files for TensorBoard, a folder in DIR for each run; needs arsbench[tensorboard].",
+)
 @click.option(
     "--from-markdown",
     "markdown",
@@ -19,17 +33,75 @@ import click
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="The folder to make, with --from-markdown."
 )
-def report(run: Path | None, markdown: Path | None, out: Path | None) -> None:
-    """Rebuild summary.md of RUN from what it recorded, or read a report back into a folder."""
+def report(
+    source: Path | None,
+    html: bool,
+    plots: Path | None,
+    csv: Path | None,
+    as_json: bool,
+    tensorboard: Path | None,
+    markdown: Path | None,
+    out: Path | None,
+) -> None:
+    """Rebuild summary.md of RUN or SUITE from what was recorded, or read a report back into a folder.
+
+    Prints the paths of the files that it wrote.
+    """
     from arsbench.records import RunFolder
-    from arsbench.report import import_markdown, write
 
     if markdown is not None:
-        if run is not None or out is None:
+        if source is not None or out is None:
             raise click.UsageError("--from-markdown needs --out DIR and no RUN")
-        folder = import_markdown(markdown, out)
-    elif run is None or out is not None:
-        raise click.UsageError("give a RUN, or --from-markdown REPORT.md --out DIR")
+        from arsbench.report import import_markdown
+
+        source = import_markdown(markdown, out).path
+    elif source is None or out is not None:
+        raise click.UsageError("give a RUN or SUITE, or --from-markdown REPORT.md --out DIR")
+
+    from arsbench.analysis.runs import PLAN, load
+
+    is_suite = (source / PLAN).is_file()
+    folder = None if is_suite else RunFolder.open(source)
+    # A report of several tasks can be rewritten, but is no run to be drawn or exported.
+    needed = is_suite or html or as_json or any((plots, csv, tensorboard))
+    runs = load([source]) if needed else []
+    written, pictures = [], []
+    if plots is not None:
+        from arsbench.report.charts import write_plots
+        from arsbench.report.comparison import plot_lines
+
+        drawn = write_plots(runs, plots)
+        pictures = plot_lines(drawn, source)
+        written += [plot.path for plot in drawn]
+    if folder is None:
+        from arsbench.report.comparison import write_suite
+
+        found, summary = write_suite(source, runs, pictures)
+        facts = found.as_dict()
     else:
-        folder = RunFolder.open(run)
-    click.echo(write(folder))
+        from arsbench.report import render
+
+        summary = folder.write_summary(render(folder) + "".join(f"{line}\n" for line in pictures))
+        facts = {}
+    if html:
+        from arsbench.report.html import write_page
+
+        written.append(write_page(runs, source / "report.html"))
+    if csv is not None:
+        from arsbench.report.exchange import write_csv
+
+        written += write_csv(runs, csv)
+    if tensorboard is not None:
+        from arsbench.report.exchange import write_tensorboard
+
+        written += write_tensorboard(runs, tensorboard)
+    written.insert(0, summary)
+    if as_json:
+        if folder is not None:
+            from arsbench.report.exchange import run_dict
+
+            facts = run_dict(runs[0]) | {"groups": folder.groups}
+        print_json(facts | {"files": [str(path) for path in written]})
+    else:
+        for path in written:
+            click.echo(path)

@@ -1,9 +1,11 @@
-"""A run folder, and records like those that a run leaves in it."""
+"""A run folder, records like those that a run leaves in it, and runs made by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 
+from arsbench.analysis import Run
 from arsbench.records import RunFolder
 
 
@@ -79,3 +81,63 @@ def evaluation():
 def seed_record():
     """`seed_record(**changes)`: an epoch's record."""
     return _seed_record
+
+
+def _made_run(
+    contender="ARS", seed=1, *, epochs=3, passes=10, loss=4.0, task="wikitext2_line (made)", **changes
+):
+    """A run of ten steps and two seconds an epoch, whose losses fall to `loss` and seed / 100."""
+    records = [
+        _made_epoch(epoch, task, passes, loss + (epochs - epoch) / epochs + seed / 100)
+        for epoch in range(1, epochs + 1)
+    ]
+    facts = {
+        "name": f"{contender}-{seed}",
+        "source": Path(f"/made/{contender}/{seed}"),
+        "contender": contender,
+        "seed": seed,
+        "task": task,
+        "state": "finished",
+        "message": "",
+        "config": {"experiment": {"seed": seed}, "optimizer": {"name": contender, "k": 5, "lr": 0.001}},
+        "environment": {"python": "3.11.7", "backends": {"newton_schulz": "CPU kernel"}},
+        "epochs": records,
+        "steps": [],
+    }
+    return Run(**(facts | changes))
+
+
+def _made_epoch(epoch, task, passes, loss):
+    of_accuracy = task.startswith("mod_addition")
+    return {
+        "epoch": epoch,
+        "task": task,
+        "step": 10 * epoch,
+        "train_loss": loss + 0.25,
+        "lr": 0.001,
+        "pi": 0.5,
+        "effective_gamma": None,
+        "entropy": 0.001,
+        "entropy_nats": 3.5,
+        "grad_norm": 0.75,
+        "forward_backward_passes": passes,
+        "epoch_seconds": 2.0,
+        "tokens_per_second": 1000.0,
+        "peak_rss_mib": 900.0,
+        "peak_gpu_mib": None,
+        "diagnostics": {},
+        "evaluation": {
+            "validation": {"all": {"loss": loss, "accuracy": 1 / loss, "targets": 100}}
+            if of_accuracy
+            else {
+                "seed": {"loss": loss - 0.5, "perplexity": math.exp(loss - 0.5)},
+                "strict": {"loss": loss, "bits_per_byte": loss / 2, "targets": 100},
+            }
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def made_run():
+    """`made_run(contender="ARS", seed=1, epochs=3, passes=10, loss=4.0, task=…, **changes)`: a `Run`."""
+    return _made_run

@@ -1,0 +1,238 @@
+"""Charts drawn by matplotlib: files beside a report, and pictures inside a page."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arsbench.analysis import Run
+from arsbench.analysis.contenders import distinct
+from arsbench.files import atomic_write
+from arsbench.report.chart_data import AXES, Chart, Series, charts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Any two stay apart (ΔE over 30) for every kind of colour vision, and all from the paper (contrast over 3);
+# from the ninth contender on they repeat with other strokes. page.css has them too, and others for the dark.
+PALETTE = ("#1a39f9", "#bd8805", "#17413a", "#e63ea2", "#799a62", "#ac67ef", "#613c00", "#1f003b")
+INK, GRID, PAPER = "#24292e", "#d6dae0", "#fefefe"
+
+_STROKES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (6, 1.5, 1.2, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (8, 2)),
+    (0, (3, 1.2)),
+    (0, (6, 1.2, 1.2, 1.2, 1.2, 1.2)),
+)
+_MARKERS = "osD^vPX<>*p"
+
+# In units of a page's pixel; a phone shows it at three quarters of that and letters are still legible.
+_WIDTH, _HEIGHT, _LEGEND_ROW, _LETTERS = 440, 290, 19, 13
+_INCH = 72
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture in a file.
+
+    Attributes:
+        path: of its first format; the others lie beside it.
+        description: what a reader who does not see it should know.
+    """
+
+    title: str
+    path: Path
+    description: str
+
+
+def write_plots(runs: Sequence[Run], directory: Path, formats: Sequence[str] = ("svg",)) -> list[Plot]:
+    """Draw everything that these runs have figures for.
+
+    Args:
+        runs: of one task.
+        directory: made where it does not exist; files of the same names are replaced.
+        formats: of each picture, "svg" or "png".
+
+    Raises:
+        UserError: the directory cannot be written to.
+    """
+    plots = []
+    for chart in charts(distinct(runs)):
+        paths = [Path(directory) / f"{chart.name}.{form}" for form in formats]
+        for path, form in zip(paths, formats, strict=True):
+            with atomic_write(path, "wb") as file:
+                file.write(picture(chart, form))
+        plots.append(Plot(chart.title, paths[0], chart.description))
+    return plots
+
+
+def picture(chart: Chart, form: str) -> bytes:
+    """The chart as a file of the format `form`, the same bytes every time."""
+    target = io.BytesIO()
+    metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+    with _settings():
+        draw(chart).savefig(target, format=form, dpi=_INCH if form == "svg" else 3 * _INCH, metadata=metadata)
+    return target.getvalue()
+
+
+def draw(chart: Chart) -> Figure:
+    """The chart on light paper."""
+    from matplotlib.figure import Figure
+
+    has_legend = chart.form != "bars" and len(chart.series) > 1
+    rows = math.ceil(len(chart.series) / _legend_columns(chart)) if has_legend else 0
+    height = 60 + 34 * len(chart.series) if chart.form == "bars" else _HEIGHT + _LEGEND_ROW * rows
+    figure = Figure(figsize=(_WIDTH / _INCH, height / _INCH), layout="constrained", facecolor=PAPER)
+    axes = figure.subplots()
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    if chart.form == "bars":
+        _draw_bars(axes, chart)
+    else:
+        _draw_lines(axes, chart)
+    if has_legend:
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(
+            handles,
+            [_shortened(label) for label in labels],
+            loc="outside lower center",
+            ncols=_legend_columns(chart),
+            frameon=False,
+            handlelength=3.2,
+            columnspacing=1.2,
+        )
+    return figure
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    import matplotlib
+
+    settings = {
+        "font.size": _LETTERS,
+        "font.family": "DejaVu Sans",  # matplotlib brings it along: the same picture everywhere
+        "text.parse_math": False,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "grid.color": GRID,
+        "legend.fontsize": _LETTERS,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "arsbench",
+        "path.simplify": True,
+    }
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def _draw_lines(axes: Axes, chart: Chart) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.grid(True, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for number, series in enumerate(chart.series):
+        _draw_series(axes, chart, series, number)
+    axes.set_xlabel(chart.x_title)
+    # Above the axis it needs no turned head, and has room.
+    axes.set_title(chart.y_title, loc="left", fontsize=_LETTERS)
+    if chart.ticks:
+        axes.set_xticks(list(chart.ticks), list(chart.ticks.values()))
+    else:
+        whole = chart.x_title != AXES["seconds"]
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=whole, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    if chart.form == "positions":
+        axes.axhline(0, color=INK, linewidth=0.8)
+    if chart.log:
+        _logarithmic(axes)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        if chart.top is not None:
+            lowest = min(v for series in chart.series for v in series.low if math.isfinite(v))
+            axes.set_ylim(lowest - 0.05 * (chart.top - lowest), chart.top)
+    if chart.form == "curves":
+        axes.set_xlim(left=0)
+
+
+def _draw_series(axes: Axes, chart: Chart, series: Series, number: int) -> None:
+    colour = PALETTE[series.place % len(PALETTE)]
+    stroke = _STROKES[series.place % len(_STROKES)]
+    points = len(series.x)
+    gap = max(points // 5, 1)
+    style = {
+        "color": colour,
+        "linestyle": stroke,
+        "linewidth": 1.8,
+        "marker": _MARKERS[series.place % len(_MARKERS)],
+        "markersize": 5,
+        # Contenders' marks are staggered, or those of equal curves would hide each other.
+        "markevery": 1 if points <= 12 else (number * gap // max(len(chart.series), 1), gap),
+        "label": series.label,
+    }
+    if chart.form == "positions":
+        style["linestyle"] = (0, (2, 1.5)) if series.second else "-"
+        style["markerfacecolor"] = PAPER if series.second else colour
+        # Contenders stand side by side, both of one contender's at the same place.
+        places = sorted({other.place for other in chart.series})
+        shift = 0.1 * (places.index(series.place) - (len(places) - 1) / 2)
+        x = [value + shift for value in series.x]
+        down = [m - low for m, low in zip(series.median, series.low, strict=True)]
+        up = [high - m for m, high in zip(series.median, series.high, strict=True)]
+        axes.errorbar(x, series.median, yerr=(down, up), elinewidth=1.2, capsize=0, **style)
+        return
+    axes.plot(series.x, series.median, **style)
+    if series.low != series.high:
+        axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.16, linewidth=0)
+
+
+def _draw_bars(axes: Axes, chart: Chart) -> None:
+    for place, series in enumerate(chart.series):
+        (median,), (low,), (high,) = series.median, series.low, series.high
+        axes.barh(place, median, height=0.62, color=PALETTE[series.place % len(PALETTE)])
+        if high - low > 0.02 * high:
+            axes.plot([low, high], [place, place], color=PAPER, linewidth=4.5, solid_capstyle="butt")
+            axes.plot([low, high], [place, place], color=INK, linewidth=1.8, solid_capstyle="butt")
+        axes.annotate(
+            f"{median:,.4g}" if median < 1000 else f"{median:,.0f}",
+            (max(high, median), place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            verticalalignment="center",
+        )
+    axes.set_yticks(range(len(chart.series)), [_shortened(s.label, 22) for s in chart.series])
+    axes.invert_yaxis()
+    axes.tick_params(left=False, bottom=False, labelbottom=False)
+    axes.spines[["bottom"]].set_visible(False)
+    axes.set_title(chart.y_title, loc="left", fontsize=_LETTERS)
+    axes.set_xlim(0, 1.2 * max(max(s.high[0], s.median[0]) for s in chart.series) or 1)
+
+
+def _logarithmic(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend_columns(chart: Chart) -> int:
+    """As many as the longest label allows."""
+    longest = max(len(_shortened(series.label)) for series in chart.series)
+    return max(1, min(len(chart.series), _WIDTH // (58 + 7 * longest)))
+
+
+def _shortened(label: str, length: int = 46) -> str:
+    return label if len(label) <= length else f"{label[: length - 12]}…{label[-11:]}"

@@ -1,0 +1,286 @@
+"""A comparison as Markdown whose tables can be read in a terminal as well."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from arsbench.analysis import Comparison, Run
+from arsbench.analysis.checks import UNKNOWN, same_task
+from arsbench.analysis.contenders import by_contender, distinct
+from arsbench.analysis.runs import PLAN
+from arsbench.files import atomic_write
+from arsbench.json_files import read_json
+from arsbench.report.columns import NOT_AVAILABLE, table_lines
+from arsbench.report.overview import Overview, overview
+from arsbench.report.results import Cost, Result
+
+_NUMBER = set("0123456789")
+_NOT_REACHED = "not reached"
+
+
+class Plot(Protocol):
+    """A picture of `arsbench.report.charts`."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def description(self) -> str: ...
+
+
+def render(found: Overview, *, title: str = "ARS-Bench Comparison", plots: Iterable[str] = ()) -> str:
+    """The comparison as Markdown.
+
+    Args:
+        plots: lines of `plot_lines`.
+    """
+    metric = found.metric
+    better = "higher" if metric.higher_is_better else "lower"
+    lines = [
+        f"# {title}",
+        "",
+        f"{same_task(found.runs)}, {metric.title}: {better} is better.",
+        *_warnings(found.warnings),
+        *_differences(found),
+        "",
+        "## Results",
+        "After each run's last epoch; Best is the mean of each run's best epoch. Steps, passes (forward and "
+        "backward) and seconds are means per run, memory is the highest of any.",
+        "",
+        *table_lines(aligned(_results(found.results))),
+        *plots,
+        *_comparisons(found.comparisons),
+        *_costs(found),
+        *_tuning(found.tuning),
+        *_incomplete(found),
+        "",
+        "## Verdict",
+        *found.verdict.strip().split("\n"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_suite(folder: Path, runs: Sequence[Run], plots: Sequence[str] = ()) -> tuple[Overview, Path]:
+    """Write the comparison of a suite's runs, as `load` gave them, to `summary.md` in its folder.
+
+    Args:
+        plots: lines of `plot_lines`.
+
+    Returns:
+        the comparison, and the file's path.
+
+    Raises:
+        UserError: no run has finished an epoch, or the file cannot be written.
+    """
+    found = overview(distinct(runs))
+    plan = read_json(folder / PLAN, dict)
+    path = folder / "summary.md"
+    with atomic_write(path) as file:
+        file.write(render(found, title=f"ARS-Bench Suite {plan['name']}", plots=plots))
+    return found, path
+
+
+def plot_lines(plots: Iterable[Plot], beside: Path) -> list[str]:
+    """A section that shows pictures, by their paths from the folder `beside`, with their descriptions."""
+    lines = ["", "## Plots"]
+    for plot in plots:
+        path = Path(os.path.relpath(plot.path, beside)).as_posix()
+        lines += ["", f"![{plot.title}](<{path}>)", "", plot.description]
+    return lines
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The cells padded to their columns' widths, figures to the right."""
+    columns = []
+    for header, *cells in zip(*rows, strict=True):
+        width = max(map(len, (header, *cells)))
+        figures = any(map(_is_figure, cells)) and all(
+            _is_figure(c) or c in ("", NOT_AVAILABLE, _NOT_REACHED) for c in cells
+        )
+        columns.append([cell.rjust(width) if figures else cell.ljust(width) for cell in (header, *cells)])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def figure(value: float | None, spec: str = ".4f") -> str:
+    """A number as a cell."""
+    return NOT_AVAILABLE if value is None else format(value, spec)
+
+
+def _is_figure(cell: str) -> bool:
+    return cell.lstrip("+-−<")[:1] in _NUMBER if cell.lstrip("+-−<") else False
+
+
+def _warnings(warnings: Sequence[str]) -> list[str]:
+    return ["", "## Warnings", *(f"- {warning}" for warning in warnings)] if warnings else []
+
+
+def _differences(found: Overview) -> list[str]:
+    """Keys by contenders, or contenders by keys, whichever is narrower."""
+    heading = ["", "## Configuration differences"]
+    if not found.differences:
+        return [*heading, "None among the keys that all of them tell."]
+    contenders = by_contender(found.runs)
+    positions = {run.name: position for position, run in enumerate(found.runs)}
+    rows = [["Key", *contenders]]
+    for key, values in found.differences:
+        rows.append(
+            [key, *(_settings([values[positions[r.name]] for r in own]) for own in contenders.values())]
+        )
+    turned = [list(row) for row in zip(*rows, strict=True)]
+    turned[0][0] = "Contender"
+    return [
+        *heading,
+        *min((table_lines(aligned(form)) for form in (rows, turned)), key=lambda form: len(form[0])),
+    ]
+
+
+def _settings(values: Sequence[Any]) -> str:
+    """A contender's value, or values where its runs differ; one that has not begun tells less than others."""
+    known = [value for value in values if value != UNKNOWN]
+    return " / ".join(dict.fromkeys(map(_setting, known or [UNKNOWN])))
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _results(results: Iterable[Result]) -> list[list[str]]:
+    rows = [
+        ["Contender", "Runs", "Mean", "Median", "Range", "Best", "Steps", "Passes", "Seconds", "Peak MiB"]
+    ]
+    for result in results:
+        count, planned = len(result.finals), len(result.states)
+        ends = [figure(value) for value in _range(result.finals)]
+        peak = figure(result.peak_mib, ",.0f")
+        rows.append(
+            [
+                result.contender,
+                str(count) if count == planned else f"{count} of {planned}",
+                figure(result.mean),
+                figure(result.median),
+                "–".join(dict.fromkeys(ends)) or NOT_AVAILABLE,
+                figure(result.best),
+                figure(result.steps, ",.0f"),
+                figure(result.passes, ",.0f"),
+                figure(result.seconds, ",.0f"),
+                f"{peak} GPU" if result.on_gpu else peak,
+            ]
+        )
+    return rows
+
+
+def _range(values: Sequence[float]) -> list[float]:
+    if any(map(math.isnan, values)):
+        return [math.nan]
+    return [min(values), max(values)] if values else []
+
+
+def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
+    final, best = ([c for c in comparisons if c.at == at] for at in ("final", "best"))
+    if not final:
+        return []
+    baselines = list(dict.fromkeys(c.baseline for c in comparisons))
+    against = f"against {baselines[0]}" if len(baselines) == 1 else "of all pairs"
+    return [
+        "",
+        f"## Paired by seed, {against}",
+        "Difference: the contender's mean less that of the one it is compared with, at the largest budget "
+        "at which both can be held to their evaluations; n: seeds in common; d_z: Cohen's effect size; Holm "
+        "p: p corrected for the number of comparisons of a budget, which the verdict goes by.",
+        "",
+        "After the last evaluation within the budget:",
+        "",
+        *_pairs(final, one_baseline=len(baselines) == 1),
+        "",
+        "At the best evaluation within it:",
+        "",
+        *_pairs(best, one_baseline=len(baselines) == 1),
+    ]
+
+
+def _pairs(comparisons: Sequence[Comparison], *, one_baseline: bool) -> list[str]:
+    header = ["Contender", "Budget", "n", "Difference", "95 % interval", "d_z", "p", "Holm p", "Verdict"]
+    rows, shown = [header], None
+    for c in comparisons:
+        pair = c.rival if one_baseline else f"{c.rival} − {c.baseline}"
+        low, high = c.interval or (None, None)
+        rows.append(
+            [
+                pair if pair != shown else "",
+                c.budget,
+                str(len(c.seeds)),
+                figure(c.difference, "+.4f"),
+                NOT_AVAILABLE if c.interval is None else f"{figure(low)} to {figure(high)}",
+                figure(c.effect_size, "+.2f"),
+                p_value(c.p_value),
+                p_value(c.p_adjusted),
+                c.verdict,
+            ]
+        )
+        shown = pair
+    return table_lines(aligned(rows))
+
+
+def p_value(value: float | None) -> str:
+    """A p-value as a cell."""
+    return "<0.001" if value is not None and value < 0.001 else figure(value, ".3f")
+
+
+def _costs(found: Overview) -> list[str]:
+    if found.target is None:
+        return []
+    rows = [["Contender", "Reached by", "Steps", "Passes", "Seconds"]]
+    rows += [
+        [
+            cost.contender,
+            f"{cost.reached} of {cost.runs}",
+            *(_spent(cost, b) for b in ("steps", "passes", "seconds")),
+        ]
+        for cost in found.costs
+    ]
+    return [
+        "",
+        f"## Cost to reach {found.target:.4f}",
+        "Median over the runs, counted at the ends of epochs; one that did not reach it counts as infinite.",
+        "",
+        *table_lines(aligned(rows)),
+    ]
+
+
+def _spent(cost: Cost, budget: str) -> str:
+    value = cost.medians[budget]
+    return _NOT_REACHED if value == math.inf else figure(value, ",.0f")
+
+
+def _tuning(tuning: dict[str, dict[str, Any]]) -> list[str]:
+    if not tuning:
+        return []
+    rows = [["Contender", "Trials", "Pruned", "Steps", "Seconds", "Value", "Best settings"]]
+    for contender, record in tuning.items():
+        settings = ", ".join(f"{key}={_short(value)}" for key, value in (record.get("best") or {}).items())
+        figures = [figure(record.get(key), ",.0f") for key in ("trials", "pruned", "steps", "seconds")]
+        rows.append([contender, *figures, figure(record.get("value")), settings or NOT_AVAILABLE])
+    return ["", "## Tuning", *table_lines(aligned(rows))]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _setting(value)
+
+
+def _incomplete(found: Overview) -> list[str]:
+    if not found.incomplete:
+        return []
+    lines = ["", "## Failures and unfinished runs"]
+    for run in found.incomplete:
+        state = "diverged" if run.state == "non_finite" else run.state
+        message = run.message.strip().rstrip(".")
+        lines.append(f"- {run.name}: {state}{f': {message}' if message else ''}.")
+    return lines

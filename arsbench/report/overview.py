@@ -1,0 +1,277 @@
+"""A comparison as data: what its Markdown, its JSON and its page show."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from arsbench import analysis
+from arsbench.analysis import BUDGETS, Comparison, Run, checks
+from arsbench.analysis.contenders import by_contender, suite_baseline, tuning
+from arsbench.errors import UserError
+from arsbench.metrics import METRICS, Metric
+from arsbench.report.exchange import run_dict
+from arsbench.report.results import Cost, Result, costs_of, results_of
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A contender that is worse than the baseline by more than is allowed.
+
+    Attributes:
+        value, baseline: the means that were compared; NaN where a run diverged, failed or has no figure.
+        p_value: of their comparison by steps, whatever the verdict; None where there is none.
+    """
+
+    contender: str
+    value: float
+    baseline: float
+    p_value: float | None
+
+    def sentence(self) -> str:
+        """Who, and by how much."""
+        by = self.value - self.baseline
+        share = f" ({100 * by / abs(self.baseline):+.2f} %)" if self.baseline else ""
+        p = "p unknown" if self.p_value is None else f"p = {self.p_value:.2g}"
+        if math.isnan(self.value):
+            return f"{self.contender}, which has no figure for every run"
+        return f"{self.contender}, {self.value:.4f} against {self.baseline:.4f}{share}, {p}"
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything a comparison shows.
+
+    Attributes:
+        metric: what is compared.
+        baseline: the contender that the others are compared with.
+        differences: as of `checks.configuration_differences`, a value per run.
+        comparisons: of all budgets, those of one pair together; first by the last evaluations ("final"), then
+            by the best ones ("best").
+        target: the value that `costs` are about; None where no run of the baseline has the metric.
+        tuning: by contender, as a suite's plan tells it.
+        verdict: in sentences.
+    """
+
+    runs: list[Run]
+    metric: Metric
+    baseline: str
+    warnings: list[str]
+    differences: list[tuple[str, list[Any]]]
+    results: list[Result]
+    comparisons: list[Comparison]
+    target: float | None
+    costs: list[Cost]
+    tuning: dict[str, dict[str, Any]]
+    verdict: str
+
+    @property
+    def incomplete(self) -> list[Run]:
+        """The runs that failed, diverged, or have not come to their end."""
+        return [run for run in self.runs if run.state not in ("finished", "imported")]
+
+    def shortfalls(self, allowed: float, relative: bool) -> list[Shortfall]:
+        """The contenders worse than the baseline by more than `allowed`, significantly or not; NaN is worse.
+
+        Compared are the means over seeds in common at the largest number of steps that all reached; where
+        that cannot be had, as with reports, the means after the last epochs.
+
+        Args:
+            allowed: at least 0, in the metric's unit, or if `relative` as a share of the baseline's mean.
+
+        Raises:
+            UserError: the baseline has no figure.
+        """
+        reference = next(result for result in self.results if result.contender == self.baseline)
+        if reference.mean is None:
+            raise UserError(
+                f"the baseline {self.baseline!r} has no figure for others to be worse than; choose another"
+            )
+        found = []
+        for result in self.results:
+            value, against, p_value = result.mean, reference.mean, None
+            for comparison in self.comparisons:
+                pair = {comparison.baseline, comparison.rival}
+                kind = (comparison.at, comparison.budget)
+                if kind == ("final", "steps") and pair == {self.baseline, result.contender}:
+                    means = [
+                        statistics.fmean(comparison.baseline_values),
+                        statistics.fmean(comparison.rival_values),
+                    ]
+                    against, value = means if comparison.baseline == self.baseline else means[::-1]
+                    p_value = comparison.p_value
+            if value is None or {"failed", "non_finite"} & set(result.states):
+                value = math.nan
+            excess = against - value if self.metric.higher_is_better else value - against
+            limit = allowed * abs(against) if relative else allowed
+            if result is not reference and (math.isnan(value) or excess > limit):
+                found.append(Shortfall(result.contender, value, against, p_value))
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """In plain JSON types, but for NaN and the infinities."""
+        return {
+            "task": checks.same_task(self.runs),
+            "metric": {**asdict(self.metric), "path": list(self.metric.path)},
+            "baseline": self.baseline,
+            "verdict": self.verdict,
+            "warnings": self.warnings,
+            "configuration_differences": [
+                {"key": key, "values": dict(zip((run.name for run in self.runs), values, strict=True))}
+                for key, values in self.differences
+            ],
+            "results": [
+                {**asdict(r), "mean": r.mean, "median": r.median, "best": r.best} for r in self.results
+            ],
+            "comparisons": [{**asdict(c), "metric": c.metric.name} for c in self.comparisons],
+            "target": self.target,
+            "cost_to_target": [asdict(cost) for cost in self.costs],
+            "tuning": self.tuning,
+            "runs": [run_dict(run) for run in self.runs],
+        }
+
+
+def overview(
+    runs: Sequence[Run],
+    *,
+    metric: str | None = None,
+    baseline: str | None = None,
+    all_pairs: bool = False,
+    target: float | None = None,
+) -> Overview:
+    """Compare runs of one task.
+
+    Args:
+        runs: as of `analysis.contenders.distinct`.
+        metric: its name; by default the task's first that all runs have.
+        baseline: a contender or one of its runs; by default a suite's own, or else the first run's contender.
+        all_pairs: compare each contender with each other one, not with the baseline alone.
+        target: what costs are counted to; by default the best of the baseline.
+
+    Raises:
+        UserError: the runs are of different tasks, or metric or baseline are unknown, or not all have the
+            metric.
+    """
+    runs = list(runs)
+    task = checks.same_task(runs)
+    chosen = _metric(runs, task, metric)
+    against = _baseline(runs, baseline)
+    measured = [run for run in runs if run.history(chosen)]
+    if target is None and any(run.contender == against for run in measured):
+        target = analysis.baseline_target(runs, chosen, against)
+    options = {"metric": chosen, "baseline": against, "all_pairs": all_pairs}
+    paired, unpaired = _paired(measured, against, all_pairs)
+    comparisons = _comparisons(paired, options) if paired else []
+    verdict = analysis.verdict(paired, **options) if paired else ""
+    return Overview(
+        runs=runs,
+        metric=chosen,
+        baseline=against,
+        warnings=[*_not_deciding(task, chosen), *checks.warnings(runs)],
+        differences=checks.configuration_differences(runs),
+        results=results_of(runs, chosen),
+        comparisons=comparisons,
+        target=target,
+        costs=[] if target is None else costs_of(runs, chosen, target),
+        tuning=tuning(runs),
+        verdict="\n".join(filter(None, [verdict, *unpaired])),
+    )
+
+
+def nearest(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not known, with the one that was probably meant."""
+    known = list(known)
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    remedy = f"did you mean {match[0]!r}?" if match else f"there are {', '.join(map(repr, known))}"
+    return UserError(f"no {kind} is called {name!r}; {remedy}")
+
+
+def _metric(runs: Sequence[Run], task: str, name: str | None) -> Metric:
+    known = METRICS.get(task)
+    if known is None:
+        raise UserError(
+            f"the task {task!r} is not known, nor what it is judged by; known are {', '.join(METRICS)}"
+        )
+    measured = [run for run in runs if run.epochs]
+    if not measured:
+        raise UserError(
+            "none of the runs has finished an epoch yet, so that there is nothing to compare; wait for one"
+        )
+    if name is None:
+        common = [metric for metric in known if all(metric in run.metrics() for run in measured)]
+        if common:
+            return common[0]
+        told = "; ".join(f"{run.name}: {_names(run.metrics()) or 'none'}" for run in measured)
+        raise UserError(f"the runs have no metric in common ({told}); compare others")
+    metric = next((metric for metric in known if metric.name == name), None)
+    if metric is None:
+        raise nearest("metric", name, [metric.name for metric in known])
+    lacking = next((run for run in measured if metric not in run.metrics()), None)
+    if lacking is not None:
+        raise UserError(
+            f"{lacking.name} has no figures of the metric {name!r}; it has "
+            f"{_names(lacking.metrics()) or 'none'}: choose one that all runs have"
+        )
+    return metric
+
+
+def _names(metrics: Iterable[Metric]) -> str:
+    return ", ".join(metric.name for metric in metrics)
+
+
+def _not_deciding(task: str, metric: Metric) -> list[str]:
+    deciding = METRICS[task][0]
+    if metric == deciding:
+        return []
+    return [
+        f"What is compared is {metric.name} ({metric.title}), not what decides this task, {deciding.name} "
+        f"({deciding.title})."
+    ]
+
+
+def _baseline(runs: Sequence[Run], name: str | None) -> str:
+    contenders = by_contender(runs)
+    if name is None:
+        return suite_baseline(runs) or runs[0].contender
+    if name in contenders:
+        return name
+    for run in runs:
+        if name in (run.name, str(run.source)):
+            return run.contender
+    raise nearest("contender", name, contenders)
+
+
+def _paired(runs: Sequence[Run], baseline: str, all_pairs: bool) -> tuple[list[Run], list[str]]:
+    """The runs of contenders that can be paired by seed, none if there is no pair, and why others cannot."""
+    seeds = {contender: {run.seed for run in own} for contender, own in by_contender(runs).items()}
+    if baseline not in seeds:
+        return [], [f"{baseline} has no figures yet: nothing can be compared with it."]
+    if len(seeds) == 1:
+        return [], [f"Only {baseline} has figures: there is nothing to compare it with."]
+    partners = set(seeds) if all_pairs else {baseline}
+    lonely = [
+        contender
+        for contender, own in seeds.items()
+        if not any(own & seeds[other] for other in partners - {contender})
+    ]
+    reasons = [
+        f"{contender} has no seed in common with {'any other' if all_pairs else baseline}, and is not paired."
+        for contender in lonely
+        if contender != baseline or all_pairs
+    ]
+    kept = [
+        run for run in runs if run.contender not in lonely or (run.contender == baseline and not all_pairs)
+    ]
+    return kept if len(by_contender(kept)) > 1 else [], reasons
+
+
+def _comparisons(runs: Sequence[Run], options: dict[str, Any]) -> list[Comparison]:
+    """By the last and the best evaluations and each budget; the budgets of one pair follow one another."""
+    kinds = [(at, budget) for at in ("final", "best") for budget in BUDGETS]
+    found = [c for at, budget in kinds for c in analysis.compare(runs, budget=budget, at=at, **options)]
+    pairs = list(dict.fromkeys((c.baseline, c.rival) for c in found))
+    return sorted(found, key=lambda c: (c.at == "best", pairs.index((c.baseline, c.rival))))

@@ -1,0 +1,293 @@
+"""A comparison as Markdown and as data."""
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from arsbench.analysis import load
+from arsbench.analysis.contenders import distinct
+from arsbench.errors import UserError
+from arsbench.json_files import encode
+from arsbench.report.columns import row_cells
+from arsbench.report.comparison import aligned, plot_lines, render, write_suite
+from arsbench.report.overview import overview
+
+SEED_REPORT = Path(__file__).with_name("seed_report.md")
+
+
+@pytest.fixture
+def rivals(record_run):
+    """AdamW, and Muon that is better by 0.2 of every one of three seeds, nearly."""
+    losses = {"AdamW": (4.5, 4.01, 4.05), "Muon": (4.4, 3.81, 3.86)}
+    return [
+        record_run(f"{name}-{seed}", (first, base + 0.01 * seed), optimizer=name, seed=seed)
+        for name, (first, base, _) in losses.items()
+        for seed in (1, 2, 3)
+    ]
+
+
+def section(text, heading):
+    """The lines of a section."""
+    _, _, rest = text.partition(f"\n## {heading}")
+    assert rest, f"no section {heading}"
+    return rest.partition("\n## ")[0].split("\n")[1:]
+
+
+def table(text, heading):
+    """The rows of a section's table as dictionaries."""
+    header, _, *rows = [row_cells(line) for line in section(text, heading) if line.startswith("|")]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_the_order_of_the_sections(rivals, record_run):
+    failed = record_run(
+        "AdamW-4", (4.6,), optimizer="AdamW", seed=4, state="non_finite", message="loss is NaN."
+    )
+    text = render(overview(distinct(load([*rivals, failed]))))
+    found = [
+        line[3:].split(",")[0].rstrip("0123456789. ") for line in text.split("\n") if line.startswith("## ")
+    ]
+    assert found == [
+        "Warnings",
+        "Configuration differences",
+        "Results",
+        "Paired by seed",
+        "Cost to reach",
+        "Failures and unfinished runs",
+        "Verdict",
+    ]
+    assert section(text, "Failures") == ["- AdamW-4: diverged: loss is NaN.", ""]
+
+
+def test_results_of_each_contender(rivals):
+    adamw, muon = table(render(overview(load(rivals))), "Results")
+    assert adamw == {
+        "Contender": "AdamW",
+        "Runs": "3",
+        "Mean": "4.0300",
+        "Median": "4.0300",
+        "Range": "4.0200–4.0400",
+        "Best": "4.0300",
+        "Steps": "200",
+        "Passes": "240",
+        "Seconds": "60",
+        "Peak MiB": "1,500",
+    }
+    assert muon["Mean"] == "3.8300"
+
+
+def test_pairs_stand_with_their_three_budgets(rivals):
+    found = overview(load(rivals))
+    text = render(found)
+    final, _, best = text.partition("\nAt the best evaluation")
+    rows = table(final, "Paired by seed, against AdamW")
+    assert "| Muon" in best
+    assert [(row["Contender"], row["Budget"]) for row in rows] == [
+        ("Muon", "steps"),
+        ("", "passes"),
+        ("", "seconds"),
+    ]
+    assert {row["n"] for row in rows} == {"3"}
+    assert {row["Difference"] for row in rows} == {"-0.2000"}
+    assert [row["Verdict"] for row in rows] == [c.verdict for c in found.comparisons if c.at == "final"]
+    assert "Muon" in "\n".join(section(text, "Verdict"))
+
+
+def test_all_pairs(rivals, record_run):
+    more = [record_run(f"ARS-{seed}", (4.5, 4.2), seed=seed) for seed in (1, 2, 3)]
+    found = overview(load([*rivals, *more]), all_pairs=True)
+    assert len({frozenset((c.baseline, c.rival)) for c in found.comparisons}) == 3
+    assert len(found.comparisons) == 2 * 9
+    assert "−" in table(render(found), "Paired by seed, of all pairs")[0]["Contender"]
+
+
+def test_cost_to_a_target(rivals):
+    adamw, muon = table(render(overview(load(rivals), target=4.45)), "Cost to reach 4.45")
+    assert (adamw["Reached by"], adamw["Steps"], adamw["Seconds"]) == ("3 of 3", "200", "60")
+    assert (muon["Reached by"], muon["Passes"], muon["Seconds"]) == ("3 of 3", "120", "30")
+    _, muon = table(render(overview(load(rivals), target=3.835)), "Cost to reach 3.835")
+    assert (muon["Reached by"], muon["Steps"]) == ("2 of 3", "200")
+    _, muon = table(render(overview(load(rivals), target=3.825)), "Cost to reach 3.825")
+    assert (muon["Reached by"], muon["Steps"]) == ("1 of 3", "not reached")
+
+
+def test_the_seed_report_beside_a_run_of_ours(record_run):
+    runs = distinct(load([SEED_REPORT, record_run("own", seed=42)]))
+    found = overview(runs)
+    assert found.metric.name == "seed_loss"
+    text = render(found)
+    assert any("not what decides" in line for line in section(text, "Warnings"))
+    seed, own = table(text, "Results")
+    assert (seed["Contender"], seed["Mean"], seed["Steps"]) == ("ARS (seed_report)", "4.4079", "N/A")
+    assert (seed["Seconds"], seed["Peak MiB"]) == ("2,804", "3,581 GPU")
+    assert (own["Contender"], own["Mean"], own["Steps"]) == ("ARS (own)", "3.5000", "200")
+
+
+def test_a_diverged_contender_has_no_mean(record_run):
+    runs = load([record_run("a"), record_run("b", (4.5, math.nan), optimizer="Muon")])
+    a, b = table(render(overview(runs)), "Results")
+    assert (b["Mean"], b["Median"], b["Range"], b["Best"]) == ("nan", "nan", "nan", "4.5000")
+    assert a["Mean"] == "4.0000"
+
+
+def test_one_seed_works_without_a_verdict(record_run):
+    found = overview(load([record_run("a"), record_run("b", optimizer="Muon")]))
+    assert {c.verdict for c in found.comparisons} == {"unreachable"}
+    assert any("no verdict" in line for line in section(render(found), "Warnings"))
+
+
+def test_one_contender_alone_is_shown(record_run):
+    found = overview(load([record_run("a"), record_run("b", seed=2)]))
+    assert found.comparisons == []
+    assert table(render(found), "Results")[0]["Runs"] == "2"
+    assert section(render(found), "Verdict")[0]
+
+
+def test_seeds_without_a_common_one_are_shown(record_run):
+    found = overview(load([record_run("a"), record_run("b", optimizer="Muon", seed=2)]))
+    assert found.comparisons == []
+    assert len(table(render(found), "Results")) == 2
+
+
+def test_a_baseline_without_figures_does_not_hide_the_others(record_run):
+    waiting = record_run("a", (), state="running")
+    found = overview(load([waiting, record_run("b", optimizer="Muon")]))
+    assert (found.baseline, found.comparisons, found.target) == ("ARS", [], None)
+    first, second = table(render(found), "Results")
+    assert (first["Runs"], first["Mean"], second["Mean"]) == ("0 of 1", "N/A", "4.0000")
+
+
+def test_differences_are_shown_the_narrow_way(record_run):
+    wide = {"optimizer": {"k": 3, "alpha": 0.2, "lr": 0.01}, "train": {"precision": "bf16"}}
+    text = render(overview(distinct(load([record_run("a"), record_run("b", config=wide)]))))
+    rows = {row["Key"]: row for row in table(text, "Configuration differences")}
+    assert rows["optimizer.lr"] == {"Key": "optimizer.lr", "ARS (a)": "0.0001", "ARS (b)": "0.01"}
+    many = [record_run(f"c-{n}", optimizer="Muon", config={"optimizer": {"lr": n / 10}}) for n in range(1, 9)]
+    text = render(overview(distinct(load(many))))
+    assert table(text, "Configuration differences")[1] == {"Contender": "Muon (c-2)", "optimizer.lr": "0.2"}
+
+
+def test_eight_contenders_fit_a_terminal(record_run):
+    names = ("AdamW", "Muon", "AdaMuon", "RMSuon", "AdaRMSuon", "ARS", "torch.optim:SGD", "torch.optim:Adam")
+    runs = [record_run(f"{n}-{s}", (14.5, 4 + s / 10), optimizer=n, seed=s) for n in names for s in (1, 2, 3)]
+    tables = [line for line in render(overview(load(runs))).split("\n") if line.startswith("|")]
+    assert max(map(len, tables)) <= 110
+
+
+def test_the_choice_of_metric_and_baseline(rivals, record_run):
+    runs = load(rivals)
+    assert overview(runs, metric="train_loss").metric.name == "train_loss"
+    assert overview(runs, baseline="Muon").baseline == "Muon"
+    assert overview(runs, baseline="Muon-2").baseline == "Muon"
+    with pytest.raises(UserError, match="'los'; did you mean 'loss'"):
+        overview(runs, metric="los")
+    with pytest.raises(UserError, match="'muon'; did you mean 'Muon'"):
+        overview(runs, baseline="muon")
+    with pytest.raises(UserError, match="seed_report has no figures of the metric 'loss'; it has seed_loss"):
+        overview(load([SEED_REPORT, record_run("own")]), metric="loss")
+    with pytest.raises(UserError, match="none of the runs has finished an epoch"):
+        overview(load([record_run("new", (), state="running")]))
+    with pytest.raises(UserError, match="different tasks"):
+        overview(load([*rivals, record_run("mod", config={"experiment": {"tasks": ["mod_addition"]}})]))
+
+
+def test_a_suites_report_has_its_baseline_and_its_tuning(rivals, tmp_path):
+    runs = [
+        {
+            "name": path.name,
+            "contender": "my " + path.name[:-2],
+            "folder": path.name,
+            "config": {"experiment": {"seed": int(path.name[-1]), "tasks": ["wikitext2_line"]}},
+        }
+        for path in rivals
+    ]
+    config = {"experiment": {"seed": 4, "tasks": ["wikitext2_line"]}}
+    runs.append(runs[0] | {"name": "AdamW-4", "folder": "AdamW-4", "config": config})
+    tuned = {"trials": 5, "pruned": 2, "steps": 12345, "seconds": 67.8, "best": {"optimizer.lr": 0.00123456}}
+    plan = {"name": "mine", "baseline": "my Muon", "runs": runs}
+    plan["tuning"] = {"trials": 5, "seeds": [9], "contenders": {"my AdamW": tuned | {"value": 4.25}}}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "failures").mkdir()
+    (tmp_path / "failures" / "AdamW-4.json").write_text(json.dumps({"message": "killed", "exit_code": -9}))
+    found, path = write_suite(tmp_path, load([tmp_path]))
+    assert path == tmp_path / "summary.md"
+    text = path.read_text()
+    assert text.startswith("# ARS-Bench Suite mine\n")
+    assert found.baseline == "my Muon"
+    (row,) = table(text, "Tuning")
+    assert list(row.values()) == ["my AdamW", "5", "2", "12,345", "68", "4.2500", "optimizer.lr=0.001235"]
+    assert table(text, "Results")[0]["Runs"] == "3 of 4"
+    assert section(text, "Failures")[0] == "- AdamW-4: failed: killed."
+    assert any("Tuning was not equal" in line for line in section(text, "Warnings"))
+
+
+def test_as_data(rivals):
+    found = overview(load(rivals))
+    data = json.loads(json.dumps(encode(found.as_dict()), allow_nan=False))
+    assert (data["baseline"], data["metric"]["name"], data["task"]) == ("AdamW", "loss", "wikitext2_line")
+    assert data["results"][1]["mean"] == pytest.approx(3.83)
+    assert [c["budget"] for c in data["comparisons"]] == 2 * ["steps", "passes", "seconds"]
+    assert data["comparisons"][0]["metric"] == "loss"
+    assert data["configuration_differences"][0]["values"]["Muon-1"] == "Muon"
+    assert len(data["runs"]) == 6
+    assert data["runs"][0]["epochs"][1]["step"] == 200
+
+
+def test_shortfalls(rivals, record_run):
+    found = overview(load(rivals), baseline="Muon")
+    (adamw,) = found.shortfalls(0.01, True)
+    assert (adamw.contender, adamw.value, adamw.baseline) == (
+        "AdamW",
+        pytest.approx(4.03),
+        pytest.approx(3.83),
+    )
+    assert adamw.p_value is not None
+    assert found.shortfalls(0.06, True) == []
+    assert found.shortfalls(0.21, False) == []
+    assert len(found.shortfalls(0.19, False)) == 1
+    assert overview(load(rivals), baseline="AdamW").shortfalls(0, False) == []
+
+
+def test_what_diverged_or_failed_is_worse_whatever_is_allowed(record_run):
+    sources = [
+        record_run("a"),
+        record_run("b", (4.5, math.nan), optimizer="Muon"),
+        record_run("c", (3.0,), optimizer="AdamW", state="non_finite"),
+        record_run("d", (), optimizer="RMSuon", state="running"),
+    ]
+    found = overview(load(sources))
+    assert [s.contender for s in found.shortfalls(1000, False)] == ["Muon", "AdamW", "RMSuon"]
+    with pytest.raises(UserError, match="'RMSuon' has no figure"):
+        overview(load(sources), baseline="RMSuon").shortfalls(1000, False)
+
+
+def test_more_of_an_accuracy_is_better(record_run):
+    task = {"config": {"experiment": {"tasks": ["mod_addition"]}}}
+
+    def run(name, accuracy, **options):
+        path = record_run(name, (1.0,), **task, **options)
+        text = (path / "epochs.jsonl").read_text()
+        text = text.replace('"seed": {"loss": 0.5}', f'"all": {{"loss": 0.5, "accuracy": {accuracy}}}')
+        (path / "epochs.jsonl").write_text(text)
+        return path
+
+    found = overview(load([run("a", 0.9), run("b", 0.8, optimizer="Muon")]))
+    assert "higher is better" in render(found)
+    assert [s.contender for s in found.shortfalls(0.05, False)] == ["Muon"]
+    assert overview(found.runs, baseline="Muon").shortfalls(0.05, False) == []
+
+
+def test_pictures_are_linked_from_where_the_report_is(tmp_path):
+    plot = SimpleNamespace(
+        title="Loss by step", path=tmp_path / "plots" / "my loss.svg", description="It falls."
+    )
+    lines = plot_lines([plot], tmp_path / "run")
+    assert lines[1:] == ["## Plots", "", "![Loss by step](<../plots/my loss.svg>)", "", "It falls."]
+
+
+def test_columns_are_aligned_figures_to_the_right():
+    rows = aligned([["Name", "x"], ["a", "1.5"], ["bcdefg", "N/A"], ["c", "-12.25"]])
+    assert rows == [["Name  ", "     x"], ["a     ", "   1.5"], ["bcdefg", "   N/A"], ["c     ", "-12.25"]]

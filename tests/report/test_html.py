@@ -1,0 +1,378 @@
+"""The page of a run or a comparison, as text."""
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from arsbench.analysis import load
+from arsbench.report.html import write_page
+from arsbench.report.overview import overview
+
+SEED_REPORT = Path(__file__).with_name("seed_report.md")
+VOID = {"meta", "input", "br", "hr", "img", "link"}
+
+
+class Element:
+    """An element of a page."""
+
+    def __init__(self, tag, attributes):
+        self.tag, self.attributes, self.children = tag, attributes, []
+
+    def find(self, tag, **attributes):
+        """All elements below of this tag and with these attributes."""
+        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        for child in self.children:
+            if isinstance(child, Element):
+                if child.tag == tag and wanted.items() <= child.attributes.items():
+                    yield child
+                yield from child.find(tag, **attributes)
+
+    @property
+    def text(self):
+        """What it says, blanks folded."""
+        parts = (c if isinstance(c, str) else c.text for c in self.children)
+        return " ".join(" ".join(parts).split())
+
+
+class Page(HTMLParser):
+    """A page as a tree; every element must be closed, in its turn."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.root = Element("", {})
+        self.open = [self.root]
+        self.feed(self.source)
+        self.close()
+        assert self.open == [self.root], f"{self.open[-1].tag} is never closed"
+
+    def handle_starttag(self, tag, attrs):
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"{tag} has an attribute twice"
+        element = Element(tag, dict(attrs))
+        self.open[-1].children.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag, attrs):
+        self.open[-1].children.append(Element(tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open[-1].tag == tag, f"{tag} ends inside {self.open[-1].tag}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.open[-1].children.append(data)
+
+    def section(self, name):
+        """The section called `name`, or None."""
+        return next(self.root.find("section", id=name), None)
+
+    def rows(self, name):
+        """The first table of a section: a dictionary for each row."""
+        table = next(self.section(name).find("table"))
+        header, *body = table.find("tr")
+        names = [cell.text for cell in header.find("th")]
+        cells = [[c.text for c in row.children if isinstance(c, Element)] for row in body]
+        return [dict(zip(names, row, strict=True)) for row in cells]
+
+
+@pytest.fixture
+def page(tmp_path):
+    """`page(runs, **options)`: the page of these runs."""
+    return lambda runs, **options: Page(write_page(runs, tmp_path / "report.html", **options))
+
+
+@pytest.fixture(scope="module")
+def rivals(made_run):
+    """Three contenders of three seeds; the last is of another machine and has cosines."""
+    runs = [
+        made_run(name, seed, loss=loss, passes=passes)
+        for name, loss, passes in (("AdamW", 4.2, 10), ("Muon", 4.0, 10), ("ARS", 3.9, 12))
+        for seed in (1, 2, 3)
+    ]
+    for run in runs[6:]:
+        run.environment["cpu"] = "Faster"
+        run.epochs[-1]["diagnostics"] = {"cos_pos_2": 0.11, "cos_pos_2_pre": 0.01, "cos_pos_0": 0.1}
+    return runs
+
+
+@pytest.fixture(scope="module")
+def rival_page(rivals, tmp_path_factory):
+    """The page of these."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    return Page(write_page(rivals, path))
+
+
+def test_sections_and_their_order(rival_page):
+    found = rival_page
+    assert [section.attributes["id"] for section in found.root.find("section")] == [
+        "verdict",
+        "warnings",
+        "results",
+        "comparisons",
+        "costs",
+        "curves",
+        "course",
+        "cosines",
+        "cost",
+        "configuration",
+        "environment",
+    ]
+    for section in found.root.find("section"):
+        heading = section.attributes["aria-labelledby"]
+        assert next(section.find("h2", id=heading)).text
+    assert "Times and memory are not comparable" in found.section("warnings").text
+
+
+def test_results_comparisons_and_costs(page, rivals, rival_page):
+    found = rival_page
+    rows = found.rows("results")
+    assert [row["Contender"] for row in rows] == ["AdamW", "Muon", "ARS"]
+    assert (rows[0]["Runs"], rows[0]["Mean"], rows[0]["Range"]) == ("3", "4.2200", "4.2100 to 4.2300")
+    assert (rows[2]["Steps"], rows[2]["Passes"], rows[2]["Seconds"]) == ("30", "36", "6")
+    pairs = found.rows("comparisons")
+    assert [(row["Pair"], row["Budget"]) for row in pairs[:3]] == [
+        ("Muon − AdamW", "steps"),
+        ("Muon − AdamW", "passes"),
+        ("Muon − AdamW", "seconds"),
+    ]
+    assert pairs[0]["Difference"] == "-0.2000"
+    costs = found.rows("costs")
+    assert (costs[0]["Reached by"], costs[0]["Steps"]) == ("2 of 3", "30")
+    assert (costs[1]["Reached by"], costs[1]["Steps"]) == ("3 of 3", "30")
+
+
+def test_a_comparison_that_is_known_already(page, rivals):
+    found = page(rivals, found=overview(rivals, metric="bits_per_byte", baseline="Muon", target=1.96))
+    assert "Cost to reach 1.9600" in found.section("costs").text
+    assert found.rows("results")[0]["Mean"] == "2.1100"
+    assert {row["Pair"] for row in found.rows("comparisons")} == {"AdamW − Muon", "ARS − Muon"}
+
+
+def test_every_figure_is_in_the_page_as_text_too(rival_page):
+    figures = list(rival_page.root.find("figure"))
+    assert len(figures) == 2 * 3 + 2 + 1 + 2
+    for figure in figures:
+        (svg,) = figure.find("svg")
+        assert svg.attributes["role"] == "img"
+        assert svg.attributes["aria-label"].endswith(".")
+        assert next(figure.find("figcaption")).text == svg.attributes["aria-label"]
+        (details,) = figure.find("details")
+        rows = list(next(details.find("tbody")).find("tr"))
+        assert rows
+        labels = [next(row.find("th")).text.partition(",")[0] for row in rows]
+        assert set(labels) <= {"AdamW", "Muon", "ARS"}
+
+
+def test_a_figures_table_has_what_it_shows(rival_page):
+    (figure,) = rival_page.root.find("figure", id="figure-loss-by-passes")
+    header, *body = next(figure.find("table")).find("tr")
+    assert [cell.text for cell in header.find("th")] == [
+        "Contender",
+        "Forward-backward passes",
+        "Median",
+        "Lowest",
+        "Highest",
+    ]
+    last = [cell.text for cell in body[-1].children if isinstance(cell, Element)]
+    assert last == ["ARS", "36", "3.92", "3.91", "3.93"]
+
+
+def test_ids_are_unique_and_references_lead_to_them(rival_page):
+    found = rival_page
+    ids = Counter(re.findall(r"\bid=[\"']([^\"']+)", found.source))
+    assert set(ids.values()) == {1}
+    references = re.findall(r"(?:href=[\"']#|url\(#|aria-labelledby=[\"'])([^\"')]+)", found.source)
+    assert set(references) <= set(ids)
+    assert any(reference.startswith("loss-by-steps-") for reference in references)
+
+
+def test_nothing_is_loaded_from_anywhere(rival_page):
+    found = rival_page
+    assert not re.search(r"https?:|@import|\bsrc=|url\((?!#)", found.source)
+    (rules,) = (
+        meta.attributes["content"]
+        for meta in found.root.find("meta")
+        if meta.attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    script = re.search(r"<script>(.*?)</script>", found.source, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert rules.startswith("default-src 'none';")
+    assert f"script-src 'sha256-{digest}';" in rules
+    assert not re.search(r"\son[a-z]+=", found.source.replace(script, ""))
+
+
+def test_drawings_have_no_style_that_reaches_beyond_them(rival_page):
+    found = rival_page
+    assert len(list(found.root.find("style"))) == 1
+    drawn = "".join(re.findall(r"<svg.*?</svg>", found.source, re.DOTALL))
+    assert "var(--series-2)" in drawn
+    assert "var(--ink)" in drawn
+    assert not re.search(r"#[0-9a-f]{6}|font-family|DejaVu", drawn)
+
+
+def test_everything_is_visible_without_the_script(rival_page):
+    found = rival_page
+    (switch,) = found.root.find("fieldset")
+    assert "hidden" in switch.attributes
+    assert [c.attributes["value"] for c in switch.find("input")] == ["steps", "passes", "seconds"]
+    assert 'class="off"' not in found.source
+    parts = [c for c in found.section("curves").find("div") if "data-budget" in c.attributes]
+    assert [part.attributes["data-budget"] for part in parts] == ["steps", "passes", "seconds"]
+
+
+def test_what_runs_tell_is_escaped(page, made_run):
+    evil = "<script>alert(1)</script> & \"quoted\" 'too'"
+    runs = [made_run(evil), made_run("B", state="failed", message=evil)]
+    runs[0].config["optimizer"]["note"] = evil
+    runs[0].environment[evil] = evil
+    found = page(runs, found=replace(overview(runs), warnings=[evil], verdict=evil))
+    assert found.source.count("<script") == 1
+    assert evil in found.section("warnings").text
+    assert evil in found.section("verdict").text
+    assert evil in found.section("incomplete").text
+    assert found.rows("results")[0]["Contender"] == evil
+    assert evil in found.section("environment").text
+    (svg,) = next(found.root.find("figure", id="figure-loss-by-steps")).find("svg")
+    assert "<script>alert" in svg.text  # shortened, but whole to the parser
+
+
+def test_a_page_of_24_long_runs_is_small(page, made_run, tmp_path):
+    names = [f"contender {number}" for number in range(8)]
+    runs = [made_run(name, seed, epochs=600) for name in names for seed in (1, 2, 3)]
+    page(runs)
+    assert (tmp_path / "report.html").stat().st_size < 2_000_000
+
+
+def test_the_same_runs_give_the_same_page(page, rivals, rival_page):
+    assert page(rivals).source == rival_page.source
+
+
+def test_one_run(page, made_run):
+    found = page([made_run("ARS", 7)])
+    assert next(found.root.find("h1")).text == "ARS-Bench run ARS-7"
+    outcome = found.section("verdict").text
+    assert "ARS-7 finished after step 30; its best validation loss" in outcome
+    assert "was 4.0700, after epoch 3 of 3." in outcome
+    rows = found.rows("results")
+    assert [row["Epoch"] for row in rows] == ["1", "2", "3"]
+    assert rows[-1]["Validation loss (strict, nats per target)"] == "4.0700"
+    assert "Peak GPU Mem (MB)" not in rows[0]
+    assert found.section("comparisons") is None
+    assert found.section("costs") is None
+    assert '"k": 5' in found.section("configuration").text
+
+
+def test_a_long_run_has_a_short_table(page, made_run):
+    rows = page([made_run(epochs=601)]).rows("results")
+    assert len(rows) <= 41
+    assert rows[-1]["Epoch"] == "601"
+
+
+def test_one_contender_has_nothing_to_be_compared_with(page, made_run):
+    outcome = page([made_run(seed=1), made_run(seed=2)]).section("verdict").text
+    assert "from 4.0100 to 4.0200 at the end of 2 runs; there is nothing to compare it with" in outcome
+
+
+def test_runs_that_have_no_epoch_yet(page, made_run):
+    runs = [made_run(seed=seed, epochs=0, state="running") for seed in (1, 2)]
+    assert "No run has a figure yet." in page(runs).section("verdict").text
+    found = page(runs[:1])
+    assert "ARS-1 had not finished when this was written." in found.section("verdict").text
+    assert not list(found.root.find("figure"))
+
+
+def test_failures_are_told_one_by_one(page, rivals, made_run):
+    broken = [
+        made_run("Muon", 4, state="non_finite", message="the loss became nan at step 17."),
+        made_run("Muon", 5, state="failed", epochs=0, message="killed"),
+    ]
+    found = page([*rivals, *broken])
+    assert [item.text for item in found.section("incomplete").find("li")] == [
+        "Muon-4 stopped because a number was no longer finite after step 30: the loss became nan at step 17.",
+        "Muon-5 failed: killed.",
+    ]
+    assert "Not every run is complete" in found.section("warnings").text
+    assert found.rows("results")[1]["Runs"] == "4 of 5"
+
+
+def test_configurations_and_environments_that_differ(page, rivals):
+    other = replace(rivals[-1], environment={"python": "3.12", "backends": {"newton_schulz": "reference"}})
+    found = page([*rivals[:-1], other])
+    assert found.rows("configuration") == [
+        {"Key": "optimizer.name", "AdamW": "AdamW", "Muon": "Muon", "ARS": "ARS"}
+    ]
+    differing = found.rows("environment")
+    assert [row["Fact"] for row in differing] == ["python", "backends: newton_schulz", "cpu"]
+    assert differing[1]["ARS-3"] == "reference"
+
+
+def test_milestones_of_modular_addition(page, made_run):
+    runs = [made_run("A", task="mod_addition", loss=1.2), made_run("B", task="mod_addition", loss=5.0)]
+    tables = list(page(runs).section("results").find("table"))
+    header, *body = tables[1].find("tr")
+    assert [cell.text for cell in header.find("th")] == ["Contender", "10%", "50%", "90%", "99%"]
+    assert [[c.text for c in row.children] for row in body] == [
+        ["A", "1", "1", "not reached", "not reached"],
+        ["B", "1", "not reached", "not reached", "not reached"],
+    ]
+
+
+def test_the_published_report(page):
+    found = page(load([SEED_REPORT]))
+    assert "was read from a report" in found.section("verdict").text
+    assert [row["Epoch"] for row in found.rows("results")] == ["1", "2", "3", "4", "5"]
+    names = [figure.attributes["id"] for figure in found.root.find("figure")]
+    assert "figure-seed-loss-by-seconds" in names
+    assert "figure-cosines" in names
+
+
+def test_time_and_memory(page, made_run):
+    found = page([made_run("A", 1), made_run("A", 2, epochs=0)])
+    assert found.rows("cost") == [
+        {
+            "Contender": "A",
+            "ms per step": "200.0",
+            "Targets per second": "1,000",
+            "Peak resident MiB": "900",
+            "Peak GPU MiB": "N/A",
+        }
+    ]
+
+
+def test_tuning_of_a_suite(page, record_run, tmp_path):
+    entries = []
+    for name in ("AdamW", "Muon"):
+        path = record_run(f"runs/{name}/seed-1", optimizer=name)
+        entries.append(
+            {"name": f"{name}-1", "contender": name, "folder": str(path.relative_to(tmp_path)), "config": {}}
+        )
+    spent = {"trials": 8, "pruned": 3, "steps": 1200, "seconds": 99.5, "best": {"lr": 0.003}, "value": 4.25}
+    plan = {
+        "name": "made",
+        "task": "wikitext2_line",
+        "suite": {},
+        "baseline": "AdamW",
+        "tuning": {"trials": 8, "seeds": [101], "contenders": {"AdamW": spent, "Muon": spent}},
+        "runs": entries,
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    found = page(load([tmp_path]))
+    assert next(found.root.find("h1")).text == f"ARS-Bench suite {tmp_path.name}"
+    assert found.rows("tuning")[1] == {
+        "Contender": "Muon",
+        "Trials": "8",
+        "Pruned": "3",
+        "Steps": "1,200",
+        "Seconds": "100",
+        "Value": "4.2500",
+        "Best settings": "lr = 0.003",
+    }
