@@ -138,7 +138,7 @@ setup(
     packages=[*find_packages(include=["arsbench", "arsbench.*"]), "arsbench_cli"],
     package_dir={"arsbench_cli": "cli"},
     package_data={
-        "arsbench.config": ["presets/*.toml"],
+        "arsbench.config": ["presets/*.toml", "suites/*.toml"],
         "arsbench.report": ["page/*"],
     },
     **native(),

@@ -14,7 +14,7 @@ import click
 import arsbench
 from arsbench.errors import UserError
 
-from . import compare, data, evaluate, export, info, presets, report, sample, train
+from . import compare, data, evaluate, export, info, presets, report, sample, suite, train
 
 INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
 
@@ -31,6 +31,7 @@ def cli() -> None:
 for command in (
     train.train,
     evaluate.evaluate,
+    suite.suite,
     compare.compare,
     report.report,
     export.export,

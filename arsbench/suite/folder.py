@@ -1,0 +1,243 @@
+"""A suite's folder: the plan, the runs, what failed, and the lock that one process at a time holds.
+
+suites/<name>/
+  plan.json                          the suite, every run with its configuration, what tuning found
+  runs/<contender>/seed-<n>/         run folders
+  tuning/<contender>/journal.log     its trials, in Optuna's form; beside it their run folders
+  failures/<job>.json                what ended a run or a trial before its end; gone when it is tried again
+  logs/<job>.log                     what its process said
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arsbench.config import Config, config_from_dict
+from arsbench.errors import UserError
+from arsbench.json_files import read_json, write_json
+from arsbench.suite.definition import Contender, Suite, suite_from_dict
+from arsbench.suite.entries import Sections
+
+PLAN, LOCK = "plan.json", ".lock"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a suite.
+
+    Attributes:
+        name: unique in the suite.
+        contender: its label.
+        path: its run folder, which need not exist yet.
+        sections: its configuration as `config_from_dict` takes it.
+        steps: optimizer steps to its end, should it not end early.
+    """
+
+    name: str
+    contender: str
+    path: Path
+    sections: Sections
+    steps: int
+
+    @property
+    def config(self) -> Config:
+        """The configuration, checked."""
+        return config_from_dict(self.sections)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has come to its end, which a run that diverged has too, and has its report."""
+        return (self.path / "summary.md").is_file() and self.state in ("finished", "non_finite")
+
+    @property
+    def state(self) -> str:
+        """As in `RunFolder.status`, or "waiting"."""
+        if not (self.path / "status.json").is_file():
+            return "waiting"
+        return read_json(self.path / "status.json", dict).get("state", "")
+
+
+class SuiteFolder:
+    """The folder of a suite at `path`, with a plan in it; made by `plan` or `open`."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> SuiteFolder:
+        """The suite at `path`.
+
+        Raises:
+            UserError: there is none, or its plan is damaged.
+        """
+        folder = cls(path)
+        if not (folder.path / PLAN).is_file():
+            raise UserError(
+                f"{folder.path} is no suite's folder (it has no {PLAN}); give one, such as suites/NAME"
+            )
+        if not {"suite", "base", "tuning", "runs"} <= set(folder._plan):
+            raise UserError(f"{folder.path / PLAN} is damaged: parts of it are missing; restore the file")
+        return folder
+
+    @property
+    def _plan(self) -> dict[str, Any]:
+        return read_json(self.path / PLAN, dict)
+
+    @property
+    def suite(self) -> Suite:
+        """The suite as it was planned, whatever has become of its file."""
+        plan = self._plan
+        return suite_from_dict(plan["suite"], plan["base"])
+
+    @property
+    def tuning(self) -> dict[str, Any] | None:
+        """What tuning found; None before it is over, or without it."""
+        return self._plan["tuning"]
+
+    @property
+    def runs(self) -> list[PlannedRun]:
+        """All runs in the order in which they begin: every contender's first seed, then the second, …"""
+        return [
+            PlannedRun(
+                entry["name"],
+                entry["contender"],
+                self.path / entry["folder"],
+                entry["config"],
+                entry["steps"],
+            )
+            for entry in self._plan["runs"]
+        ]
+
+    def run(self, name: str) -> PlannedRun:
+        """The run of that name."""
+        return next(run for run in self.runs if run.name == name)
+
+    def plan(self, suite: Suite, steps: dict[str, int], tuning: dict[str, Any] | None) -> None:
+        """Write the plan, or write it anew with more seeds or with what tuning found.
+
+        Args:
+            suite: what to run.
+            steps: those of a run to its end, by contender.
+            tuning: as in `tuning`; its best values go into the configurations.
+        """
+        best = {name: found["best"] for name, found in tuning["contenders"].items()} if tuning else {}
+        runs = [
+            {
+                "name": f"{contender.slug}-seed-{seed}",
+                "contender": contender.name,
+                "folder": f"runs/{contender.slug}/seed-{seed}",
+                "steps": steps[contender.name],
+                "config": contender.config(seed, best.get(contender.name)).given,
+            }
+            for seed in suite.seeds
+            for contender in suite.contenders
+        ]
+        plan = {
+            "name": suite.name,
+            "task": suite.task,
+            "suite": suite.given,
+            "base": suite.base,
+            "baseline": suite.baseline,
+            "tuning": tuning,
+            "runs": runs,
+        }
+        write_json(self.path / PLAN, plan)
+
+    def check_continues(self, suite: Suite) -> None:
+        """Refuse to go on with another suite than the folder's.
+
+        Raises:
+            UserError: names what differs, but for more seeds.
+        """
+        before = self._plan
+        if before["name"] != suite.name:
+            raise UserError(
+                f"{self.path} holds the suite {before['name']!r}; choose another folder with --out"
+            )
+        old, new = before["suite"], suite.given
+        differing = [key for key in {**old, **new} if key != "seeds" and old.get(key) != new.get(key)]
+        differing += ["the configuration"] if before["base"] != suite.base else []
+        differing += ["seeds"] if not set(old["seeds"]) <= set(suite.seeds) else []
+        if differing:
+            raise UserError(
+                f"{self.path} was begun with other values of {', '.join(differing)}, and only seeds may be "
+                f"added; choose another folder with --out"
+            )
+
+    def trials(self, contender: Contender) -> Path:
+        """Where a contender's trials are."""
+        return self.path / "tuning" / contender.slug
+
+    def log(self, job: str) -> Path:
+        """What the process of a job says."""
+        return self.path / "logs" / f"{job}.log"
+
+    def failure(self, job: str) -> dict[str, Any] | None:
+        """The message and exit code of a job that failed, or None."""
+        path = self._failure_path(job)
+        return read_json(path, dict) if path.is_file() else None
+
+    def failures(self) -> dict[str, str]:
+        """The messages of all jobs that failed, by their names."""
+        paths = sorted((self.path / "failures").glob("*.json"))
+        return {path.stem: read_json(path, dict)["message"] for path in paths}
+
+    def record_failure(self, job: str, message: str, exit_code: int) -> None:
+        """Say why a job ended before its end."""
+        write_json(self._failure_path(job), {"message": message, "exit_code": exit_code})
+
+    def forget_failure(self, job: str) -> None:
+        """The job is tried again."""
+        self._failure_path(job).unlink(missing_ok=True)
+
+    def is_locked(self) -> bool:
+        """Whether a process is at work in the folder."""
+        try:
+            descriptor = os.open(self.path / LOCK, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def _failure_path(self, job: str) -> Path:
+        return self.path / "failures" / f"{job}.json"
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold the lock of a suite's folder, which must exist.
+
+    Yields:
+        its descriptor; a process that inherits it holds the lock too.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    try:
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {path}: {error.strerror}; choose another folder with --out"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise UserError(
+            f"another process is at work in {path}; wait for it, or choose another folder with --out"
+        ) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

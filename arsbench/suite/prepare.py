@@ -1,0 +1,63 @@
+"""Tries what a suite's workers will do: reads and caches the data, makes every contender's optimizer.
+
+python -m arsbench.suite.prepare    configurations by contender on standard input, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from arsbench.config import Config, config_from_dict
+from arsbench.errors import UserError
+from arsbench.optim import create_optimizer
+from arsbench.tasks import Task, prepare_task
+from arsbench.training import choose_device
+
+
+def prepare(configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Prepare for these configurations.
+
+    Returns:
+        "steps" of a run to its end by contender, and the "device".
+
+    Raises:
+        UserError: data, device, model or an optimizer cannot be had.
+    """
+    tasks: dict[str, Task] = {}
+    steps = {}
+    for name, given in configs.items():
+        config = config_from_dict(given)
+        device = choose_device(config.experiment.device)
+        # Whatever the optimizer's table has, data and model are the same.
+        key = json.dumps({section: table for section, table in given.items() if section != "optimizer"})
+        if key not in tasks:
+            tasks[key] = prepare_task(config)
+        try:
+            create_optimizer(
+                tasks[key].build_model(), config.optimizer, given.get("optimizer", {}), config.train.matrices
+            )
+        except UserError as error:
+            raise UserError(f"contender {name!r}: {error}") from None
+        steps[name] = total_steps(config, tasks[key])
+    return {"steps": steps, "device": device.type}
+
+
+def total_steps(config: Config, task: Task) -> int:
+    """Optimizer steps of a run that does not end early."""
+    steps = config.train.epochs * task.steps_per_epoch
+    return min(steps, config.train.max_steps or steps)
+
+
+def main() -> None:
+    """Exit code 2, and the reason on standard error, where something cannot be had."""
+    try:
+        print(json.dumps(prepare(json.load(sys.stdin))))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

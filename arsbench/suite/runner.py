@@ -1,0 +1,164 @@
+"""From a suite to its finished runs: plan, tuning, comparison."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arsbench.errors import UserError
+from arsbench.suite import tuning
+from arsbench.suite.definition import Suite
+from arsbench.suite.folder import LOCK, PLAN, PlannedRun, SuiteFolder, locked
+from arsbench.suite.pool import Pool, available_cores
+from arsbench.suite.progress import Job, SuiteObserver, recorded_step
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a suite.
+
+    Attributes:
+        path: its folder.
+        done, total: runs at their end, and all.
+        diverged: names of the runs that ended at a number that is not finite; they are among `done`.
+        failures: messages by the name of the run or trial that failed.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    path: Path
+    done: int
+    total: int
+    diverged: tuple[str, ...]
+    failures: dict[str, str]
+    interrupted: bool
+
+
+def run_suite(
+    suite: Suite, path: Path, *, workers: int | None, threads: int, observer: SuiteObserver
+) -> Outcome:
+    """Run a suite, or go on with it: what is finished is kept, what was stopped continues where it was.
+
+    Args:
+        suite: what to run.
+        path: its folder; new, empty, or one in which the same suite was begun.
+        workers: processes at a time; None for as many as there are cores for, and one on a GPU.
+        threads: of each process.
+        observer: told of what happens.
+
+    Raises:
+        UserError: the suite, its data or its folder do not allow it; nothing has then been run.
+    """
+    if suite.tuning is not None:
+        tuning.require_optuna()
+    with _claimed(path) as lock:
+        if _is_over(suite, path):
+            return _outcome(SuiteFolder(path), False)
+        folder, device = _planned(suite, path, threads, observer)
+        if workers is None:
+            workers = 1 if device == "cuda" else max(1, available_cores() // threads)
+        pool = Pool(folder, workers, threads, lock, observer)
+        tuned = suite.tuning is None or tuning.tune(suite, folder, pool, observer)
+        if tuned and not pool.interrupted:
+            missing = [run for run in folder.runs if not run.is_done]
+            pool.run("runs", [_job(run) for run in missing], len(folder.runs) - len(missing))
+        return _outcome(folder, pool.interrupted)
+
+
+@contextlib.contextmanager
+def _claimed(path: Path) -> Iterator[int]:
+    """Make and lock the folder, and take it away again if nothing comes of it; yields the lock."""
+    made = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {path}: {error.strerror}; choose another folder with --out"
+        ) from error
+    with locked(path) as lock:
+        try:
+            yield lock
+        finally:
+            if not (path / PLAN).exists():
+                (path / LOCK).unlink(missing_ok=True)
+                if made:
+                    with contextlib.suppress(OSError):
+                        path.rmdir()
+
+
+def _is_over(suite: Suite, path: Path) -> bool:
+    """Whether nothing is left to do in a folder that this suite was begun in."""
+    if not (path / PLAN).exists():
+        return False
+    folder = SuiteFolder.open(path)
+    folder.check_continues(suite)
+    runs = folder.runs
+    return len(runs) == len(suite.seeds) * len(suite.contenders) and all(run.is_done for run in runs)
+
+
+def _planned(suite: Suite, path: Path, threads: int, observer: SuiteObserver) -> tuple[SuiteFolder, str]:
+    """The folder with its plan, and the device; data and optimizers are tried before anything is written."""
+    begun = (path / PLAN).exists()
+    if not begun and any(entry.name != LOCK for entry in path.iterdir()):
+        raise UserError(f"{path} is not empty and holds no suite; choose another folder with --out")
+    observer.message("preparing the data and trying every optimizer ...")
+    facts = _prepare(suite, threads)
+    folder = SuiteFolder(path)
+    folder.plan(suite, facts["steps"], folder.tuning if begun else None)
+    return folder, facts["device"]
+
+
+def _prepare(suite: Suite, threads: int) -> dict[str, Any]:
+    """Read, tokenize and cache the data once, and make every contender's optimizer, in another process.
+
+    Returns:
+        "steps" of a run by contender, and the "device".
+    """
+    configs = {
+        contender.name: contender.config(
+            suite.seeds[0], {key: parameter.bounds()[0] for key, parameter in contender.search.items()}
+        ).given
+        for contender in suite.contenders
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "arsbench.suite.prepare"],
+        input=json.dumps(configs),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+    )
+    if done.returncode != 0:
+        *_, last = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise UserError(last if done.returncode == 2 else f"the preparation failed: {last}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _job(run: PlannedRun) -> Job:
+    def outcome() -> str:
+        return ", diverged" if run.state == "non_finite" else ""
+
+    return Job(
+        run.name,
+        run.contender,
+        "arsbench.suite.worker",
+        fraction=lambda: min(1.0, recorded_step(run.path) / run.steps),
+        outcome=outcome,
+    )
+
+
+def _outcome(folder: SuiteFolder, interrupted: bool) -> Outcome:
+    runs = folder.runs
+    return Outcome(
+        path=folder.path,
+        done=sum(run.is_done for run in runs),
+        total=len(runs),
+        diverged=tuple(run.name for run in runs if run.state == "non_finite"),
+        failures=folder.failures(),
+        interrupted=interrupted,
+    )

@@ -1,0 +1,130 @@
+"""One run of a suite, in a process of its own.
+
+    python -m arsbench.suite.worker DIR RUN --threads N
+
+Exit codes: 0 at the run's end, also if it diverged; 1 and 2 failed; 130 stopped by SIGINT, its state saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from arsbench import report, training
+from arsbench.config import Config
+from arsbench.errors import UserError
+from arsbench.metrics import METRICS, task_name
+from arsbench.records import RunFolder
+from arsbench.suite.folder import SuiteFolder
+from arsbench.suite.pool import INTERRUPTED
+
+
+class LogObserver:
+    """Writes what happens to standard output, which is the job's log."""
+
+    def start(self, task: str, step: int, total_steps: int) -> None:
+        self._metric = METRICS[task_name(task)][0]
+        self.message(f"{task}: step {step} of {total_steps}")
+
+    def step(self, record: dict[str, Any]) -> None:
+        pass
+
+    def evaluating(self, split: str) -> None:
+        pass
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self.message(
+            f"epoch {record['epoch']}, step {record['step']}: train loss {record['train_loss']:.4f}, "
+            f"{self._metric.title} {self._metric.value(record):.4f}, {record['epoch_seconds']:.1f} s"
+        )
+
+    def message(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def train(path: Path, config: Config, observer: training.Observer) -> str:
+    """Train a run to its end, from where it stopped if it has begun.
+
+    Returns:
+        its state: "finished", "interrupted" or "non_finite".
+
+    Raises:
+        UserError: the run or its data do not allow it.
+    """
+    trainer = training.prepare_trainer(config, observer)
+    if (path / "status.json").is_file():
+        folder = RunFolder.open(path)
+        training.check_resumable(folder, config)
+        training.resumed_run(folder, config, trainer)
+    else:
+        # A process that was killed while it made the folder has recorded nothing in it.
+        shutil.rmtree(path, ignore_errors=True)
+        folder = training.new_run(path, config, trainer)
+    return trainer.run(folder)
+
+
+def run_job(
+    work: Callable[[SuiteFolder, argparse.Namespace], int],
+    configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> None:
+    """The main function of a worker: does its work, records a failure, exits.
+
+    Args:
+        work: gets the suite's folder and the command line; returns the exit code.
+        configure: adds the command line's further options.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in a shell's background jobs
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("job")
+    parser.add_argument("--threads", type=int, required=True)
+    configure(parser)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    folder = SuiteFolder(arguments.directory)
+    print(f"process {os.getpid()}", flush=True)
+    try:
+        code = work(folder, arguments)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except UserError as error:
+        print(f"Error: {error}", flush=True)
+        folder.record_failure(arguments.job, str(error), 2)
+        code = 2
+    except Exception as error:
+        traceback.print_exc(file=sys.stdout)
+        first_line = (str(error).splitlines() or [""])[0]
+        folder.record_failure(arguments.job, f"{type(error).__name__}: {first_line}", 1)
+        code = 1
+    sys.exit(code)
+
+
+def _stop_with_parent() -> None:
+    """Standard input ends when the process that started this one has ended, however it ended."""
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
+    run = folder.run(arguments.job)
+    state = train(run.path, run.config, LogObserver())
+    if state == "interrupted":
+        return INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report is a matter of a moment
+    report.write(RunFolder.open(run.path))
+    return 0
+
+
+if __name__ == "__main__":
+    run_job(_work)

@@ -1,0 +1,135 @@
+"""`arsbench suite`: a grid of optimizers, settings and seeds over one task."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .common import json_option, print_json
+
+SUITES = Path("suites")
+INTERRUPTED = 130
+
+
+@click.group(epilog="Example: arsbench suite run demo-optimizers")
+def suite() -> None:
+    """Run many contenders with many seeds, and see where they stand."""
+
+
+@suite.command(epilog="Example: arsbench suite run demo-optimizers --workers 2")
+@click.argument("source", metavar="SUITE.toml|PRESET")
+@click.option(
+    "--out", metavar="DIR", type=click.Path(path_type=Path), help="The suite's folder [default: suites/NAME]."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Runs at a time [default: cores divided by --threads; 1 on a GPU].",
+)
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Of each run.")
+def run(source: str, out: Path | None, workers: int | None, threads: int) -> None:
+    """Run SUITE, or go on with it: finished runs are kept, stopped ones continue where they were."""
+    from arsbench.suite import load_suite, run_suite, slug
+
+    from .suite_progress import create_observer
+
+    loaded = load_suite(source)
+    path = out or SUITES / slug(loaded.name)
+    with create_observer(sys.stdout) as observer:
+        outcome = run_suite(loaded, path, workers=workers, threads=threads, observer=observer)
+    click.echo(f"{outcome.done} of {outcome.total} runs are done: {outcome.path}")
+    if outcome.diverged:
+        click.echo(f"Diverged: {', '.join(outcome.diverged)}")
+    for name, message in outcome.failures.items():
+        click.echo(f"Failed: {name}: {message}", err=True)
+    _report(outcome.path)
+    options = ["--out", str(out)] if out else []
+    if outcome.interrupted or outcome.failures or outcome.done < outcome.total:
+        command = shlex.join(["arsbench", "suite", "run", source, *options])
+        click.echo(f"Go on with: {command}", err=not outcome.interrupted)
+        sys.exit(INTERRUPTED if outcome.interrupted else 1)
+
+
+def _report(path: Path) -> None:
+    """Write the suite's report and page, and print the verdict, once any run has a figure."""
+    from arsbench.analysis import load
+    from arsbench.analysis.contenders import distinct
+    from arsbench.report.comparison import write_suite
+    from arsbench.report.html import write_page
+
+    runs = load([path])
+    if any(run.metrics() for run in runs):
+        found, summary = write_suite(path, runs)
+        page = write_page(distinct(runs), path / "report.html", found)
+        click.echo(f"\n{found.verdict}\n\nReport: {summary}\nPage: {page}")
+
+
+@suite.command(epilog="Example: arsbench suite status suites/demo-optimizers --json")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@json_option
+def status(directory: Path, as_json: bool) -> None:
+    """Show the state, epoch, step and last deciding metric of every run in DIR."""
+    from arsbench.suite import suite_status
+
+    facts = suite_status(directory)
+    if as_json:
+        print_json(facts)
+        return
+    work = "at work" if facts["at_work"] else "nobody at work"
+    click.echo(f"{facts['name']}: {facts['task']}, {work}")
+    for line in _table(facts["runs"]):
+        click.echo(line)
+    for line in _tuning(facts):
+        click.echo(line)
+    for name, message in facts["failures"].items():
+        click.echo(f"failed: {name}: {message}")
+
+
+@suite.command(epilog="Example: arsbench suite presets demo-optimizers > mine.toml")
+@click.argument("name", required=False)
+@json_option
+def presets(name: str | None, as_json: bool) -> None:
+    """List the suites that ship, or print the one called NAME as TOML to start your own from."""
+    from arsbench.suite import load_suite, suite_names, suite_text
+
+    if as_json:
+        print_json(load_suite(name).given if name else suite_names())
+    elif name:
+        click.echo(suite_text(name), nl=False)
+    else:
+        width = max(map(len, suite_names()))
+        for suite_name in suite_names():
+            first_line = suite_text(suite_name).splitlines()[0].removeprefix("# ")
+            click.echo(f"{suite_name:{width}} {first_line}")
+
+
+def _tuning(facts: dict[str, Any]) -> list[str]:
+    """What the trials have found, or how many there are, where there are any."""
+    if facts["tuning"] is None:
+        return [f"tuning: {name}: {n} trials begun" for name, n in facts["trials_begun"].items() if n]
+    lines = []
+    for name, found in facts["tuning"]["contenders"].items():
+        best = ", ".join(f"{key} {value}" for key, value in found["best"].items())
+        lines.append(f"tuned: {name}: {found['trials']} trials, {found['pruned']} pruned, best {best}")
+    return lines
+
+
+def _table(runs: list[dict[str, Any]]) -> list[str]:
+    """The runs in aligned columns."""
+    metric = next((run["metric"] for run in runs if run["metric"]), "metric")
+    rows = [("run", "state", "epoch", "step", metric)]
+    for run in runs:
+        value = "" if run["value"] is None else f"{run['value']:.4f}"
+        rows.append((run["name"], run["state"], str(run["epoch"]), f"{run['step']}/{run['steps']}", value))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:<{width}}" if column < 2 else f"{cell:>{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

@@ -1,0 +1,154 @@
+"""The suite file: what it means, and what is wrong with a wrong one."""
+
+import pytest
+
+from arsbench.config import config_from_dict
+from arsbench.errors import UserError
+from arsbench.suite import load_suite, suite_names
+from arsbench.suite.search import Choices, Range
+
+HEAD = 'name = "s"\nconfig = "demo"\nseeds = [1, 2]\n'
+ADAMW = '[contenders.AdamW]\nname = "AdamW"\nlr = 1e-3\n'
+TUNED = "search.lr = { low = 1e-4, high = 1e-2, log = true }\n"
+TUNING = "[tuning]\ntrials = 3\nseeds = [101]\n"
+
+
+def contender(parse, text, label="A"):
+    return next(one for one in parse(text).contenders if one.name == label)
+
+
+def test_a_contender_is_the_configuration_with_its_own_keys(parse, tiny):
+    text = HEAD + "[set]\ntrain.epochs = 9\n[contenders.A]\nk = 4\nset.scheduler.name = 'cosine'\n"
+    config = contender(parse, text).config(5)
+    assert (config.experiment.seed, config.train.epochs, config.scheduler.name) == (5, 9, "cosine")
+    assert (config.optimizer.k, config.optimizer.lr) == (4, tiny["optimizer"]["lr"])
+    assert config.train.log_every == tiny["train"]["log_every"]
+
+
+def test_a_setting_for_all_may_be_quoted(parse):
+    assert contender(parse, HEAD + '[set]\n"train.epochs" = 9\n[contenders.A]\n').config(1).train.epochs == 9
+
+
+def test_a_grid_is_a_contender_for_each_point(parse):
+    suite = parse(HEAD + '[contenders."ARS lazy".grid]\nrho = [0.05, 0.1]\nk = [2, 5]\n')
+    assert [one.name for one in suite.contenders] == [
+        "ARS lazy, rho 0.05, k 2",
+        "ARS lazy, rho 0.05, k 5",
+        "ARS lazy, rho 0.1, k 2",
+        "ARS lazy, rho 0.1, k 5",
+    ]
+    assert suite.contenders[1].slug == "ars-lazy-rho-0-05-k-5"
+    optimizer = suite.contenders[1].config(1).optimizer
+    assert (optimizer.rho, optimizer.k) == (0.05, 5)
+
+
+def test_another_packages_optimizer_starts_without_the_files_keys(parse):
+    text = HEAD + '[contenders.A]\nname = "torch.optim:SGD"\nlr = 0.1\nmomentum = 0.9\n'
+    assert contender(parse, text).sections["optimizer"] == {
+        "name": "torch.optim:SGD",
+        "lr": 0.1,
+        "momentum": 0.9,
+    }
+
+
+def test_tuning_and_its_budget(parse):
+    text = HEAD + "[contenders.A]\n" + TUNED + "search.k = [2, 5]\n" + TUNING + "set.train.max_steps = 7\n"
+    suite = parse(text)
+    assert (suite.tuning.trials, suite.tuning.seeds) == (3, (101,))
+    (one,) = suite.contenders
+    assert one.search == {"lr": Range(1e-4, 1e-2, True), "k": Choices((2, 5))}
+    config = one.config(101, {"lr": 0.005, "k": 2}, suite.tuning.changes)
+    assert (config.optimizer.lr, config.optimizer.k, config.train.max_steps) == (0.005, 2, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HEAD.replace('name = "s"\n', "") + ADAMW, "name is None; it must be a string"),
+        (HEAD.replace('"s"', '"!"') + ADAMW, "name is '!'; it names a folder"),
+        (HEAD.replace("[1, 2]", "[]") + ADAMW, "seeds is []; it must be a list of whole numbers"),
+        (HEAD.replace("[1, 2]", "3") + ADAMW, "seeds is 3; it must be a list"),
+        (HEAD.replace("[1, 2]", "[1, 1]") + ADAMW, "seeds has 1 twice"),
+        (HEAD.replace("[1, 2]", '[1, "2"]') + ADAMW, "seeds has '2'; a seed must be a whole number"),
+        (HEAD.replace("[1, 2]", "[1, -2]") + ADAMW, "seeds has -2; a seed must be"),
+        (HEAD, "contenders is missing"),
+        (HEAD + "contenders = 3\n", "contenders is 3; it must be a table"),
+        (HEAD + "contenders.A = 3\n", "contenders.A is 3; it must be a table"),
+        (HEAD + 'baseline = "AdamV"\n' + ADAMW, "baseline 'AdamV' is no contender; did you mean 'AdamW'?"),
+        (
+            HEAD + ADAMW + "wieght_decay = 1\n",
+            "contender 'AdamW': unknown key optimizer.wieght_decay; did you",
+        ),
+        (HEAD + ADAMW.replace("1e-3", '"big"'), "contender 'AdamW': optimizer.lr is 'big'; it must be a"),
+        (HEAD + ADAMW + "when = 2026-01-01\n", "the suite holds a date or time"),
+        (HEAD + ADAMW + "[contenders.adamw]\n", "contenders 'AdamW' and 'adamw' share a folder"),
+        (HEAD + '[contenders."?"]\n', "contender '?' names a folder"),
+        (HEAD + ADAMW + "grid.k = 3\n", "contenders.AdamW.grid.k is 3; it must be a list"),
+        (HEAD + ADAMW + "grid.lr = [1, 2]\n", "contenders.AdamW gives lr and has it in its grid"),
+        (HEAD + "[set]\nepochs = 3\n" + ADAMW, "set has the unknown section 'epochs'"),
+        (HEAD + "[set]\ntrain = 3\n" + ADAMW, "set.train is 3; name a key, such as train.epochs"),
+        (HEAD + "[set]\ntrain.epochs = 0\n" + ADAMW, "train.epochs is 0; it must be at least 1"),
+        (HEAD + "[set]\nexperiment.seed = 3\n" + ADAMW, "set sets experiment.seed, which seeds decides"),
+        (HEAD + ADAMW + 'set.experiment.tasks = ["x"]\n', "which the suite's config or set decides"),
+        (HEAD + ADAMW + "set.optimizer.lr = 1\n", "a contender's own keys are its optimizer's"),
+        (HEAD + ADAMW.replace("lr = 1e-3\n", TUNED), "has a search, and the suite no [tuning]"),
+        (HEAD + ADAMW + TUNING, "contender 'AdamW' has no search.lr"),
+        (HEAD + ADAMW + TUNED + TUNING, "contenders.AdamW gives lr and searches it, too"),
+        (HEAD + "[contenders.A]\n" + TUNED + TUNING.replace("101", "2"), "tuning.seeds and seeds share 2"),
+        (HEAD + "[contenders.A]\n" + TUNED + TUNING.replace("3", "0"), "tuning.trials is 0"),
+        (HEAD + "[contenders.A]\n" + TUNED + TUNING.replace("[101]", "[]"), "tuning.seeds is []"),
+        (HEAD + "[contenders.A]\n" + TUNED + TUNING + "trails = 3\n", "did you mean 'trials'"),
+        (HEAD + "[contenders.A]\n" + TUNED.replace("1e-4", "1e-1") + TUNING, "low must be below high"),
+        (HEAD + "[contenders.A]\n" + TUNED.replace("1e-4", "0") + TUNING, "must begin above 0"),
+        (HEAD + "[contenders.A]\n" + TUNED.replace("1e-4", "'a'") + TUNING, "must be a finite number"),
+        (HEAD + "[contenders.A]\n" + TUNED.replace("true", "1") + TUNING, "must be true or false"),
+        (HEAD + "[contenders.A]\nsearch.lr = 0.1\n" + TUNING, "it must be a range such as"),
+        (HEAD + "[contenders.A]\nsearch.lr = [0.1]\n" + TUNING, "needs two choices at least"),
+        (HEAD + "[contenders.A]\n" + TUNED + "search.k = [1, -1]\n" + TUNING, "optimizer.k is -1"),
+        (HEAD + "[contenders.A]\n" + TUNED + "search.kk = [1, 2]\n" + TUNING, "unknown key optimizer.kk"),
+    ],
+)
+def test_a_mistake_is_one_sentence(parse, text, words):
+    with pytest.raises(UserError) as error:
+        parse(text)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_files_and_presets(tmp_path, write_suite):
+    assert [one.name for one in load_suite(write_suite()).contenders] == ["AdamW", "ARS"]
+    with pytest.raises(UserError, match="did you mean 'demo-optimizers'"):
+        load_suite("demo-optimizer")
+    (tmp_path / "broken.toml").write_text("name = \n")
+    with pytest.raises(UserError, match=r"broken\.toml is not valid TOML"):
+        load_suite(str(tmp_path / "broken.toml"))
+    (tmp_path / "typo.toml").write_text(HEAD.replace("config", "confg") + ADAMW)
+    with pytest.raises(UserError, match="unknown key 'confg' in the suite; did you mean 'config'"):
+        load_suite(str(tmp_path / "typo.toml"))
+    (tmp_path / "lost.toml").write_text('name = "lost"\nconfig = "nowhere.json"\nseeds = [1]\n')
+    with pytest.raises(UserError, match=r"no configuration file or preset is called '.*nowhere\.json'"):
+        load_suite(str(tmp_path / "lost.toml"))
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_shipped_suites(name):
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.baseline == "AdamW"
+    assert len(suite.seeds) >= 3
+    for contender in suite.contenders:
+        assert config_from_dict(contender.config(1).given).experiment.seed == 1
+
+
+@pytest.mark.parametrize("name", ["demo-optimizers", "seed-optimizers"])
+def test_the_eight_optimizers(name):
+    assert [one.name for one in load_suite(name).contenders] == [
+        "AdamW",
+        "Muon",
+        "AdaMuon",
+        "RMSuon",
+        "AdaRMSuon",
+        "ARS lazy",
+        "ARS sync",
+        "A-GSAM",
+    ]

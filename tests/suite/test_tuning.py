@@ -1,0 +1,105 @@
+"""Tuning: as many trials for each contender, none of them on the comparison's seeds."""
+
+import os
+import signal
+
+import pytest
+
+from arsbench.errors import UserError
+from arsbench.metrics import METRICS
+from arsbench.records import RunFolder
+from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
+from arsbench.suite.tuning import open_study
+
+from .test_run import begin, pid_of, steps, wait_for
+
+SEARCH = "search.lr = { low = 1e-4, high = 1e-2, log = true }\n"
+TUNING = "[tuning]\ntrials = 2\nseeds = [101]\nset.train.epochs = 1\n"
+ONE = (
+    'name = "tuned"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.AdamW]\nname = "AdamW"\n'
+    + SEARCH
+    + "search.betas = [[0.9, 0.95], [0.9, 0.99]]\n"
+)
+METRIC = METRICS["wikitext2_line"][0]
+
+
+def states(folder: SuiteFolder, contender: str) -> list[str]:
+    study = open_study(folder.path / "tuning" / contender, METRIC, 2)
+    return [trial.state.name for trial in study.trials]
+
+
+def test_the_best_values_become_the_comparisons(write_suite, tmp_path, observer):
+    suite, out = load_suite(write_suite(ONE + TUNING, epochs=2)), tmp_path / "out"
+    assert run_suite(suite, out, workers=2, threads=1, observer=observer).done == 1
+    folder = SuiteFolder.open(out)
+    found = folder.tuning["contenders"]["AdamW"]
+    assert (folder.tuning["trials"], folder.tuning["seeds"], found["trials"]) == (2, [101], 2)
+    trials = [RunFolder.open(path) for path in sorted((out / "tuning" / "adamw").glob("trial-*/seed-101"))]
+    assert len(trials) == 2
+    assert found["steps"] == found["passes"] == sum(run.epochs()[-1]["step"] for run in trials)
+    best = min(trials, key=lambda run: METRIC.value(run.epochs()[-1]))
+    assert found["value"] == METRIC.value(best.epochs()[-1])
+    (run,) = folder.runs
+    chosen = RunFolder.open(run.path).config
+    for key, value in found["best"].items():
+        assert chosen["optimizer"][key] == best.config["optimizer"][key] == value
+    assert (chosen["experiment"]["seed"], chosen["train"]["epochs"]) == (1, 2)
+    assert [one.config["train"]["epochs"] for one in trials] == [1, 1]
+    assert not any(one.checkpoints.exists() for one in trials)
+
+    before = (out / "tuning" / "adamw" / "journal.log").read_bytes()
+    assert run_suite(suite, out, workers=2, threads=1, observer=observer).done == 1
+    assert (out / "tuning" / "adamw" / "journal.log").read_bytes() == before
+    assert suite_status(out)["tuning"] == folder.tuning
+
+
+def test_without_optuna_it_names_the_extra(write_suite, tmp_path, observer, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    suite = load_suite(write_suite(ONE + TUNING))
+    with pytest.raises(UserError, match=r"pip install arsbench\[tuning\]"):
+        run_suite(suite, tmp_path / "out", workers=1, threads=1, observer=observer)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_killed_and_stopped_trials_are_continued_and_all_get_as_many(write_suite, tmp_path):
+    text = ONE + "[contenders.ARS]\n" + SEARCH + TUNING.replace("epochs = 1", "epochs = 8")
+    source = write_suite(text, epochs=1, ckpt_every_steps=2)
+    out = tmp_path / "out"
+    process = begin(source, out, "--workers", "1")
+    first = out / "tuning" / "adamw" / "trial-0" / "seed-101"
+    wait_for(lambda: steps(first) > 4, process)
+    os.kill(pid_of(out, "adamw-trial-0"), signal.SIGKILL)
+    second = out / "tuning" / "ars" / "trial-0" / "seed-101"
+    wait_for(lambda: steps(second) > 4, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    folder = SuiteFolder.open(out)
+    assert (states(folder, "adamw"), states(folder, "ars")) == (["RUNNING"], ["RUNNING"])
+    drawn = RunFolder.open(first).config["optimizer"]
+    process = begin(source, out, "--workers", "2")
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    for contender in ("adamw", "ars"):
+        assert set(states(folder, contender)) <= {"COMPLETE", "PRUNED"}
+        assert len(states(folder, contender)) == 2
+    assert {found["trials"] for found in folder.tuning["contenders"].values()} == {2}
+    assert RunFolder.open(first).config["optimizer"] == drawn
+    assert suite_status(out)["failures"] == {}
+
+
+@pytest.mark.slow
+def test_a_contender_whose_trials_all_fail_stops_before_the_comparison(
+    write_suite, tmp_path, observer, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "their_package.py").write_text(
+        "import torch\n\nclass Broken(torch.optim.SGD):\n    def step(self, closure=None):\n        1 / 0\n"
+    )
+    text = ONE + '[contenders.Broken]\nname = "their_package:Broken"\n' + SEARCH + TUNING
+    outcome = run_suite(
+        load_suite(write_suite(text)), tmp_path / "out", workers=2, threads=1, observer=observer
+    )
+    assert outcome.done == 0
+    assert set(outcome.failures.values()) == {"ZeroDivisionError: division by zero"}
+    assert states(SuiteFolder(tmp_path / "out"), "adamw").count("FAIL") == 0
