@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +76,10 @@ def task_name(task: str) -> str:
 
 @dataclass(frozen=True)
 class Point:
-    """A metric at the end of an epoch, and what had been spent by then.
+    """A metric at an evaluation, and what had been spent by then.
 
     Attributes:
-        epoch: 1-based.
+        epoch: 1-based; the current one.
         steps: optimizer steps; None in an imported report.
         passes: forward-backward passes; None in an imported report.
         seconds: wall clock, evaluation included.
@@ -97,15 +97,34 @@ class Point:
         return {"steps": self.steps, "passes": self.passes, "seconds": self.seconds}[budget]
 
 
-def history(records: Iterable[dict[str, Any]], metric: Metric) -> list[Point]:
-    """The metric over a run's epochs, an entry for each that has it."""
-    points, passes, seconds = [], 0, 0.0
-    for record in records:
-        passes = _added(passes, record.get("forward_backward_passes"))
-        seconds = _added(seconds, record.get("epoch_seconds"))
+def history(
+    records: Iterable[dict[str, Any]], metric: Metric, within: Sequence[dict[str, Any]] = ()
+) -> list[Point]:
+    """The metric over a run, an entry for each evaluation that has it.
+
+    Args:
+        records: of the epochs.
+        metric: any.
+        within: of evaluations within epochs, each with what its own epoch had spent by then.
+    """
+    points, passes, seconds, left = [], 0, 0.0, list(within)
+
+    def add(record: dict[str, Any]) -> tuple[float | None, float | None]:
+        spent = [
+            _added(total, record.get(key))
+            for total, key in ((passes, "forward_backward_passes"), (seconds, "epoch_seconds"))
+        ]
         value = metric.value(record)
         if value is not None:
-            points.append(Point(record["epoch"], record.get("step"), passes, seconds, value))
+            points.append(Point(record["epoch"], record.get("step"), *spent, value))
+        return spent
+
+    for record in records:
+        while left and left[0]["epoch"] <= record["epoch"]:
+            add(left.pop(0))
+        passes, seconds = add(record)
+    for record in left:  # of an epoch that has not ended
+        add(record)
     return points
 
 

@@ -8,6 +8,7 @@
       status.json        {"state": …, "step": …, "message": …}
       steps.jsonl        one record per logged step
       epochs.jsonl       one record per epoch and task
+      evaluations.jsonl  one record per evaluation within an epoch
       checkpoints/       written by the trainer
       tokenizer.json     written by the trainer
       summary.md         the report
@@ -38,7 +39,7 @@ _DOCUMENTS: dict[str, type] = {
     "groups.json": list,
     "status.json": dict,
 }
-_STEPS, _EPOCHS = "steps.jsonl", "epochs.jsonl"
+_STEPS, _EPOCHS, _EVALUATIONS = "steps.jsonl", "epochs.jsonl", "evaluations.jsonl"
 
 
 class RunFolder:
@@ -50,6 +51,7 @@ class RunFolder:
         self.tokenizer_path = self.path / "tokenizer.json"
         self._steps = JsonLines(self.path / _STEPS)
         self._epochs = JsonLines(self.path / _EPOCHS)
+        self._evaluations = JsonLines(self.path / _EVALUATIONS)
 
     @classmethod
     def create(
@@ -143,6 +145,10 @@ class RunFolder:
         """The records of `append_epoch`, in order."""
         return self._epochs.records()
 
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The records of `append_evaluation`, in order."""
+        return self._evaluations.records() if self._evaluations.path.exists() else []
+
     def append_step(self, record: dict[str, Any]) -> None:
         """Add a step's record; it survives a power cut."""
         self._steps.append(record)
@@ -150,6 +156,16 @@ class RunFolder:
     def append_epoch(self, record: dict[str, Any]) -> None:
         """Add an epoch's record; it survives a power cut."""
         self._epochs.append(record)
+
+    def append_evaluation(self, record: dict[str, Any]) -> None:
+        """Add the record of an evaluation within an epoch; it survives a power cut.
+
+        Args:
+            record: "epoch", "step", "evaluation", and what the epoch had spent by then: its
+                "forward_backward_passes" and its "epoch_seconds".
+        """
+        self._evaluations.path.touch()  # few runs have the file
+        self._evaluations.append(record)
 
     def truncate(self, step: int, *, mid_epoch: bool = False) -> None:
         """Drop every record written after a checkpoint, as a run resumed from it must.
@@ -161,6 +177,8 @@ class RunFolder:
         """
         self._steps.truncate(step)
         self._epochs.truncate(step - 1 if mid_epoch else step)
+        if self._evaluations.path.exists():
+            self._evaluations.truncate(step)
 
     def reconfigure(self, *, config: dict[str, Any], effective: dict[str, Any]) -> None:
         """Replace both configurations, as a run resumed for more epochs does."""

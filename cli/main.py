@@ -14,7 +14,7 @@ import click
 import arsbench
 from arsbench.errors import UserError
 
-from . import compare, data, evaluate, export, info, presets, report, sample, suite, train
+from . import compare, data, evaluate, export, info, presets, profile, report, sample, suite, train
 
 INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
 
@@ -33,6 +33,7 @@ for command in (
     evaluate.evaluate,
     suite.suite,
     compare.compare,
+    profile.profile,
     report.report,
     export.export,
     data.data,

@@ -3,6 +3,7 @@
 from arsbench.analysis.comparing import Comparison, compare
 from arsbench.analysis.cost import Profile, baseline_target, cost_to_target, performance_profile
 from arsbench.analysis.curves import Band, band
+from arsbench.analysis.profiles import Problem, problems, profiles
 from arsbench.analysis.runs import BUDGETS, Point, Run, load
 from arsbench.analysis.significance import seeds_needed
 from arsbench.analysis.verdict import verdict
@@ -12,6 +13,7 @@ __all__ = [
     "Band",
     "Comparison",
     "Point",
+    "Problem",
     "Profile",
     "Run",
     "band",
@@ -20,6 +22,8 @@ __all__ = [
     "cost_to_target",
     "load",
     "performance_profile",
+    "problems",
+    "profiles",
     "seeds_needed",
     "verdict",
 ]

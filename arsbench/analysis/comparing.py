@@ -30,7 +30,8 @@ class Comparison:
         baseline, rival: contenders.
         budget: what both were allowed as much of: "steps", "passes" or "seconds".
         spent: how much, in its unit.
-        at: "final", their last evaluations within the budget, or "best", their best ones.
+        gap: between the evaluations around it, as a share of the budget (see `pairing.Pairing`).
+        at: "final", their values at the budget, or "best", their best ones up to it.
         seeds: those in common.
         baseline_values, rival_values: the metric, one for each seed; NaN of a run that diverged.
         difference: mean of the rival's values less the baseline's; NaN if a run diverged.
@@ -48,6 +49,7 @@ class Comparison:
     metric: Metric
     budget: str
     spent: float
+    gap: float
     at: str
     seeds: tuple[int, ...]
     baseline_values: tuple[float, ...]

@@ -13,7 +13,7 @@ from arsbench.metrics import Metric, best_point, first_reaching
 
 
 def cost_to_target(run: Run, metric: Metric, target: float, budget: str) -> float | None:
-    """What a run had spent at the end of the first epoch whose metric was as good as a target.
+    """What a run had spent at the first evaluation whose metric was as good as a target.
 
     Args:
         budget: "steps", "passes" or "seconds".

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,11 +21,14 @@ class Pairing:
     Attributes:
         seeds: those that both have complete runs of.
         spent: the budget, in its own unit.
+        gap: how far apart the evaluations are between which a value was interpolated, the farthest as a share
+            of the budget; 0 where all values were measured.
         baseline_values, rival_values: the metric, one for each seed; NaN of a run that diverged.
     """
 
     seeds: tuple[int, ...]
     spent: float
+    gap: float
     baseline_values: tuple[float, ...]
     rival_values: tuple[float, ...]
 
@@ -34,15 +38,14 @@ def pair(
 ) -> Pairing | None:
     """Pair two contenders' runs.
 
-    The budget is what all of them can be held to: where the first of them ends, or rather the last evaluation
-    before that of the one which is evaluated most rarely. So only measured values are compared, and a run
-    whose evaluations lie far apart is not held to what a rival did after its own last one.
+    The budget is where the first of the runs ends. The others' values there are interpolated linearly between
+    the evaluations around it.
 
     Args:
         baseline, rival: runs, one a seed.
         metric: what is compared.
         budget: "steps", "passes" or "seconds".
-        at: "final" for the last evaluation within the budget, "best" for the best one.
+        at: "final" for the value at the budget, "best" for the best one up to it.
 
     Returns:
         None where they have no seed in common, a run does not tell the budget, or one ended before another's
@@ -61,14 +64,15 @@ def pair(
     lasting = [histories[run.name] for run in runs if run.state != "non_finite"]
     if not all(lasting):
         return None
-    limit = _common(lasting, budget) if lasting else 0.0
-    if limit is None:
+    limit = min((points[-1].spent(budget) for points in lasting), default=0.0)
+    if any(points[0].spent(budget) > limit for points in lasting):
         return None
 
     def values(own: dict[int, Run]) -> tuple[float, ...]:
         return tuple(_value(own[s], histories[own[s].name], metric, budget, limit, at) for s in seeds)
 
-    return Pairing(seeds, limit, values(ours), values(theirs))
+    gap = max((_gap(points, budget, limit) for points in lasting), default=0.0)
+    return Pairing(seeds, limit, gap, values(ours), values(theirs))
 
 
 def _by_seed(runs: Sequence[Run]) -> dict[int, Run]:
@@ -85,20 +89,26 @@ def _by_seed(runs: Sequence[Run]) -> dict[int, Run]:
     return found
 
 
-def _common(histories: Sequence[Sequence[Point]], budget: str) -> float | None:
-    """The budget at which all can be compared; None where one has no evaluation by then."""
-    end = min(points[-1].spent(budget) for points in histories)
-    within = [[s for p in points if (s := p.spent(budget)) <= end] for points in histories]
-    if not all(within):
-        return None
-    limit = min(spent[-1] for spent in within)
-    return limit if all(spent[0] <= limit for spent in within) else None
-
-
 def _value(run: Run, points: Sequence[Point], metric: Metric, budget: str, limit: float, at: str) -> float:
-    if run.state == "non_finite" and at == "final":
-        return float("nan")
-    within = [point for point in points if point.spent(budget) <= limit]
-    if not within:  # it diverged before its first evaluation
-        return float("nan")
-    return (best_point(within, metric) if at == "best" else within[-1]).value
+    if run.state == "non_finite" and (at == "final" or not points):
+        return math.nan
+    before = [point for point in points if point.spent(budget) <= limit]
+    after = next((point for point in points if point.spent(budget) > limit), None)
+    if not before:  # one that diverged later than the others ended
+        return math.nan
+    value = before[-1].value if after is None else _between(before[-1], after, budget, limit)
+    best = best_point(before, metric).value
+    return best if at == "best" and not metric.better(value, best) else value
+
+
+def _between(one: Point, other: Point, budget: str, limit: float) -> float:
+    start, end = one.spent(budget), other.spent(budget)
+    if start == limit:  # also where the value after it is NaN
+        return one.value
+    return one.value + (limit - start) / (end - start) * (other.value - one.value)
+
+
+def _gap(points: Sequence[Point], budget: str, limit: float) -> float:
+    spent = [point.spent(budget) for point in points]
+    before, after = max(s for s in spent if s <= limit), min((s for s in spent if s > limit), default=limit)
+    return 0.0 if before == limit else (after - before) / limit

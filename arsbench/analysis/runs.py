@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Run:
         environment: {} in an imported report.
         epochs: the records of the epochs.
         steps: the records of logged steps; [] in an imported report.
+        evaluations: the records of evaluations within epochs; [] likewise.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Run:
     environment: dict[str, Any]
     epochs: list[dict[str, Any]]
     steps: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def imported(self) -> bool:
@@ -60,8 +62,8 @@ class Run:
         return [metric for metric in known if any(metric.value(r) is not None for r in self.epochs)]
 
     def history(self, metric: Metric) -> list[Point]:
-        """The metric over the run, an entry for each epoch that has it."""
-        return history(self.epochs, metric)
+        """The metric over the run, an entry for each evaluation that has it."""
+        return history(self.epochs, metric, self.evaluations)
 
 
 def load(sources: Sequence[str | Path]) -> list[Run]:
@@ -102,6 +104,7 @@ def _from_folder(folder: RunFolder, **changes: Any) -> Run:
         "environment": folder.environment,
         "epochs": epochs,
         "steps": folder.steps(),
+        "evaluations": folder.evaluations(),
     }
     return Run(**(facts | changes))
 

@@ -11,6 +11,9 @@ from arsbench.analysis.runs import BUDGETS, Run
 from arsbench.analysis.significance import FEWEST_SEEDS
 from arsbench.metrics import Metric
 
+# As a share of the budget.
+_ROUGH = 0.1
+_OUTCOMES = {"better": "better than", "worse": "worse than", "undecided": "not to be told from"}
 _UNITS = {"steps": "optimizer steps", "passes": "forward-backward passes", "seconds": "seconds"}
 
 
@@ -27,21 +30,51 @@ def verdict(
     Args and errors are those of `compare`.
 
     Returns:
-        sentences, a line for each budget and one for how they were reached.
+        sentences: a line that sums up where there is one baseline and a decision can be reached, a line for
+        each budget, and one for how they were reached.
     """
     metric = metric or common_metric(runs)
     first = baseline or runs[0].contender
-    lines, tested = [], []
-    for budget in BUDGETS:
-        found = compare(runs, metric=metric, budget=budget, baseline=first, all_pairs=all_pairs, level=level)
-        lines.append(_line(found, budget, [name for name in by_contender(runs) if name != first], first))
-        tested += [c for c in found if c.p_value is not None]
+    options = {"metric": metric, "baseline": first, "all_pairs": all_pairs, "level": level}
+    by_budget = {budget: compare(runs, budget=budget, **options) for budget in BUDGETS}
+    rivals = [name for name in by_contender(runs) if name != first]
+    lines = [_line(found, budget, rivals, first) for budget, found in by_budget.items()]
+    tested = [c for found in by_budget.values() for c in found if c.p_value is not None]
     if tested:
         lines.append(_method(tested, metric, level))
+        if not all_pairs:
+            lines.insert(0, _summary(tested, first))
+    lines += [
+        f"By {budget}, values are interpolated between evaluations up to {100 * gap:.0f} % of the budget "
+        f"apart, which is rough; train.eval_every_steps sets them closer."
+        for budget, found in by_budget.items()
+        if (gap := max((c.gap for c in found), default=0.0)) > _ROUGH
+    ]
     left_out = [run.name for run in runs if run.state not in COMPLETE]
     if left_out:
         lines.append(f"Left out, since they are not complete: {', '.join(left_out)}.")
     return "\n".join(lines)
+
+
+def _summary(tested: Sequence[Comparison], baseline: str) -> str:
+    """Each rival by all budgets; rivals of the same verdicts stand together."""
+    verdicts: dict[str, dict[str, list[str]]] = {}
+    for c in tested:
+        verdicts.setdefault(c.rival, {}).setdefault(c.verdict, []).append(c.budget)
+    alike: dict[str, list[str]] = {}
+    for rival, budgets in verdicts.items():
+        parts = [
+            f"{words} {baseline} by {_listed(budgets[outcome])}"
+            for outcome, words in _OUTCOMES.items()
+            if outcome in budgets
+        ]
+        alike.setdefault(", ".join(parts), []).append(rival)
+    return " ".join(f"{_listed(rivals)}: {words}." for words, rivals in alike.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _line(found: Sequence[Comparison], budget: str, rivals: Sequence[str], baseline: str) -> str:
@@ -50,15 +83,11 @@ def _line(found: Sequence[Comparison], budget: str, rivals: Sequence[str], basel
         return f"By {budget}: no comparison; not all runs tell them, or no evaluations fall together."
     against_one = {c.baseline for c in found} == {baseline}
     parts = []
-    for outcome, words in (
-        ("better", f"better than {baseline}"),
-        ("worse", f"worse than {baseline}"),
-        ("undecided", f"no difference from {baseline} that could not be chance"),
-    ):
+    for outcome, words in _OUTCOMES.items():
         members = [c for c in found if c.verdict == outcome]
         if members:
             named = ", ".join(_member(c, against_one) for c in members)
-            parts.append(f"{words if against_one else outcome}: {named}")
+            parts.append(f"{f'{words} {baseline}' if against_one else outcome}: {named}")
     few = [c for c in found if c.verdict == "unreachable"]
     if few:
         parts.append(_unreachable(few, against_one))

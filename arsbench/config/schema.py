@@ -136,6 +136,12 @@ class TrainConfig:
     max_steps: int | None = key(
         None, "stop after so many optimizer steps, in mid-epoch if need be", minimum=1
     )
+    eval_every_steps: int | None = key(
+        None,
+        "optimizer steps between two evaluations of the validation split within an epoch; the report shows "
+        "those at its end, comparisons use all",
+        minimum=1,
+    )
     stop_at: float | None = key(
         None,
         "end the run after the epoch whose deciding validation metric is as good as this (`mod_addition`: "

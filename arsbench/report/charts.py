@@ -45,7 +45,7 @@ class Plot:
     """A picture in a file.
 
     Attributes:
-        path: of its first format; the others lie beside it.
+        path: of the SVG; the same as PNG lies beside it.
         description: what a reader who does not see it should know.
     """
 
@@ -54,24 +54,23 @@ class Plot:
     description: str
 
 
-def write_plots(runs: Sequence[Run], directory: Path, formats: Sequence[str] = ("svg",)) -> list[Plot]:
-    """Draw everything that these runs have figures for.
+def write_plots(runs: Sequence[Run], directory: Path) -> list[Plot]:
+    """Draw everything that these runs have figures for, each as SVG and as PNG.
 
     Args:
         runs: of one task.
         directory: made where it does not exist; files of the same names are replaced.
-        formats: of each picture, "svg" or "png".
 
     Raises:
         UserError: the directory cannot be written to.
     """
     plots = []
     for chart in charts(distinct(runs)):
-        paths = [Path(directory) / f"{chart.name}.{form}" for form in formats]
-        for path, form in zip(paths, formats, strict=True):
-            with atomic_write(path, "wb") as file:
+        path = Path(directory) / f"{chart.name}.svg"
+        for form in ("svg", "png"):
+            with atomic_write(path.with_suffix(f".{form}"), "wb") as file:
                 file.write(picture(chart, form))
-        plots.append(Plot(chart.title, paths[0], chart.description))
+        plots.append(Plot(chart.title, path, chart.description))
     return plots
 
 

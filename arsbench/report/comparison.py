@@ -50,8 +50,8 @@ def render(found: Overview, *, title: str = "ARS-Bench Comparison", plots: Itera
         *_differences(found),
         "",
         "## Results",
-        "After each run's last epoch; Best is the mean of each run's best epoch. Steps, passes (forward and "
-        "backward) and seconds are means per run, memory is the highest of any.",
+        "After each run's last epoch; Best is the mean of each run's best evaluation. Steps, passes (forward "
+        "and backward) and seconds are means per run, memory is the highest of any.",
         "",
         *table_lines(aligned(_results(found.results))),
         *plots,
@@ -193,14 +193,14 @@ def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
         "",
         f"## Paired by seed, {against}",
         "Difference: the contender's mean less that of the one it is compared with, at the largest budget "
-        "at which both can be held to their evaluations; n: seeds in common; d_z: Cohen's effect size; Holm "
+        "that all their runs reached; n: seeds in common; d_z: Cohen's effect size; Holm "
         "p: p corrected for the number of comparisons of a budget, which the verdict goes by.",
         "",
-        "After the last evaluation within the budget:",
+        "At that budget, interpolated between evaluations:",
         "",
         *_pairs(final, one_baseline=len(baselines) == 1),
         "",
-        "At the best evaluation within it:",
+        "The best up to it:",
         "",
         *_pairs(best, one_baseline=len(baselines) == 1),
     ]
@@ -249,7 +249,7 @@ def _costs(found: Overview) -> list[str]:
     return [
         "",
         f"## Cost to reach {found.target:.4f}",
-        "Median over the runs, counted at the ends of epochs; one that did not reach it counts as infinite.",
+        "Median over the runs, counted at evaluations; one that did not reach it counts as infinite.",
         "",
         *table_lines(aligned(rows)),
     ]

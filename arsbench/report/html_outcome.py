@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.contenders import by_contender
-from arsbench.metrics import BUDGETS, Metric, best_point, milestones, task_name
+from arsbench.metrics import BUDGETS, Metric, best_point, history, milestones, task_name
 from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns
 from arsbench.report.comparison import p_value
 from arsbench.report.html_parts import (
@@ -75,12 +75,12 @@ def comparisons(found: Overview | None) -> str:
         "Paired by seed",
         paragraph(
             f"{capital(found.metric.title)}: mean of the first of a pair less that of the second over the "
-            "seeds that both have, at the largest budget at which both can be held to their evaluations. d_z "
-            "is Cohen's effect size; Holm p is p corrected for the number of comparisons of a budget, and "
-            "decides."
+            "seeds that both have, at the largest budget that all their runs reached, interpolated between "
+            "evaluations. d_z is Cohen's effect size; Holm p is p corrected for the number of comparisons of "
+            "a budget, and decides."
         ),
-        _pairs("Differences paired by seed, after the last evaluation within the budget", final),
-        details("At the best evaluation", _pairs("The same at the best evaluation within the budget", best)),
+        _pairs("Differences paired by seed, at the budget", final),
+        details("The best up to it", _pairs("The same for the best up to the budget", best)),
     )
 
 
@@ -123,8 +123,7 @@ def costs(found: Overview | None) -> str:
         "costs",
         f"Cost to reach {found.target:.4f}",
         paragraph(
-            "Medians over the runs, counted at the ends of epochs; a run that did not reach it counts as "
-            "infinite."
+            "Medians over the runs, counted at evaluations; a run that did not reach it counts as infinite."
         ),
         table(
             f"Spent until {found.metric.title} was as good as {found.target:.4f}",
@@ -178,8 +177,8 @@ def _contenders(found: Overview) -> str:
     better = "higher" if found.metric.higher_is_better else "lower"
     note = (
         f"{capital(found.metric.title)}, {better} is better, after each run's last epoch. Best is the mean "
-        "of the runs' best epochs. Steps, forward-backward passes and seconds are means per run; memory is "
-        "the highest of any."
+        "of the runs' best evaluations. Steps, forward-backward passes and seconds are means per run; memory "
+        "is the highest of any."
     )
     return paragraph(note) + table("Results by contender", headers, rows, sortable=True)
 
@@ -247,7 +246,7 @@ def _single(runs: Sequence[Run], found: Overview) -> str:
             f"{contender}: {metric.title} {_range(result.finals)} at the end of {len(result.finals)} runs; "
             f"there is nothing to compare it with."
         )
-    points = runs[0].history(metric)
+    points = history(runs[0].epochs, metric)
     best = best_point(points, metric)
     last = "" if best is points[-1] else f" and {points[-1].value:.4f} after the last"
     return (

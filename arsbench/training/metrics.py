@@ -22,6 +22,7 @@ class EpochMetrics:
     passes: int = 0
     tokens: int = 0
     training_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
     lr: float = 0.0
     correct: float | None = None  # None where the task does not ask for accuracy
 

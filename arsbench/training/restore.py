@@ -17,8 +17,8 @@ from arsbench.errors import UserError
 from arsbench.evaluation import evaluate
 from arsbench.records import RunFolder
 from arsbench.tasks import restore_task
+from arsbench.training.passes import autocast
 from arsbench.training.start import choose_device
-from arsbench.training.trainer import autocast
 
 EMBEDDING = "model.embed_tokens.weight"
 

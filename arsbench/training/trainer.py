@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 import time
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ from arsbench.tasks import Task
 from arsbench.training.interrupt import Interrupted, InterruptGuard
 from arsbench.training.metrics import EpochMetrics, peak_memory
 from arsbench.training.observer import Observer
+from arsbench.training.passes import autocast, count_targets, forward_backward
 from arsbench.training.prefetch import Batch, prefetched
 from arsbench.training.readings import Readings, Step
 from arsbench.training.schedule import create_scheduler
@@ -38,17 +37,6 @@ from arsbench.training.schedule import create_scheduler
 
 class NonFiniteError(Exception):
     """The loss, the gradient or the weights are no longer finite numbers."""
-
-
-def autocast(config: Config, device: torch.device) -> AbstractContextManager[Any]:
-    """The context of every forward pass, as `train.precision` says."""
-    if config.train.precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-def _targets(batches: list[Batch]) -> int:
-    return sum(targets.numel() for _, targets in batches)
 
 
 class Trainer:
@@ -143,10 +131,12 @@ class Trainer:
         for batches in prefetched(steps, self.device):
             if self.step == self.total_steps:
                 break
+            self._evaluate_midway(run, epoch)
             self._train_step(epoch, batches)
             at_the_end = self.epoch_step == self.task.steps_per_epoch or self.step == self.total_steps
             save = train.ckpt_every_steps and self.step % train.ckpt_every_steps == 0 and not at_the_end
-            if self.step % self._read_every == 0 or at_the_end or save or self._interrupts.requested:
+            due = self.step % self._read_every == 0 or at_the_end or save or self._evaluation_due()
+            if due or self._interrupts.requested:
                 self._read(run)
             if self._interrupts.requested:
                 raise Interrupted
@@ -172,7 +162,8 @@ class Trainer:
         def closure() -> Tensor:
             nonlocal passes
             passes += 1
-            figures = self._forward_backward(batches)
+            self.optimizer.zero_grad(set_to_none=True)
+            figures = forward_backward(self.model, self.task, self.config, batches)
             if not first:
                 first.update(figures | {"loss": figures["loss"].clone()})
             return figures["loss"]
@@ -191,7 +182,7 @@ class Trainer:
             "epoch": epoch + 1,
             "lr": learning_rate,
             "forward_backward_passes": passes,
-            "tokens": _targets(batches),
+            "tokens": count_targets(batches),
         }
         self._readings.add(Step(record, first | {"grad_norm": measured.pop("grad_norm")}, measured))
 
@@ -216,48 +207,56 @@ class Trainer:
                 run.append_step(record)
             self.observer.step(record)
 
-    def _forward_backward(self, batches: list[Batch]) -> dict[str, Tensor]:
-        """Zero the gradients, then compute the mean loss over the batches with its gradient.
+    def _evaluation_due(self) -> bool:
+        """Whether the last step is followed by an evaluation; the one of an epoch's end is another matter."""
+        every = self.config.train.eval_every_steps
+        return every is not None and self.epoch_step > 0 and self.step % every == 0
 
-        Returns:
-            `loss` and `entropy_nats`, means over the batches, and where the task asks, `accuracy`.
-        """
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        entropy = torch.zeros((), dtype=torch.float64, device=self.device)
-        accuracy: dict[str, Tensor] = {}
-        for inputs, targets in batches:
-            with autocast(self.config, self.device):
-                output = self.task.loss(self.model, inputs, targets)
-            (output.loss / len(batches)).backward()
-            total += output.loss.detach() / len(batches)
-            entropy += output.entropy.mean() / len(batches)
-            if output.correct is not None:
-                share = output.correct.sum(dtype=torch.float64) / _targets(batches)
-                accuracy["accuracy"] = accuracy.get("accuracy", 0.0) + share
-        if self.config.train.grad_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.grad_clip)
-        return {"loss": total, "entropy_nats": entropy, **accuracy}
+    def _evaluate_midway(self, run: RunFolder, epoch: int) -> None:
+        """Evaluate before the epoch's next step, if that is due and was not done before a resumption."""
+        if not self._evaluation_due() or any(r["step"] == self.step for r in run.evaluations()[-1:]):
+            return
+        started = time.perf_counter()
+        evaluation = {"validation": self._evaluate("validation")}
+        self.metrics.evaluation_seconds += time.perf_counter() - started
+        run.append_evaluation(
+            {
+                "epoch": epoch + 1,
+                "step": self.step,
+                "forward_backward_passes": self.metrics.passes,
+                "epoch_seconds": self.metrics.training_seconds + self.metrics.evaluation_seconds,
+                "evaluation": evaluation,
+            }
+        )
+
+    def _evaluate(self, split: str) -> dict[str, Any]:
+        """The figures of a split; Ctrl-C ends it at once."""
+        self.observer.evaluating(split)
+        with self._interrupts.at_once():
+            return evaluate(
+                self.model,
+                self.task,
+                self.task.evaluation_splits()[split],
+                self.device,
+                autocast(self.config, self.device),
+            )
 
     def _epoch_record(self, epoch: int) -> dict[str, Any]:
         """Evaluate (the test split only once training is over) and put the epoch's record together."""
         started = time.perf_counter()
         evaluation: dict[str, Any] = {}
         over = self._is_over()
-        with self._interrupts.at_once():
-            for name, split in self.task.evaluation_splits().items():
-                if name == "validation" or over:
-                    self.observer.evaluating(name)
-                    evaluation[name] = evaluate(
-                        self.model, self.task, split, self.device, autocast(self.config, self.device)
-                    )
-                    over = over or self._reaches_target({"evaluation": evaluation})
+        for name in self.task.evaluation_splits():
+            if name == "validation" or over:
+                evaluation[name] = self._evaluate(name)
+                over = over or self._reaches_target({"evaluation": evaluation})
+        self.metrics.evaluation_seconds += time.perf_counter() - started
         return {
             "epoch": epoch + 1,
             "task": self.task.name,
             "step": self.step,
             **self.metrics.columns(self.task.classes),
-            "epoch_seconds": self.metrics.training_seconds + time.perf_counter() - started,
+            "epoch_seconds": self.metrics.training_seconds + self.metrics.evaluation_seconds,
             **peak_memory(self.device),
             "diagnostics": {
                 k: float(v) for k, v in optim.measurements(self.optimizer).items() if k.startswith("cos_")

@@ -133,15 +133,42 @@ def test_an_equal_budget_of_passes(run):
     assert (steps.spent, steps.verdict, steps.rival_values) == (40, "better", (4.1,) * 3)
     assert (passes.spent, passes.verdict, passes.rival_values) == (40, "worse", (4.5,) * 3)
     text = verdict(runs).splitlines()
-    assert text[0].startswith("By steps (after 40 optimizer steps): better than A: B (-0.3000)")
-    assert text[1].startswith("By passes (after 40 forward-backward passes): worse than A: B (+0.1000)")
+    assert text[0] == "B: better than A by steps and seconds, worse than A by passes."
+    assert text[1].startswith("By steps (after 40 optimizer steps): better than A: B (-0.3000)")
+    assert text[2].startswith("By passes (after 40 forward-backward passes): worse than A: B (+0.1000)")
 
 
-def test_nobody_is_held_to_what_came_after_its_last_evaluation(run):
-    """B is evaluated after 30 and 60 passes: of A's 40 the first 30 count."""
-    runs = [run("A", 1, [5.0, 4.8, 4.6, 4.4], passes_each=10), run("B", 1, [4.7, 4.3], passes_each=30)]
+def test_values_between_evaluations_are_interpolated(run):
+    """B is evaluated after 30 and 60 passes: A's end at 40 is a third of the way."""
+    runs = [run("A", 1, [5.0, 4.8, 4.6, 4.4], passes_each=10), run("B", 1, [4.7, 4.1], passes_each=30)]
     (c,) = compare(runs, budget="passes")
-    assert (c.spent, c.baseline_values, c.rival_values) == (30, (4.6,), (4.7,))
+    assert (c.spent, c.baseline_values) == (40, (4.4,))
+    assert c.rival_values == pytest.approx((4.5,))
+    assert c.gap == 30 / 40
+    assert "By passes, values are interpolated between evaluations up to 75 %" in verdict(runs)
+    assert "By steps, values" not in verdict(runs)
+
+
+def test_evaluations_within_epochs_count(run):
+    within = [
+        {
+            "epoch": epoch,
+            "step": 10 * epoch - 5,
+            "forward_backward_passes": 6,
+            "epoch_seconds": 4.0,
+            "evaluation": {"validation": {"strict": {"loss": value}}},
+        }
+        for epoch, value in ((1, 4.5), (2, 4.2))
+    ]
+    fine = run("A", 1, [4.3, 4.1], evaluations=within)
+    assert [(p.steps, p.passes, p.seconds, p.value) for p in fine.history(LOSS)] == [
+        *((5, 6, 4.0, 4.5), (10, 10, 10, 4.3)),
+        *((15, 16, 14.0, 4.2), (20, 20, 20, 4.1)),
+    ]
+    running = run("A", 1, [4.3], evaluations=within)
+    assert [p.steps for p in running.history(LOSS)] == [5, 10, 15]
+    (c,) = compare([fine, run("B", 1, [3.9], passes_each=16)], budget="passes")
+    assert (c.spent, c.baseline_values) == (16, (4.2,))
 
 
 def test_runs_that_cannot_be_held_to_one_budget(run):
@@ -154,7 +181,7 @@ def test_runs_that_cannot_be_held_to_one_budget(run):
 
 
 def test_the_best_within_the_budget(run):
-    runs = [run("A", 1, [4.0, 3.5, 3.9]), run("B", 1, [3.8, 3.6, 3.7, 3.0])]
+    runs = [run("A", 1, [4.0, 3.5, 3.9]), run("B", 1, [3.8, 3.6, 3.7, 3.0])]  # B's end is too late
     (final,), (best,) = compare(runs), compare(runs, at="best")
     assert (final.baseline_values, final.rival_values) == ((3.9,), (3.7,))
     assert (best.baseline_values, best.rival_values) == ((3.5,), (3.6,))

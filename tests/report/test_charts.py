@@ -153,7 +153,7 @@ def test_time_and_memory(made_run):
 
 def test_plots_are_written_in_every_format(made_run, tmp_path):
     runs = [with_cosines(made_run(name, seed), {2: 0.1, 0: 0.2}) for name in ("A", "B") for seed in (1, 2)]
-    plots = write_plots(runs, tmp_path / "plots", ("svg", "png"))
+    plots = write_plots(runs, tmp_path / "plots")
     assert len(plots) == len(charts(runs)) == 11
     for plot in plots:
         assert plot.path.parent == tmp_path / "plots"

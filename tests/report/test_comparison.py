@@ -82,7 +82,7 @@ def test_results_of_each_contender(rivals):
 def test_pairs_stand_with_their_three_budgets(rivals):
     found = overview(load(rivals))
     text = render(found)
-    final, _, best = text.partition("\nAt the best evaluation")
+    final, _, best = text.partition("\nThe best up to it")
     rows = table(final, "Paired by seed, against AdamW")
     assert "| Muon" in best
     assert [(row["Contender"], row["Budget"]) for row in rows] == [

@@ -63,10 +63,10 @@ def train(given: dict, path: Path, *, resume: bool = False, until: int | None = 
     return run
 
 
-def records(run: RunFolder) -> tuple[list, list]:
+def records(run: RunFolder) -> tuple[list, list, list]:
     return tuple(
         [{k: v for k, v in record.items() if k not in MEASURED} for record in lines]
-        for lines in (run.steps(), run.epochs())
+        for lines in (run.steps(), run.epochs(), run.evaluations())
     )
 
 
@@ -106,6 +106,18 @@ def test_resume_from_the_middle_of_an_epoch(tiny, tmp_path, optimizer):
         train(tiny, tmp_path / "run", resume=True, until=last // 2 + 3)
     run = train(tiny, tmp_path / "run", resume=True)
     assert_same(run, undisturbed)
+
+
+@pytest.mark.parametrize("saved", [2, 3], ids=["at an evaluation", "beside one"])
+def test_evaluations_within_epochs_come_once(modular, tmp_path, saved):
+    """Whatever was evaluated when the process died, also if that was the moment of a checkpoint."""
+    modular["train"] |= {"eval_every_steps": 2, "ckpt_every_steps": saved}
+    undisturbed = train(modular, tmp_path / "undisturbed")
+    assert [r["step"] for r in undisturbed.evaluations()] == [2, 4, 8, 10, 14, 16, 20, 22]
+    for until in (3, 5, 11):
+        with pytest.raises(Crash):
+            train(modular, tmp_path / "run", resume=(tmp_path / "run").exists(), until=until)
+    assert_same(train(modular, tmp_path / "run", resume=True), undisturbed)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: "-".join(str(v) for v in o.values()))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.config.schema import SchedulerConfig
+from arsbench.metrics import METRICS, history
 from arsbench.records import RunFolder
 from arsbench.training.metrics import EpochMetrics, predictive_integrity
 from arsbench.training.schedule import learning_rate_factor
@@ -80,6 +81,35 @@ def test_the_environment_is_not_asked_for_after_every_epoch(modular, tmp_path, m
     run = train(modular, tmp_path / "run")
     assert len(run.epochs()) == 4
     assert len(asked) == 2  # after the first epoch, and when all is done
+
+
+def test_evaluations_within_epochs(tiny, tmp_path):
+    """They change nothing of the run, and tell what their epoch had spent by then."""
+    tiny["optimizer"] = {"name": "ARS", "k": 2}
+    tiny["train"] |= {"epochs": 2}
+    without = train(tiny, tmp_path / "without")
+    tiny["train"]["eval_every_steps"] = 5
+    run = train(tiny, tmp_path / "with")
+    assert [step["loss"] for step in run.steps()] == [step["loss"] for step in without.steps()]
+    assert without.evaluations() == []
+    first_epoch, end = (record["step"] for record in run.epochs())
+    found = run.evaluations()
+    wanted = [step for step in range(5, end, 5) if step != first_epoch]
+    assert [record["step"] for record in found] == wanted
+    assert len(found) > 3
+    assert {record["epoch"] for record in found} == {1, 2}
+    for record in found:
+        steps = [s for s in run.steps() if s["epoch"] == record["epoch"] and s["step"] <= record["step"]]
+        assert record["forward_backward_passes"] == sum(s["forward_backward_passes"] for s in steps)
+        assert record["epoch_seconds"] > sum(s["seconds"] for s in steps)
+        assert set(record["evaluation"]) == {"validation"}
+    metric = METRICS["wikitext2_line"][0]
+    points = history(run.epochs(), metric, found)
+    assert [p.steps for p in points] == sorted({*wanted, first_epoch, end})
+    assert [p.seconds for p in points] == sorted(p.seconds for p in points)
+    # The last one within an epoch is what the weights at that step give.
+    shorter = tiny | {"train": tiny["train"] | {"max_steps": wanted[-1]}}
+    assert metric.value(train(shorter, tmp_path / "shorter").epochs()[-1]) == metric.value(found[-1])
 
 
 @pytest.mark.parametrize(("target", "epochs"), [(-1.0, 1), (2.0, 4), (None, 4)])

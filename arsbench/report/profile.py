@@ -1,0 +1,63 @@
+"""Performance profiles as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from arsbench.analysis import BUDGETS, Problem, profiles
+from arsbench.report.columns import table_lines
+from arsbench.report.comparison import aligned
+
+# Times the cheapest contender's cost at which shares are shown; the last is any cost.
+RATIOS = (1.0, 1.25, 1.5, 2.0, 4.0, math.inf)
+
+
+def render_profiles(found: Sequence[Problem]) -> str:
+    """The profiles by each budget, after the targets that they are about."""
+    targets = dict.fromkeys((problem.task, problem.metric.title, problem.target) for problem in found)
+    lines = [
+        "# ARS-Bench Performance Profiles",
+        "",
+        f"Share of {len(found)} problems, a task and a seed each, that a contender solves at no more than so "
+        "many times the cheapest contender's cost (Dolan and Moré, 2002). A problem is solved at the end of "
+        "the first evaluation that reaches the target.",
+        "",
+        *table_lines(
+            aligned(
+                [["Task", "Metric", "Target"], *([task, title, f"{t:.4f}"] for task, title, t in targets)]
+            )
+        ),
+    ]
+    for budget in BUDGETS:
+        shares = profiles(found, budget)
+        lines += ["", f"## By {budget}"]
+        if shares is None:
+            lines.append("Not told by all runs.")
+            continue
+        rows = [["Contender", *(f"{ratio:g}×" if ratio < math.inf else "at all" for ratio in RATIOS)]]
+        rows += [[name, *(f"{own.share(r):.0%}" for r in RATIOS)] for name, own in shares.items()]
+        lines += table_lines(aligned(rows))
+    return "\n".join(lines) + "\n"
+
+
+def profiles_dict(found: Sequence[Problem]) -> dict[str, Any]:
+    """The problems with every contender's costs, and the profiles as step functions, in plain JSON types."""
+    return {
+        "problems": [
+            {
+                "task": problem.task,
+                "seed": problem.seed,
+                "metric": problem.metric.name,
+                "target": problem.target,
+                "costs": {name: {b: problem.cost(name, b) for b in BUDGETS} for name in problem.runs},
+            }
+            for problem in found
+        ],
+        "profiles": {
+            budget: None if shares is None else {name: vars(own) for name, own in shares.items()}
+            for budget in BUDGETS
+            for shares in [profiles(found, budget)]
+        },
+    }

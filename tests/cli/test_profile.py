@@ -1,0 +1,72 @@
+"""`arsbench profile` over two tasks."""
+
+import json
+
+import pytest
+from arsbench_cli.main import cli
+from click.testing import CliRunner
+
+from arsbench.errors import UserError
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(cli, ["profile", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def runs(record_run):
+    """Two texts, two seeds: Muon is at AdamW's 4.0 an epoch earlier on the first, and never on the second."""
+    courses = {
+        ("one", "AdamW"): (4.5, 4.0),
+        ("one", "Muon"): (4.0, 3.9),
+        ("two", "AdamW"): (5.0, 4.6),
+        ("two", "Muon"): (5.1, 4.7),
+    }
+    return [
+        record_run(
+            f"{text}-{name}-{seed}",
+            losses,
+            optimizer=name,
+            seed=seed,
+            config={"experiment": {"tasks": [f"wikitext2_line ({text})"]}},
+        )
+        for (text, name), losses in courses.items()
+        for seed in (1, 2)
+    ]
+
+
+def test_shares_of_two_tasks(runs):
+    output = invoke(*runs)
+    assert "Share of 4 problems" in output
+    table = output.partition("## By passes\n")[2].split("\n")[2:4]
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in table] == [
+        ["AdamW", "50%", "50%", "50%", "100%", "100%", "100%"],
+        ["Muon", "50%", "50%", "50%", "50%", "50%", "50%"],
+    ]
+    assert "| wikitext2_line (two) |" in output
+    assert "4.6000" in output
+
+
+def test_as_json(runs):
+    data = json.loads(invoke(*runs, "--json", "--baseline", "Muon"))
+    assert [(p["task"], p["seed"], p["target"]) for p in data["problems"]] == [
+        ("wikitext2_line (one)", 1, 3.9),
+        ("wikitext2_line (one)", 2, 3.9),
+        ("wikitext2_line (two)", 1, 4.7),
+        ("wikitext2_line (two)", 2, 4.7),
+    ]
+    assert data["problems"][0]["costs"]["AdamW"]["steps"] == "Infinity"
+    assert data["problems"][2]["costs"]["AdamW"] == {"steps": 200, "passes": 240, "seconds": 60.0}
+    assert data["profiles"]["steps"]["Muon"] == {"ratios": [1.0], "shares": [1.0]}
+
+
+def test_contenders_must_be_in_every_task(runs):
+    with pytest.raises(UserError, match="2 tasks have AdamW in common"):
+        invoke(*runs[:6])
+
+
+def test_a_missing_run_is_a_problem_unsolved(runs):
+    data = json.loads(invoke(*runs[:-1], "--json"))
+    assert data["problems"][-1]["costs"]["Muon"]["steps"] == "Infinity"
