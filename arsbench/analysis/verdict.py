@@ -106,7 +106,7 @@ def _member(c: Comparison, against_one: bool) -> str:
         pair = f"{c.rival} or {c.baseline}"
     facts = [_difference(c)]
     if c.verdict == "undecided" and c.seeds_needed is not None:
-        facts.append(f"{c.seeds_needed} seeds would tell one as large")
+        facts.append(f"{c.seeds_needed} seeds")
     return f"{pair} ({', '.join(facts)})"
 
 
@@ -131,7 +131,10 @@ def _method(tested: Sequence[Comparison], metric: Metric, level: float) -> str:
     number = max(sum(c.budget == budget for c in tested) for budget in BUDGETS)
     holm = f", corrected after Holm for {number} comparisons a budget" if number > 1 else ""
     better = "higher" if metric.higher_is_better else "lower"
+    undecided = any(c.verdict == "undecided" and c.seeds_needed is not None for c in tested)
+    needed = ", and how many seeds would probably tell one as large" if undecided else ""
     return (
         f"Compared is {metric.title}, {better} being better, as the mean difference over {extent} seeds in "
-        f"common; decided at the {100 * level:g} % level by the {tests}{holm}."
+        f"common; decided at the {100 * level:g} % level by the {tests}{holm}. In brackets: the "
+        f"difference{needed}."
     )

@@ -21,8 +21,8 @@ def render_profiles(found: Sequence[Problem]) -> str:
         "# ARS-Bench Performance Profiles",
         "",
         f"Share of {len(found)} problems, a task and a seed each, that a contender solves at no more than so "
-        "many times the cheapest contender's cost (Dolan and Moré, 2002). A problem is solved at the end of "
-        "the first evaluation that reaches the target.",
+        "many times the cheapest contender's cost (Dolan and Moré, 2002). A problem is solved at the "
+        "first evaluation that reaches the target.",
         "",
         *table_lines(
             aligned(
