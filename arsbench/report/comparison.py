@@ -1,4 +1,4 @@
-"""A comparison as Markdown whose tables can be read in a terminal as well."""
+"""A comparison as Markdown."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from arsbench.analysis.contenders import by_contender, distinct
 from arsbench.analysis.runs import PLAN
 from arsbench.files import atomic_write
 from arsbench.json_files import read_json
+from arsbench.report.cells import NOT_REACHED, aligned, figure, p_value
 from arsbench.report.columns import NOT_AVAILABLE, table_lines
 from arsbench.report.overview import Overview, overview
 from arsbench.report.results import Cost, Result
-
-_NUMBER = set("0123456789")
-_NOT_REACHED = "not reached"
 
 
 class Plot(Protocol):
@@ -93,27 +91,6 @@ def plot_lines(plots: Iterable[Plot], beside: Path) -> list[str]:
         path = Path(os.path.relpath(plot.path, beside)).as_posix()
         lines += ["", f"![{plot.title}](<{path}>)", "", plot.description]
     return lines
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The cells padded to their columns' widths, figures to the right."""
-    columns = []
-    for header, *cells in zip(*rows, strict=True):
-        width = max(map(len, (header, *cells)))
-        figures = any(map(_is_figure, cells)) and all(
-            _is_figure(c) or c in ("", NOT_AVAILABLE, _NOT_REACHED) for c in cells
-        )
-        columns.append([cell.rjust(width) if figures else cell.ljust(width) for cell in (header, *cells)])
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def figure(value: float | None, spec: str = ".4f") -> str:
-    """A number as a cell."""
-    return NOT_AVAILABLE if value is None else format(value, spec)
-
-
-def _is_figure(cell: str) -> bool:
-    return cell.lstrip("+-−<")[:1] in _NUMBER if cell.lstrip("+-−<") else False
 
 
 def _warnings(warnings: Sequence[str]) -> list[str]:
@@ -229,11 +206,6 @@ def _pairs(comparisons: Sequence[Comparison], *, one_baseline: bool) -> list[str
     return table_lines(aligned(rows))
 
 
-def p_value(value: float | None) -> str:
-    """A p-value as a cell."""
-    return "<0.001" if value is not None and value < 0.001 else figure(value, ".3f")
-
-
 def _costs(found: Overview) -> list[str]:
     if found.target is None:
         return []
@@ -257,7 +229,7 @@ def _costs(found: Overview) -> list[str]:
 
 def _spent(cost: Cost, budget: str) -> str:
     value = cost.medians[budget]
-    return _NOT_REACHED if value == math.inf else figure(value, ",.0f")
+    return NOT_REACHED if value == math.inf else figure(value, ",.0f")
 
 
 def _tuning(tuning: dict[str, dict[str, Any]]) -> list[str]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.contenders import by_contender
 from arsbench.metrics import BUDGETS, Metric, best_point, history, milestones, task_name
+from arsbench.report.cells import p_value
 from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns
-from arsbench.report.comparison import p_value
 from arsbench.report.html_parts import (
     Cell,
     capital,

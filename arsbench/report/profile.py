@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from arsbench.analysis import BUDGETS, Problem, profiles
+from arsbench.report.cells import aligned
 from arsbench.report.columns import table_lines
-from arsbench.report.comparison import aligned
 
 # Times the cheapest contender's cost at which shares are shown; the last is any cost.
 RATIOS = (1.0, 1.25, 1.5, 2.0, 4.0, math.inf)

@@ -11,8 +11,9 @@ from arsbench.analysis import load
 from arsbench.analysis.contenders import distinct
 from arsbench.errors import UserError
 from arsbench.json_files import encode
+from arsbench.report.cells import aligned
 from arsbench.report.columns import row_cells
-from arsbench.report.comparison import aligned, plot_lines, render, write_suite
+from arsbench.report.comparison import plot_lines, render, write_suite
 from arsbench.report.overview import overview
 
 SEED_REPORT = Path(__file__).with_name("seed_report.md")
