@@ -205,7 +205,11 @@ def test_a_run_folder_half_made_is_made_again(write_suite, tmp_path, observer):
     (row,) = json.loads(show("status", str(out), "--json"))["runs"]
     assert (row["metric"], row["step"]) == ("loss", row["steps"])
     assert "adamw-seed-1  finished" in show("status", str(out))
-    assert "1 of 1 runs are done" in show("run", str(tmp_path / "suite.toml"), "--out", str(out))
+    shown = show("run", str(tmp_path / "suite.toml"), "--out", str(out))
+    assert "1 of 1 runs are done" in shown
+    assert "there is nothing to compare it with" in shown  # the verdict
+    assert "## Results" in (out / "summary.md").read_text()
+    assert "<h1>" in (out / "report.html").read_text()
     assert "[contenders.AdamW]" in show("presets", "demo-optimizers")
     assert "grokking" in show("presets")
     assert json.loads(show("presets", "grokking", "--json"))["config"] == "mod_addition"
