@@ -73,7 +73,14 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
     suite = folder.suite
     contender = next(one for one in suite.contenders if one.name == arguments.contender)
     metric = deciding_metric(suite)
-    study = open_study(folder.trials(contender), metric, suite.tuning.trials, seed=arguments.number)
+    epochs = contender.config(suite.tuning.seeds[0], changes=suite.tuning.changes).train.epochs
+    study = open_study(
+        folder.trials(contender),
+        metric,
+        suite.tuning.trials,
+        seed=arguments.number,
+        evaluations=epochs * len(suite.tuning.seeds),
+    )
     trial = _reopened(study, arguments.number) if arguments.resume else study.ask()
     directory = folder.trials(contender) / f"trial-{trial.number}"
     paths = [directory / f"seed-{seed}" for seed in suite.tuning.seeds]

@@ -45,7 +45,7 @@ def deciding_metric(suite: Suite) -> Metric:
     return METRICS[task_name(suite.task)][0]
 
 
-def open_study(directory: Path, metric: Metric, trials: int, seed: int = 0) -> Study:
+def open_study(directory: Path, metric: Metric, trials: int, seed: int = 0, evaluations: int = 1) -> Study:
     """The study in a contender's folder, made if it is not there.
 
     Args:
@@ -53,6 +53,7 @@ def open_study(directory: Path, metric: Metric, trials: int, seed: int = 0) -> S
         metric: gives the direction.
         trials: how many there will be; half of them are drawn at random before the sampler learns.
         seed: of the sampler; another one for every trial, or two that begin at once would be the same.
+        evaluations: of a trial that is not pruned, which the process of a trial must know.
     """
     import optuna
 
@@ -67,8 +68,11 @@ def open_study(directory: Path, metric: Metric, trials: int, seed: int = 0) -> S
         sampler=optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=max(1, trials // 2), constant_liar=True
         ),
-        # Every evaluation is a rung's worth, and the better half goes on to twice as many.
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        # The better half goes on after an eighth of a trial, a quarter and a half: none is judged by its very
+        # beginning, where small rates look worse than they are.
+        pruner=optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=max(1, evaluations // 8), reduction_factor=2
+        ),
     )
 
 
