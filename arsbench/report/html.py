@@ -72,7 +72,7 @@ def write_page(
 
 def _title(runs: Sequence[Run]) -> str:
     suites = {suite_of(run) for run in runs}
-    suite = suites.pop() if len(suites) == 1 else None
+    suite = suites.pop() if len(suites) == 1 and len(runs) > 1 else None
     if suite is not None:
         return f"ARS-Bench suite {suite.name}"
     if len(runs) > 1:
