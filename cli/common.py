@@ -18,7 +18,8 @@ csv_option = click.option(
     "--csv",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write a row per run and epoch to FILE (x.csv), and one per logged step beside it (x.steps.csv).",
+    help="Write a row per run and epoch to FILE (x.csv); beside it one per logged step (x.steps.csv) and per "
+    "evaluation within epochs (x.evaluations.csv).",
 )
 plots_option = click.option(
     "--plots", metavar="DIR", type=click.Path(path_type=Path), help="Write pictures to DIR and link them."

@@ -27,25 +27,29 @@ def run_dict(run: Run) -> dict[str, Any]:
 
 
 def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
-    """Write a row per run and epoch to `path`, and one per logged step beside it, to NAME.steps.csv.
+    """Write a row per run and epoch to `path`; beside it a row per step, and per mid-epoch evaluation.
+
+    Those are NAME.steps.csv and NAME.evaluations.csv, each made where a run has such records.
 
     Every figure of a record has a column, named as it is nested: "evaluation.validation.strict.loss". A cell
     is empty where a run has no such figure.
 
     Returns:
-        the files; only the first where no run has logged a step.
+        the files.
 
     Raises:
         UserError: a file cannot be written.
     """
     epochs = [_of_the_run(run) | _flat(record) for run in runs for record in _with_totals(run.epochs)]
     steps = [_of_the_run(run) | _flat(record) for run in runs for record in run.steps]
+    evaluations = [_of_the_run(run) | _flat(record) for run in runs for record in _evaluations(run)]
     _write_table(epochs, path)
-    if not steps:
-        return [path]
-    beside = path.with_name(f"{path.stem}.steps{path.suffix or '.csv'}")
-    _write_table(steps, beside)
-    return [path, beside]
+    written = [path]
+    for name, rows in (("steps", steps), ("evaluations", evaluations)):
+        if rows:
+            written.append(path.with_name(f"{path.stem}.{name}{path.suffix or '.csv'}"))
+            _write_table(rows, written[-1])
+    return written
 
 
 def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
@@ -125,6 +129,15 @@ def _with_totals(records: Iterable[Record]) -> Iterator[Record]:
             totals[total] = None if spent is None or so_far is None else so_far + spent
         leading = {key: record.get(key) for key in ("epoch", "task", "step")}
         yield leading | totals | record
+
+
+def _evaluations(run: Run) -> Iterator[Record]:
+    """Those within epochs; `total_…` is what the run had spent by then."""
+    before = [dict.fromkeys(_TOTALS, 0), *_with_totals(run.epochs)]
+    for record in run.evaluations:
+        spent = {total: before[record["epoch"] - 1][total] + record[key] for total, key in _TOTALS.items()}
+        leading = {key: record[key] for key in ("epoch", "step")}
+        yield leading | spent | {"evaluation": record["evaluation"]}
 
 
 def _flat(record: Record, prefix: str = "") -> Record:

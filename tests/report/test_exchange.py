@@ -9,6 +9,7 @@ import pytest
 
 from arsbench.analysis import load
 from arsbench.errors import UserError
+from arsbench.records import RunFolder
 from arsbench.report.exchange import write_csv, write_tensorboard
 
 SEED_REPORT = Path(__file__).with_name("seed_report.md")
@@ -34,6 +35,28 @@ def test_a_row_per_epoch_and_one_per_step(record_run, tmp_path):
         ("a", "50", "4.75"),
         ("a", "150", "4.25"),
     ]
+
+
+def test_a_row_per_evaluation_within_epochs(record_run, tmp_path):
+    path = record_run("a")
+    for epoch, loss in ((1, 4.75), (2, 4.25)):
+        RunFolder.open(path).append_evaluation(
+            {
+                "epoch": epoch,
+                "step": 100 * epoch - 60,
+                "forward_backward_passes": 50,
+                "epoch_seconds": 12.5,
+                "evaluation": {"validation": {"strict": {"loss": loss}}},
+            }
+        )
+    *_, evaluations = write_csv(load([path, record_run("b", seed=2)]), tmp_path / "all.csv")
+    assert evaluations.name == "all.evaluations.csv"
+    rows = rows_of(evaluations)
+    assert [(row["run"], row["step"], row["total_passes"], row["total_seconds"]) for row in rows] == [
+        ("a", "40", "50", "12.5"),
+        ("a", "140", "170", "42.5"),
+    ]
+    assert [row["evaluation.validation.strict.loss"] for row in rows] == ["4.75", "4.25"]
 
 
 def test_a_report_has_no_steps_and_no_passes(record_run, tmp_path):
