@@ -178,7 +178,8 @@ class RunFolder:
         self._steps.truncate(step)
         self._epochs.truncate(step - 1 if mid_epoch else step)
         if self._evaluations.path.exists():
-            self._evaluations.truncate(step)
+            # An evaluation of that very step came after the checkpoint, which does not know the time it took.
+            self._evaluations.truncate(step - 1)
 
     def reconfigure(self, *, config: dict[str, Any], effective: dict[str, Any]) -> None:
         """Replace both configurations, as a run resumed for more epochs does."""

@@ -213,8 +213,8 @@ class Trainer:
         return every is not None and self.epoch_step > 0 and self.step % every == 0
 
     def _evaluate_midway(self, run: RunFolder, epoch: int) -> None:
-        """Evaluate before the epoch's next step, if that is due and was not done before a resumption."""
-        if not self._evaluation_due() or any(r["step"] == self.step for r in run.evaluations()[-1:]):
+        """Evaluate before the epoch's next step, if that is due."""
+        if not self._evaluation_due():
             return
         started = time.perf_counter()
         evaluation = {"validation": self._evaluate("validation")}
