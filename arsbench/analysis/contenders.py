@@ -94,14 +94,14 @@ def tuning(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """What a suite's tuning spent on each contender and found; only contenders that were tuned.
 
     Returns:
-        by contender: `trials`, `pruned`, `steps`, `seconds`, `best` (settings) and `value`.
+        by contender: `trials`, of these `pruned`, of these `non_finite`; `steps`, `passes`, `seconds`; `best`
+        (settings) and `value`, both None where no trial ended with finite figures, and no run followed.
     """
     result: dict[str, dict[str, Any]] = {}
     for suite, plan in _plans(runs).items():
-        tuned = (plan.get("tuning") or {}).get("contenders", {})
-        for contender, planned in _planned(suite, plan, runs).items():
-            if planned in tuned:
-                result[contender] = tuned[planned]
+        called = {planned: contender for contender, planned in _planned(suite, plan, runs).items()}
+        for planned, found in ((plan.get("tuning") or {}).get("contenders", {})).items():
+            result[called.get(planned, planned)] = found
     return result
 
 

@@ -8,6 +8,16 @@ from arsbench.report.columns import NOT_AVAILABLE
 
 NOT_REACHED = "not reached"
 
+# What a suite's plan tells of a contender's tuning, by header.
+TUNED = {
+    "Trials": "trials",
+    "Pruned": "pruned",
+    "Diverged": "non_finite",
+    "Steps": "steps",
+    "Passes": "passes",
+    "Seconds": "seconds",
+}
+
 _DIGITS = set("0123456789")
 # What may stand in a column of figures beside them.
 _NO_FIGURE = ("", "nan", NOT_AVAILABLE, NOT_REACHED)

@@ -15,7 +15,7 @@ from arsbench.analysis.contenders import by_contender, distinct
 from arsbench.analysis.runs import PLAN
 from arsbench.files import atomic_write
 from arsbench.json_files import read_json
-from arsbench.report.cells import NOT_REACHED, aligned, figure, p_value
+from arsbench.report.cells import NOT_REACHED, TUNED, aligned, figure, p_value
 from arsbench.report.columns import NOT_AVAILABLE, table_lines
 from arsbench.report.overview import Overview, overview
 from arsbench.report.results import Cost, Result
@@ -235,10 +235,10 @@ def _spent(cost: Cost, budget: str) -> str:
 def _tuning(tuning: dict[str, dict[str, Any]]) -> list[str]:
     if not tuning:
         return []
-    rows = [["Contender", "Trials", "Pruned", "Steps", "Seconds", "Value", "Best settings"]]
+    rows = [["Contender", *TUNED, "Value", "Best settings"]]
     for contender, record in tuning.items():
         settings = ", ".join(f"{key}={_short(value)}" for key, value in (record.get("best") or {}).items())
-        figures = [figure(record.get(key), ",.0f") for key in ("trials", "pruned", "steps", "seconds")]
+        figures = [figure(record.get(key), ",.0f") for key in TUNED.values()]
         rows.append([contender, *figures, figure(record.get("value")), settings or NOT_AVAILABLE])
     return ["", "## Tuning", *table_lines(aligned(rows))]
 

@@ -14,6 +14,7 @@ from arsbench.analysis.contenders import tuning as tuned
 from arsbench.analysis.wording import by_value, listed, without_repetition
 from arsbench.metrics import Metric
 from arsbench.report import chart_data
+from arsbench.report.cells import TUNED
 from arsbench.report.columns import NOT_AVAILABLE
 from arsbench.report.html_parts import (
     Cell,
@@ -93,9 +94,9 @@ def tuning(runs: Sequence[Run]) -> str:
     rows = []
     for contender, record in tuned(runs).items():
         best = ", ".join(f"{key} = {_short(value)}" for key, value in (record.get("best") or {}).items())
-        spent = [number(record.get(key), ",.0f") for key in ("trials", "pruned", "steps", "seconds")]
+        spent = [number(record.get(key), ",.0f") for key in TUNED.values()]
         rows.append([contender, *spent, number(record.get("value")), best or NOT_AVAILABLE])
-    headers = ["Contender", "Trials", "Pruned", "Steps", "Seconds", "Value", "Best settings"]
+    headers = ["Contender", *TUNED, "Value", "Best settings"]
     return section("tuning", "Tuning", table("What tuning spent and found", headers, rows, sortable=True))
 
 

@@ -207,7 +207,8 @@ def test_a_suites_report_has_its_baseline_and_its_tuning(rivals, tmp_path):
     ]
     config = {"experiment": {"seed": 4, "tasks": ["wikitext2_line"]}}
     runs.append(runs[0] | {"name": "AdamW-4", "folder": "AdamW-4", "config": config})
-    tuned = {"trials": 5, "pruned": 2, "steps": 12345, "seconds": 67.8, "best": {"optimizer.lr": 0.00123456}}
+    tuned = {"trials": 5, "pruned": 2, "non_finite": 0, "steps": 12345, "passes": 23456, "seconds": 67.8}
+    tuned |= {"best": {"optimizer.lr": 0.00123456}}
     plan = {"name": "mine", "baseline": "my Muon", "runs": runs}
     plan["tuning"] = {"trials": 5, "seeds": [9], "contenders": {"my AdamW": tuned | {"value": 4.25}}}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
@@ -219,7 +220,8 @@ def test_a_suites_report_has_its_baseline_and_its_tuning(rivals, tmp_path):
     assert text.startswith("# ARS-Bench Suite mine\n")
     assert found.baseline == "my Muon"
     (row,) = table(text, "Tuning")
-    assert list(row.values()) == ["my AdamW", "5", "2", "12,345", "68", "4.2500", "optimizer.lr=0.001235"]
+    assert list(row.values())[:4] == ["my AdamW", "5", "2", "0"]
+    assert list(row.values())[4:] == ["12,345", "23,456", "68", "4.2500", "optimizer.lr=0.001235"]
     assert table(text, "Results")[0]["Runs"] == "3 of 4"
     assert section(text, "Failures")[0] == "- AdamW-4: failed: killed."
     assert any("Tuning was not equal" in line for line in section(text, "Warnings"))

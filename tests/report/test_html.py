@@ -355,7 +355,8 @@ def test_tuning_of_a_suite(page, record_run, tmp_path):
         entries.append(
             {"name": f"{name}-1", "contender": name, "folder": str(path.relative_to(tmp_path)), "config": {}}
         )
-    spent = {"trials": 8, "pruned": 3, "steps": 1200, "seconds": 99.5, "best": {"lr": 0.003}, "value": 4.25}
+    spent = {"trials": 8, "pruned": 3, "non_finite": 1, "steps": 1200, "passes": 1500, "seconds": 99.5}
+    spent |= {"best": {"lr": 0.003}, "value": 4.25}
     plan = {
         "name": "made",
         "task": "wikitext2_line",
@@ -371,7 +372,9 @@ def test_tuning_of_a_suite(page, record_run, tmp_path):
         "Contender": "Muon",
         "Trials": "8",
         "Pruned": "3",
+        "Diverged": "1",
         "Steps": "1,200",
+        "Passes": "1,500",
         "Seconds": "100",
         "Value": "4.2500",
         "Best settings": "lr = 0.003",
