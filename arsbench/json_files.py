@@ -7,6 +7,7 @@ accepts the files, and come back as floats.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -96,6 +97,12 @@ class JsonLines:
         *complete, _torn = _read(self.path).split(b"\n")
         for number, line in enumerate(complete, start=1):
             yield line, _parse(line, dict, f"{self.path}, line {number},")
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off what follows the last newline of a file, if it is there: a line that was never finished."""
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        file.truncate(_complete_length(file))
 
 
 def _complete_length(file: BinaryIO) -> int:

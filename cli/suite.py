@@ -30,8 +30,10 @@ def suite() -> None:
     type=click.IntRange(1),
     help="Runs at a time [default: cores divided by --threads; 1 on a GPU].",
 )
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Of each run.")
-def run(source: str, out: Path | None, workers: int | None, threads: int) -> None:
+@click.option(
+    "--threads", type=click.IntRange(1), help="Of each run [default: as the suite was begun with, or 1]."
+)
+def run(source: str, out: Path | None, workers: int | None, threads: int | None) -> None:
     """Run SUITE, or go on with it: finished runs are kept, stopped ones continue where they were."""
     from arsbench.suite import load_suite, run_suite, slug
 
@@ -47,10 +49,12 @@ def run(source: str, out: Path | None, workers: int | None, threads: int) -> Non
     for name, message in outcome.failures.items():
         click.echo(f"Failed: {name}: {message}", err=True)
     _report(outcome.path)
-    options = ["--out", str(out)] if out else []
-    if outcome.interrupted or outcome.failures or outcome.done < outcome.total:
+    given = {"--out": out, "--workers": workers, "--threads": threads}
+    options = [text for name, value in given.items() if value for text in (name, str(value))]
+    if outcome.interrupted or outcome.done < outcome.total:
         command = shlex.join(["arsbench", "suite", "run", source, *options])
         click.echo(f"Go on with: {command}", err=not outcome.interrupted)
+    if outcome.interrupted or outcome.failures or outcome.done < outcome.total:
         sys.exit(INTERRUPTED if outcome.interrupted else 1)
 
 
@@ -113,7 +117,7 @@ def _tuning(facts: dict[str, Any]) -> list[str]:
         return [f"tuning: {name}: {n} trials begun" for name, n in facts["trials_begun"].items() if n]
     lines = []
     for name, found in facts["tuning"]["contenders"].items():
-        best = ", ".join(f"{key} {value}" for key, value in found["best"].items())
+        best = ", ".join(f"{key} {value}" for key, value in (found["best"] or {}).items()) or "none"
         lines.append(f"tuned: {name}: {found['trials']} trials, {found['pruned']} pruned, best {best}")
     return lines
 

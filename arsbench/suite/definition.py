@@ -210,18 +210,23 @@ def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sec
     for key in grid:
         if key in optimizer:
             raise UserError(f"{where} gives {key} and has it in its grid, too; leave one of both out")
-    before = merged({"optimizer": base.get("optimizer", {})}, {"optimizer": changes.get("optimizer", {})})
-    if is_foreign(optimizer) or (is_foreign(before["optimizer"]) and "name" in optimizer):
-        # The configuration's keys were meant for the optimizer that it names.
-        before = {"optimizer": changes.get("optimizer", {})}
     others = [{s: t for s, t in layer.items() if s != "optimizer"} for layer in (base, changes)]
     contenders = []
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         name = ", ".join([label, *(f"{key} {_shown(value)}" for key, value in point.items())])
-        sections = merged(*others, own, before, {"optimizer": optimizer | point})
+        before = _inherited(optimizer | point, base, changes)
+        sections = merged(*others, own, {"optimizer": before | optimizer | point})
         contenders.append(Contender(name, sections, search))
     return contenders
+
+
+def _inherited(optimizer: Mapping[str, Any], base: Sections, changes: Sections) -> dict[str, Any]:
+    """The optimizer's keys that a contender takes from the configuration and the suite's `set`."""
+    given, ours = changes.get("optimizer", {}), base.get("optimizer", {})
+    if is_foreign(optimizer) or (is_foreign(ours | given) and "name" in optimizer):
+        return dict(given)  # the configuration's keys were meant for the optimizer that it names
+    return ours | given
 
 
 def _check(contender: Contender, seed: int, tuning: Tuning | None) -> None:
@@ -236,10 +241,11 @@ def _check(contender: Contender, seed: int, tuning: Tuning | None) -> None:
             f"add one, such as search.lr = {{ low = 1e-4, high = 1e-2, log = true }}"
         )
     try:
-        contender.config(seed)
-        for key, parameter in contender.search.items():
-            for value in parameter.bounds():
-                contender.config(seed, {key: value}, tuning.changes if tuning else None)
+        for values in itertools.product(*(p.bounds() for p in contender.search.values())):
+            point = dict(zip(contender.search, values, strict=True))
+            contender.config(seed, point)
+            if tuning is not None:
+                contender.config(seed, point, tuning.changes)
     except UserError as error:
         raise UserError(f"contender {contender.name!r}: {error}") from None
 
@@ -257,7 +263,13 @@ def _tuning(table: Any, comparison: tuple[int, ...]) -> Tuning:
             f"tuning.seeds and seeds share {', '.join(map(str, shared))}; tune on seeds that the "
             f"comparison does not use"
         )
-    return Tuning(trials, seeds, read_changes("tuning.set", table.get("set", {}), optimizer=False))
+    changes = read_changes("tuning.set", table.get("set", {}), optimizer=False)
+    if "stop_at" in changes.get("train", {}):
+        raise UserError(
+            "tuning.set.train.stop_at cannot be set: trials run to their end, since the last value of a run "
+            "that stops at a target tells nothing; set train.epochs or train.max_steps"
+        )
+    return Tuning(trials, seeds, merged(changes, {"train": {"stop_at": None}}))
 
 
 def _base(given: dict[str, Any], directory: Path) -> Sections:

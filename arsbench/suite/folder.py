@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from arsbench.suite.definition import Contender, Suite, suite_from_dict
 from arsbench.suite.entries import Sections
 
 PLAN, LOCK = "plan.json", ".lock"
+
+# `suite status` holds the lock for a moment, too.
+PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class SuiteFolder:
             raise UserError(
                 f"{folder.path} is no suite's folder (it has no {PLAN}); give one, such as suites/NAME"
             )
-        if not {"suite", "base", "tuning", "runs"} <= set(folder._plan):
+        if not {"suite", "base", "threads", "tuning", "runs"} <= set(folder._plan):
             raise UserError(f"{folder.path / PLAN} is damaged: parts of it are missing; restore the file")
         return folder
 
@@ -94,6 +98,11 @@ class SuiteFolder:
         """The suite as it was planned, whatever has become of its file."""
         plan = self._plan
         return suite_from_dict(plan["suite"], plan["base"])
+
+    @property
+    def threads(self) -> int:
+        """Of each run."""
+        return self._plan["threads"]
 
     @property
     def tuning(self) -> dict[str, Any] | None:
@@ -118,13 +127,17 @@ class SuiteFolder:
         """The run of that name."""
         return next(run for run in self.runs if run.name == name)
 
-    def plan(self, suite: Suite, steps: dict[str, int], tuning: dict[str, Any] | None) -> None:
+    def plan(
+        self, suite: Suite, steps: dict[str, int], threads: int, tuning: dict[str, Any] | None = None
+    ) -> None:
         """Write the plan, or write it anew with more seeds or with what tuning found.
 
         Args:
             suite: what to run.
             steps: those of a run to its end, by contender.
-            tuning: as in `tuning`; its best values go into the configurations.
+            threads: of each run, which decide the last bits of its figures, and its seconds.
+            tuning: as in `tuning`; its best values go into the configurations. A contender of which it found
+                none has no runs.
         """
         best = {name: found["best"] for name, found in tuning["contenders"].items()} if tuning else {}
         runs = [
@@ -137,6 +150,7 @@ class SuiteFolder:
             }
             for seed in suite.seeds
             for contender in suite.contenders
+            if best.get(contender.name, {}) is not None
         ]
         plan = {
             "name": suite.name,
@@ -144,18 +158,28 @@ class SuiteFolder:
             "suite": suite.given,
             "base": suite.base,
             "baseline": suite.baseline,
+            "threads": threads,
             "tuning": tuning,
             "runs": runs,
         }
         write_json(self.path / PLAN, plan)
 
-    def check_continues(self, suite: Suite) -> None:
+    def check_continues(self, suite: Suite, threads: int | None) -> None:
         """Refuse to go on with another suite than the folder's.
+
+        Args:
+            suite: to go on with.
+            threads: of each run, None for as many as before.
 
         Raises:
             UserError: names what differs, but for more seeds.
         """
         before = self._plan
+        if threads not in (None, before["threads"]):
+            raise UserError(
+                f"{self.path} was begun with {before['threads']} threads a run, and {threads} would compute "
+                f"other bits; leave --threads out, or choose another folder with --out"
+            )
         if before["name"] != suite.name:
             raise UserError(
                 f"{self.path} holds the suite {before['name']!r}; choose another folder with --out"
@@ -231,13 +255,25 @@ def locked(path: Path) -> Iterator[int]:
             f"cannot write to {path}: {error.strerror}; choose another folder with --out"
         ) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise UserError(
-            f"another process is at work in {path}; wait for it, or choose another folder with --out"
-        ) from None
-    try:
+        if not _obtained(descriptor, path / LOCK):
+            raise UserError(
+                f"another process is at work in {path}; wait for it, or choose another folder with --out"
+            )
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _obtained(descriptor: int, path: Path) -> bool:
+    """Whether the file's lock could be had, and the file is still the one at `path`."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(PATIENCE_S / 20)
+    # Whoever held it before may have taken its new folder away again, lock and all.
+    return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())

@@ -1,6 +1,6 @@
 """Tries what a suite's workers will do: reads and caches the data, makes every contender's optimizer.
 
-python -m arsbench.suite.prepare    configurations by contender on standard input, as JSON
+python -m arsbench.suite.prepare    configurations on standard input, as JSON
 """
 
 from __future__ import annotations
@@ -16,38 +16,47 @@ from arsbench.tasks import Task, prepare_task
 from arsbench.training import choose_device
 
 
-def prepare(configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def prepare(configs: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
     """Prepare for these configurations.
 
+    Args:
+        configs: by kind ("runs", "trials") and contender.
+
     Returns:
-        "steps" of a run to its end by contender, and the "device".
+        by kind and contender the "steps" and "epochs" to the end, and the "device".
 
     Raises:
         UserError: data, device, model or an optimizer cannot be had.
     """
     tasks: dict[str, Task] = {}
-    steps = {}
-    for name, given in configs.items():
-        config = config_from_dict(given)
-        device = choose_device(config.experiment.device)
-        # Whatever the optimizer's table has, data and model are the same.
-        key = json.dumps({section: table for section, table in given.items() if section != "optimizer"})
-        if key not in tasks:
-            tasks[key] = prepare_task(config)
-        try:
-            create_optimizer(
-                tasks[key].build_model(), config.optimizer, given.get("optimizer", {}), config.train.matrices
-            )
-        except UserError as error:
-            raise UserError(f"contender {name!r}: {error}") from None
-        steps[name] = total_steps(config, tasks[key])
-    return {"steps": steps, "device": device.type}
+    found: dict[str, Any] = {}
+    for kind, contenders in configs.items():
+        found[kind] = {}
+        for name, given in contenders.items():
+            config = config_from_dict(given)
+            found["device"] = choose_device(config.experiment.device).type
+            # Whatever the optimizer's table has, data and model are the same.
+            key = json.dumps({section: table for section, table in given.items() if section != "optimizer"})
+            if key not in tasks:
+                tasks[key] = prepare_task(config)
+            try:
+                create_optimizer(
+                    tasks[key].build_model(),
+                    config.optimizer,
+                    given.get("optimizer", {}),
+                    config.train.matrices,
+                )
+            except UserError as error:
+                raise UserError(f"contender {name!r}: {error}") from None
+            found[kind][name] = _extent(config, tasks[key])
+    return found
 
 
-def total_steps(config: Config, task: Task) -> int:
-    """Optimizer steps of a run that does not end early."""
+def _extent(config: Config, task: Task) -> dict[str, int]:
+    """Optimizer steps and epochs, the last perhaps shorter, of a run that does not end early."""
     steps = config.train.epochs * task.steps_per_epoch
-    return min(steps, config.train.max_steps or steps)
+    steps = min(steps, config.train.max_steps or steps)
+    return {"steps": steps, "epochs": -(-steps // task.steps_per_epoch)}
 
 
 def main() -> None:

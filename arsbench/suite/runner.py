@@ -41,16 +41,21 @@ class Outcome:
 
 
 def run_suite(
-    suite: Suite, path: Path, *, workers: int | None, threads: int, observer: SuiteObserver
+    suite: Suite,
+    path: Path,
+    *,
+    observer: SuiteObserver,
+    workers: int | None = None,
+    threads: int | None = None,
 ) -> Outcome:
     """Run a suite, or go on with it: what is finished is kept, what was stopped continues where it was.
 
     Args:
         suite: what to run.
         path: its folder; new, empty, or one in which the same suite was begun.
-        workers: processes at a time; None for as many as there are cores for, and one on a GPU.
-        threads: of each process.
         observer: told of what happens.
+        workers: processes at a time; None for as many as there are cores for, and one on a GPU.
+        threads: of each process; None for as many as the suite was begun with, or one.
 
     Raises:
         UserError: the suite, its data or its folder do not allow it; nothing has then been run.
@@ -58,16 +63,29 @@ def run_suite(
     if suite.tuning is not None:
         tuning.require_optuna()
     with _claimed(path) as lock:
-        if _is_over(suite, path):
-            return _outcome(SuiteFolder(path), False)
-        folder, device = _planned(suite, path, threads, observer)
+        folder = SuiteFolder(path)
+        begun = (path / PLAN).exists()
+        if begun:
+            folder = SuiteFolder.open(path)
+            folder.check_continues(suite, threads)
+            _forgive(folder)
+            if _is_over(suite, folder):
+                return _outcome(folder, False)
+            threads = folder.threads
+        elif any(entry.name != LOCK for entry in path.iterdir()):
+            raise UserError(f"{path} is not empty and holds no suite; choose another folder with --out")
+        threads = threads or 1
+        observer.message("preparing the data and trying every optimizer ...")
+        facts = _prepare(suite, threads)
+        folder.plan(suite, facts["steps"], threads, folder.tuning if begun else None)
         if workers is None:
-            workers = 1 if device == "cuda" else max(1, available_cores() // threads)
+            workers = 1 if facts["device"] == "cuda" else max(1, available_cores() // threads)
         pool = Pool(folder, workers, threads, lock, observer)
-        tuned = suite.tuning is None or tuning.tune(suite, folder, pool, observer)
+        tuned = suite.tuning is None or tuning.tune(suite, folder, pool, facts["evaluations"], observer)
         if tuned and not pool.interrupted:
             missing = [run for run in folder.runs if not run.is_done]
             pool.run("runs", [_job(run) for run in missing], len(folder.runs) - len(missing))
+        _forgive(folder)
         return _outcome(folder, pool.interrupted)
 
 
@@ -92,40 +110,33 @@ def _claimed(path: Path) -> Iterator[int]:
                         path.rmdir()
 
 
-def _is_over(suite: Suite, path: Path) -> bool:
+def _is_over(suite: Suite, folder: SuiteFolder) -> bool:
     """Whether nothing is left to do in a folder that this suite was begun in."""
-    if not (path / PLAN).exists():
-        return False
-    folder = SuiteFolder.open(path)
-    folder.check_continues(suite)
-    runs = folder.runs
-    return len(runs) == len(suite.seeds) * len(suite.contenders) and all(run.is_done for run in runs)
+    seeds = {run.config.experiment.seed for run in folder.runs}
+    tuned = suite.tuning is None or folder.tuning is not None
+    return tuned and seeds == set(suite.seeds) and all(run.is_done for run in folder.runs)
 
 
-def _planned(suite: Suite, path: Path, threads: int, observer: SuiteObserver) -> tuple[SuiteFolder, str]:
-    """The folder with its plan, and the device; data and optimizers are tried before anything is written."""
-    begun = (path / PLAN).exists()
-    if not begun and any(entry.name != LOCK for entry in path.iterdir()):
-        raise UserError(f"{path} is not empty and holds no suite; choose another folder with --out")
-    observer.message("preparing the data and trying every optimizer ...")
-    facts = _prepare(suite, threads)
-    folder = SuiteFolder(path)
-    folder.plan(suite, facts["steps"], folder.tuning if begun else None)
-    return folder, facts["device"]
+def _forgive(folder: SuiteFolder) -> None:
+    """Forget what was said of a process that ended badly after its run had come to its end."""
+    for run in folder.runs:
+        if run.is_done:
+            folder.forget_failure(run.name)
 
 
 def _prepare(suite: Suite, threads: int) -> dict[str, Any]:
-    """Read, tokenize and cache the data once, and make every contender's optimizer, in another process.
+    """Read, tokenize and cache all data once, and make every contender's optimizer, in another process.
 
     Returns:
-        "steps" of a run by contender, and the "device".
+        by contender, "steps" of a run and "evaluations" of a trial, and the "device".
     """
-    configs = {
-        contender.name: contender.config(
-            suite.seeds[0], {key: parameter.bounds()[0] for key, parameter in contender.search.items()}
-        ).given
-        for contender in suite.contenders
-    }
+    configs: dict[str, dict[str, Any]] = {"runs": {}, "trials": {}}
+    for contender in suite.contenders:
+        first = {key: parameter.bounds()[0] for key, parameter in contender.search.items()}
+        configs["runs"][contender.name] = contender.config(suite.seeds[0], first).given
+        if suite.tuning is not None:
+            config = contender.config(suite.tuning.seeds[0], first, suite.tuning.changes)
+            configs["trials"][contender.name] = config.given
     done = subprocess.run(
         [sys.executable, "-m", "arsbench.suite.prepare"],
         input=json.dumps(configs),
@@ -136,7 +147,14 @@ def _prepare(suite: Suite, threads: int) -> dict[str, Any]:
     if done.returncode != 0:
         *_, last = done.stderr.strip().splitlines() or ["it said nothing"]
         raise UserError(last if done.returncode == 2 else f"the preparation failed: {last}")
-    return json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {
+        "device": found["device"],
+        "steps": {name: run["steps"] for name, run in found["runs"].items()},
+        "evaluations": {
+            name: trial["epochs"] * len(suite.tuning.seeds) for name, trial in found["trials"].items()
+        },
+    }
 
 
 def _job(run: PlannedRun) -> Job:

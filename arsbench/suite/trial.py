@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,12 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
     suite = folder.suite
     contender = next(one for one in suite.contenders if one.name == arguments.contender)
     metric = deciding_metric(suite)
-    epochs = contender.config(suite.tuning.seeds[0], changes=suite.tuning.changes).train.epochs
     study = open_study(
         folder.trials(contender),
         metric,
         suite.tuning.trials,
         seed=arguments.number,
-        evaluations=epochs * len(suite.tuning.seeds),
+        evaluations=arguments.evaluations,
     )
     trial = _reopened(study, arguments.number) if arguments.resume else study.ask()
     directory = folder.trials(contender) / f"trial-{trial.number}"
@@ -101,9 +101,6 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
             values.append(metric.value(RunFolder.open(path).epochs()[-1]))
     except Pruned:
         state = TrialState.PRUNED
-    except Exception:
-        study.tell(trial, state=TrialState.FAIL)
-        raise
     for name, value in _spent(paths).items():
         trial.set_user_attr(name, value)
     study.tell(trial, None if state else _mean(values), state=state)
@@ -118,13 +115,25 @@ def _reopened(study: Study, number: int) -> Trial:
 
 
 def _spent(paths: list[Path]) -> dict[str, float]:
-    """Steps, passes and seconds of a trial's runs, each to its last evaluation."""
-    runs = [RunFolder(path).epochs() for path in paths if path.exists()]
-    epochs = [record for run in runs for record in run]
+    """Steps, passes and seconds of a trial's runs, wherever they ended."""
+    runs = [_spent_of(RunFolder(path)) for path in paths if path.exists()]
+    return {name: sum(run[name] for run in runs) for name in (STEPS, PASSES, SECONDS)}
+
+
+def _spent_of(run: RunFolder) -> dict[str, float]:
+    """Of a run that diverged, what its last epoch took is estimated from the steps that were logged in it."""
+    epochs = run.epochs()
+    counted = epochs[-1]["step"] if epochs else 0
+    rest = max(0, run.status["step"] - counted)
+    logged = [record for record in run.steps() if record["step"] > counted]
+
+    def estimate(key: str, least: float) -> float:
+        return rest * (statistics.fmean(record[key] for record in logged) if logged else least)
+
     return {
-        STEPS: sum(run[-1]["step"] for run in runs if run),
-        PASSES: sum(record["forward_backward_passes"] for record in epochs),
-        SECONDS: sum(record["epoch_seconds"] for record in epochs),
+        STEPS: counted + rest,
+        PASSES: sum(e["forward_backward_passes"] for e in epochs) + estimate("forward_backward_passes", 1),
+        SECONDS: sum(e["epoch_seconds"] for e in epochs) + estimate("seconds", 0.0),
     }
 
 
@@ -135,6 +144,7 @@ def _mean(values: list[float]) -> float:
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--contender", required=True)
     parser.add_argument("--number", type=int, required=True, help="of the trial; of a new one, a guess")
+    parser.add_argument("--evaluations", type=int, required=True, help="of a whole trial")
     parser.add_argument("--continue", dest="resume", action="store_true", help="a trial that was stopped")
 
 

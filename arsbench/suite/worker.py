@@ -67,6 +67,10 @@ def train(path: Path, config: Config, observer: training.Observer) -> str:
         training.check_resumable(folder, config)
         training.resumed_run(folder, config, trainer)
     else:
+        if (path / "checkpoints").exists():
+            raise UserError(
+                f"{path} has checkpoints but no status.json; restore that file or move the run away"
+            )
         # A process that was killed while it made the folder has recorded nothing in it.
         shutil.rmtree(path, ignore_errors=True)
         folder = training.new_run(path, config, trainer)

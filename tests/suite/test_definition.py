@@ -51,6 +51,22 @@ def test_another_packages_optimizer_starts_without_the_files_keys(parse):
     }
 
 
+def test_another_packages_optimizer_in_a_grid(parse):
+    suite = parse(HEAD + '[contenders.A]\nlr = 0.1\ngrid.name = ["AdamW", "torch.optim:SGD"]\n')
+    assert "k" in suite.contenders[0].sections["optimizer"]
+    assert suite.contenders[1].sections["optimizer"] == {"name": "torch.optim:SGD", "lr": 0.1}
+
+
+def test_searched_values_are_checked_together(parse):
+    text = HEAD + "[contenders.A]\nadaptive_sync = true\n" + TUNED + TUNING
+    assert parse(text.replace("search", "search.k = { low = 2, high = 9 }\nsearch", 1)).tuning
+    with pytest.raises(UserError, match="adaptive_sync needs a longest period"):
+        parse(text.replace("search", "search.k = { low = 1, high = 9 }\nsearch", 1))
+    text = text.replace("adaptive_sync = true", "search.adaptive_sync = [false, true]")
+    with pytest.raises(UserError, match="adaptive_sync needs a longest period"):
+        parse(text.replace("search", "search.k = [1, 9]\nsearch", 1))
+
+
 def test_tuning_and_its_budget(parse):
     text = HEAD + "[contenders.A]\n" + TUNED + "search.k = [2, 5]\n" + TUNING + "set.train.max_steps = 7\n"
     suite = parse(text)

@@ -169,6 +169,26 @@ def test_folders_that_are_refused(write_suite, tmp_path, observer):
         suite_status(tmp_path / "full")
 
 
+def test_what_was_begun_goes_on_alike(write_suite, tmp_path, observer):
+    """With as many threads as before; and a process that broke after its run's end has broken nothing."""
+    text = 'name = "s"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.AdamW]\nname = "AdamW"\n'
+    suite, out = load_suite(write_suite(text, epochs=1)), tmp_path / "out"
+    assert run_suite(suite, out, observer=observer, threads=2).done == 1
+    folder = SuiteFolder.open(out)
+    assert RunFolder.open(folder.runs[0].path).environment["threads"] == 2
+    with pytest.raises(UserError, match="was begun with 2 threads a run"):
+        run_suite(suite, out, observer=observer, threads=1)
+    folder.record_failure("adamw-seed-1", "its process was ended by SIGKILL", -9)
+    assert run_suite(suite, out, observer=observer).failures == {}
+    assert [run.state for run in analysis.load([out])] == ["finished"]
+
+    path = folder.runs[0].path
+    (path / "status.json").unlink()
+    outcome = run_suite(suite, out, observer=observer)
+    assert "has checkpoints but no status.json" in outcome.failures["adamw-seed-1"]
+    assert list((path / "checkpoints").iterdir())
+
+
 @pytest.mark.parametrize(
     ("contender", "words"),
     [
@@ -189,7 +209,7 @@ def test_a_run_folder_half_made_is_made_again(write_suite, tmp_path, observer):
     text = 'name = "s"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.AdamW]\nname = "AdamW"\n'
     suite, out = load_suite(write_suite(text, epochs=1)), tmp_path / "out"
     half = out / "runs" / "adamw" / "seed-1"
-    SuiteFolder(out).plan(suite, {"AdamW": 10}, None)
+    SuiteFolder(out).plan(suite, {"AdamW": 10}, 1)
     half.mkdir(parents=True)
     (half / "steps.jsonl").touch()
     (half / "config.json").write_text("{")

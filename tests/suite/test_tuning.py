@@ -5,10 +5,14 @@ import signal
 
 import pytest
 
+from arsbench import analysis
+from arsbench.analysis import contenders
 from arsbench.errors import UserError
+from arsbench.json_files import drop_torn_line
 from arsbench.metrics import METRICS
 from arsbench.records import RunFolder
 from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
+from arsbench.suite.trial import _spent
 from arsbench.suite.tuning import open_study
 
 from .test_run import begin, pid_of, steps, wait_for
@@ -53,6 +57,65 @@ def test_the_best_values_become_the_comparisons(write_suite, tmp_path, observer)
     assert suite_status(out)["tuning"] == folder.tuning
 
 
+def test_a_contender_that_only_diverges_is_left_out(write_suite, tmp_path, observer):
+    text = (
+        ONE
+        + '[contenders.Wild]\nname = "torch.optim:SGD"\nsearch.lr = { low = 1e30, high = 1e31 }\n'
+        + TUNING
+    )
+    out = tmp_path / "out"
+    outcome = run_suite(load_suite(write_suite(text, epochs=1)), out, workers=2, observer=observer)
+    assert (outcome.done, outcome.total) == (1, 1)
+    assert "none of its 2 trials ended with finite figures" in outcome.failures["wild-tuning"]
+    wild = SuiteFolder.open(out).tuning["contenders"]["Wild"]
+    assert (wild["trials"], wild["non_finite"], wild["best"]) == (2, 2, None)
+    assert wild["steps"] == wild["passes"] > 0
+    shown = contenders.tuning(analysis.load([out]))
+    assert list(shown) == ["AdamW", "Wild"]
+
+
+def test_trials_run_to_their_end(parse):
+    """What a run that stops at a target ended with says nothing about its settings."""
+    text = ONE.replace("[contenders", "[set]\ntrain.stop_at = 3.5\n[contenders", 1) + TUNING
+    suite = parse(text)
+    (contender,) = suite.contenders
+    assert contender.config(1).train.stop_at == 3.5
+    assert contender.config(101, changes=suite.tuning.changes).train.stop_at is None
+    with pytest.raises(UserError, match="trials run to their end"):
+        parse(text + "set.train.stop_at = 3.0\n")
+
+
+def test_a_journal_that_was_cut_off_or_damaged(tmp_path):
+    study = open_study(tmp_path, METRIC, 2)
+    study.tell(study.ask(), 1.0)
+    journal = tmp_path / "journal.log"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 4, "wor')
+    drop_torn_line(journal)
+    assert journal.read_bytes() == whole
+    drop_torn_line(tmp_path / "nowhere")
+    assert len(open_study(tmp_path, METRIC, 2).trials) == 1
+    journal.write_bytes(b"{cut\n" + whole)
+    with pytest.raises(UserError, match=r"journal\.log is damaged .*; restore the file"):
+        open_study(tmp_path, METRIC, 2)
+
+
+def test_what_a_diverged_trial_spent(tmp_path):
+    """One epoch of ten steps, then seven more, of which two were logged: of two passes and of one."""
+    run = RunFolder.create(tmp_path / "run", config={}, effective={}, environment={}, groups=[])
+    run.append_epoch({"step": 10, "forward_backward_passes": 14, "epoch_seconds": 5.0})
+    for step, passes in ((10, 1), (12, 2), (14, 1)):
+        run.append_step({"step": step, "forward_backward_passes": passes, "seconds": 0.5})
+    run.set_status("non_finite", 17)
+    assert _spent([run.path, tmp_path / "none"]) == {
+        "steps": 17,
+        "passes": 14 + 7 * 1.5,
+        "seconds": 5.0 + 7 * 0.5,
+    }
+    run.set_status("running", 0)  # of a trial that was pruned at its epoch's end
+    assert _spent([run.path])["steps"] == 10
+
+
 def test_without_optuna_it_names_the_extra(write_suite, tmp_path, observer, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     suite = load_suite(write_suite(ONE + TUNING))
@@ -77,6 +140,8 @@ def test_killed_and_stopped_trials_are_continued_and_all_get_as_many(write_suite
     folder = SuiteFolder.open(out)
     assert (states(folder, "adamw"), states(folder, "ars")) == (["RUNNING"], ["RUNNING"])
     drawn = RunFolder.open(first).config["optimizer"]
+    with (first.parents[1] / "journal.log").open("a") as journal:
+        journal.write('{"op_code": 4, "wor')
     process = begin(source, out, "--workers", "2")
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
@@ -102,4 +167,4 @@ def test_a_contender_whose_trials_all_fail_stops_before_the_comparison(
     )
     assert outcome.done == 0
     assert set(outcome.failures.values()) == {"ZeroDivisionError: division by zero"}
-    assert states(SuiteFolder(tmp_path / "out"), "adamw").count("FAIL") == 0
+    assert states(SuiteFolder(tmp_path / "out"), "broken") == ["RUNNING", "RUNNING"]
