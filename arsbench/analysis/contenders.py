@@ -16,6 +16,7 @@ WITHOUT_EFFECT = frozenset(
         "experiment.seed",
         "data.num_workers",
         "train.log_every",
+        "train.eval_every_steps",
         "train.ckpt_every",
         "train.ckpt_every_steps",
         "train.keep_checkpoints",

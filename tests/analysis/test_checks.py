@@ -180,7 +180,12 @@ def test_different_tasks_are_an_error(record_run):
 
 
 def test_seeds_of_one_configuration_are_one_contender(record_run):
-    runs = load([record_run("a", seed=1), record_run("b", seed=2, config={"train": {"log_every": 3}})])
+    runs = load(
+        [
+            record_run("a", seed=1),
+            record_run("b", seed=2, config={"train": {"log_every": 3, "eval_every_steps": 5}}),
+        ]
+    )
     assert [run.contender for run in distinct(runs)] == ["ARS", "ARS"]
 
 
