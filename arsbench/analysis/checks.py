@@ -212,9 +212,16 @@ def _tuned(runs: Sequence[Run]) -> list[str]:
     groups = by_value(
         runs, lambda run: f"{tuned[run.contender]['trials']} trials" if run.contender in tuned else "untuned"
     )
-    if len(groups) < 2:
-        return []
-    return [f"Tuning was not equal ({told(groups, runs)}): a better figure may only be a better setting."]
+    result = [
+        f"{contender} is left out: none of its {found['trials']} trials of tuning ended with finite figures."
+        for contender, found in tuned.items()
+        if found["best"] is None
+    ]
+    if len(groups) > 1:
+        result.append(
+            f"Tuning was not equal ({told(groups, runs)}): a better figure may only be a better setting."
+        )
+    return result
 
 
 def _value(config: dict[str, Any], key: str, run: Run) -> Any:

@@ -55,9 +55,9 @@ def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
 def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
     """Write each run's figures as TensorBoard's scalars to a folder of its own in `directory`.
 
-    Tags are the figures' names, "epoch/…" by the last step of the epoch and "step/…" by the step; an imported
-    report counts in epochs. The clock of an epoch's event is the run's, in seconds since its start; that of a
-    step's, which is not recorded, the end of the epoch before.
+    Tags are the figures' names: "epoch/…" at the epoch's last step, or at that of an evaluation within it,
+    and "step/…" at the step; an imported report counts in epochs. The clock of an epoch or evaluation is the
+    run's, in seconds since its start; that of a step, which is not recorded, is the last one before.
 
     Returns:
         the files, each replaced where it was there already.
@@ -92,15 +92,28 @@ def _events(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
     steps = iter(run.steps)
     pending = next(steps, None)
     clock = 0.0
-    for record in run.epochs:
-        end = record.get("step")
-        while pending is not None and end is not None and pending["step"] <= end:
+    for end, step, figures in _evaluated(run):
+        while pending is not None and pending["step"] <= step:
             yield clock, pending["step"], _scalars("step", pending)
             pending = next(steps, None)
-        clock += record.get("epoch_seconds") or 0.0
-        yield clock, record["epoch"] if end is None else end, _scalars("epoch", record)
+        clock = end
+        yield clock, step, figures
     for record in itertools.chain([] if pending is None else [pending], steps):
         yield clock, record["step"], _scalars("step", record)
+
+
+def _evaluated(run: Run) -> list[tuple[float, int, dict[str, float]]]:
+    """The same of epochs' ends and of the evaluations within them."""
+    found = [
+        (record["total_seconds"], record["step"], _scalars("epoch", {"evaluation": record["evaluation"]}))
+        for record in _evaluations(run)
+    ]
+    clock = 0.0
+    for record in run.epochs:
+        clock += record.get("epoch_seconds") or 0.0
+        step = record.get("step")
+        found.append((clock, record["epoch"] if step is None else step, _scalars("epoch", record)))
+    return sorted(found, key=lambda event: event[1])
 
 
 def _scalars(kind: str, record: Record) -> dict[str, float]:

@@ -160,7 +160,7 @@ def test_tuning_must_be_equal(suite):
         return {
             "trials": 8,
             "seeds": [9],
-            "contenders": {f"my {n}": {"trials": t} for n, t in trials.items()},
+            "contenders": {f"my {n}": {"trials": t, "best": {"lr": 0.1}} for n, t in trials.items()},
         }
 
     assert warnings(load([suite("equal", tuned(AdamW=8, ARS=8))])) == []

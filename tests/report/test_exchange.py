@@ -37,7 +37,9 @@ def test_a_row_per_epoch_and_one_per_step(record_run, tmp_path):
     ]
 
 
-def test_a_row_per_evaluation_within_epochs(record_run, tmp_path):
+@pytest.fixture
+def evaluated(record_run):
+    """The folder of a run with an evaluation within each epoch."""
     path = record_run("a")
     for epoch, loss in ((1, 4.75), (2, 4.25)):
         RunFolder.open(path).append_evaluation(
@@ -49,7 +51,11 @@ def test_a_row_per_evaluation_within_epochs(record_run, tmp_path):
                 "evaluation": {"validation": {"strict": {"loss": loss}}},
             }
         )
-    *_, evaluations = write_csv(load([path, record_run("b", seed=2)]), tmp_path / "all.csv")
+    return path
+
+
+def test_a_row_per_evaluation_within_epochs(evaluated, record_run, tmp_path):
+    *_, evaluations = write_csv(load([evaluated, record_run("b", seed=2)]), tmp_path / "all.csv")
     assert evaluations.name == "all.evaluations.csv"
     rows = rows_of(evaluations)
     assert [(row["run"], row["step"], row["total_passes"], row["total_seconds"]) for row in rows] == [
@@ -93,6 +99,19 @@ def test_tensorboard_reads_the_event_files(record_run, tmp_path):
     assert math.isnan(scalars(tmp_path / "events" / "b")["epoch/train_loss"][1].value)
     seed = scalars(tmp_path / "events" / "seed_report")["epoch/evaluation/validation/seed/loss"]
     assert [event.step for event in seed] == [1, 2, 3, 4, 5]
+
+
+def test_evaluations_within_epochs_are_events_too(evaluated, tmp_path):
+    write_tensorboard(load([evaluated]), tmp_path / "events")
+    events = scalars(tmp_path / "events" / "a")
+    loss = events["epoch/evaluation/validation/strict/loss"]
+    assert [(event.step, event.value, event.wall_time) for event in loss] == [
+        (40, 4.75, 12.5),
+        (100, 4.5, 30.0),
+        (140, 4.25, 42.5),
+        (200, 4.0, 60.0),
+    ]
+    assert [event.wall_time for event in events["step/loss"]] == [12.5, 42.5]
 
 
 def test_steps_of_an_epoch_that_is_not_complete_come_last(record_run, tmp_path):

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from arsbench import analysis
-from arsbench.analysis import contenders
+from arsbench.analysis import checks, contenders
 from arsbench.errors import UserError
 from arsbench.json_files import drop_torn_line
 from arsbench.metrics import METRICS
@@ -70,8 +70,9 @@ def test_a_contender_that_only_diverges_is_left_out(write_suite, tmp_path, obser
     wild = SuiteFolder.open(out).tuning["contenders"]["Wild"]
     assert (wild["trials"], wild["non_finite"], wild["best"]) == (2, 2, None)
     assert wild["steps"] == wild["passes"] > 0
-    shown = contenders.tuning(analysis.load([out]))
-    assert list(shown) == ["AdamW", "Wild"]
+    runs = analysis.load([out])
+    assert list(contenders.tuning(runs)) == ["AdamW", "Wild"]
+    assert any(warning.startswith("Wild is left out: none of its 2") for warning in checks.warnings(runs))
 
 
 def test_trials_run_to_their_end(parse):
