@@ -2,7 +2,7 @@
 
     runs/<name>/
       config.json        the configuration as it was given
-      effective.json     the configuration as it was run, every default filled in
+      effective.json     the configuration as it was run: every default, only its optimizer's keys
       environment.json   versions, processor, backend of each op, commit
       groups.json        the optimizer's parameter groups
       status.json        {"state": …, "step": …, "message": …}

@@ -135,8 +135,9 @@ def record_run(tmp_path: Path) -> Callable[..., Path]:
     message="")`: `losses` are the strict protocol's, one for each epoch, which has 100 steps, 120 passes and
     takes 30 seconds; the seed protocol's are 0.5 less. `config` changes sections, `environment` facts.
     """
-    from arsbench.config import config_from_dict, effective
+    from arsbench.config import config_from_dict
     from arsbench.records import RunFolder
+    from arsbench.training.start import as_run
 
     def record(name: str, losses=(4.5, 4.0), *, optimizer="ARS", seed=1, config=None, **changes: Any) -> Path:
         given = {"experiment": {"seed": seed}, "optimizer": {"name": optimizer}}
@@ -153,7 +154,7 @@ def record_run(tmp_path: Path) -> Callable[..., Path]:
         folder = RunFolder.create(
             tmp_path / name,
             config=given,
-            effective=effective(config_from_dict(given)),
+            effective=as_run(config_from_dict(given)),
             environment=machine | changes.get("environment", {}),
             groups=[],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def _load(source: Path) -> list[Run]:
     if source.is_file():
         return [_from_report(source)]
     if (source / PLAN).is_file():
-        return [_from_plan(source, entry) for entry in read_json(source / PLAN, dict)["runs"]]
+        return _told([_from_plan(source, entry) for entry in read_json(source / PLAN, dict)["runs"]])
     return [_from_folder(RunFolder.open(source))]
 
 
@@ -130,6 +130,20 @@ def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
         "steps": [],
     }
     return Run(**(waiting | changes))
+
+
+def _told(runs: list[Run]) -> list[Run]:
+    """A suite's runs, those that have not begun with what others of their contender tell in full."""
+    begun = {run.contender: run.config for run in runs if run.environment}
+
+    def config(run: Run) -> dict[str, Any]:
+        own = begun[run.contender]
+        return own | {"experiment": own["experiment"] | {"seed": run.seed}}
+
+    return [
+        run if run.environment or run.contender not in begun else replace(run, config=config(run))
+        for run in runs
+    ]
 
 
 def _from_report(path: Path) -> Run:

@@ -56,20 +56,28 @@ def create_optimizer(
         cls = _load(config.name)
         arguments = _foreign_arguments(cls, given, groups)
     else:
-        if config.name not in OPTIMIZERS:
-            raise UserError(
-                f"optimizer.name {config.name!r} is unknown{_nearest(config.name, OPTIMIZERS)}; known are "
-                f"{', '.join(OPTIMIZERS)} and any torch optimizer as package.module:Class"
-            )
+        arguments = {name: getattr(config, name) for name in argument_names(config.name)}
         cls = OPTIMIZERS[config.name]
-        names = [name for name in inspect.signature(cls).parameters if name != "params"]
-        arguments = {name: getattr(config, name) for name in names}
         if cls is AdamW:
             groups = [{"params": [p for p in model.parameters() if p.requires_grad]}]
     try:
         return cls(groups, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"the optimizer {config.name} refuses its configuration: {error}") from error
+
+
+def argument_names(name: str) -> tuple[str, ...]:
+    """The keys of the optimizer table that one of our optimizers has as arguments.
+
+    Raises:
+        UserError: we have none of that name.
+    """
+    if name not in OPTIMIZERS:
+        raise UserError(
+            f"optimizer.name {name!r} is unknown{_nearest(name, OPTIMIZERS)}; known are "
+            f"{', '.join(OPTIMIZERS)} and any torch optimizer as package.module:Class"
+        )
+    return tuple(key for key in inspect.signature(OPTIMIZERS[name]).parameters if key != "params")
 
 
 def measurements(optimizer: torch.optim.Optimizer) -> dict[str, Tensor | float]:

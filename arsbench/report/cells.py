@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
+from arsbench.analysis.checks import UNKNOWN
 from arsbench.report.columns import NOT_AVAILABLE
 
 NOT_REACHED = "not reached"
@@ -41,6 +44,27 @@ def figure(value: float | None, spec: str = ".4f") -> str:
 def p_value(value: float | None) -> str:
     """A p-value as a cell."""
     return "<0.001" if value is not None and value < 0.001 else figure(value, ".3f")
+
+
+def setting(value: Any) -> str:
+    """A configuration's value as a cell; "none" of a key that an optimizer does not have."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def settings(values: Sequence[Any]) -> str:
+    """A contender's value, or values where its runs differ; one that has not begun tells less than others."""
+    known = [value for value in values if value != UNKNOWN]
+    return " / ".join(dict.fromkeys(map(setting, known or [UNKNOWN])))
+
+
+def best_settings(tuned: dict[str, Any]) -> str:
+    """What tuning found best, as a cell."""
+    best = (tuned.get("best") or {}).items()
+    return ", ".join(f"{key} = {setting(value)}" for key, value in best) or NOT_AVAILABLE
 
 
 def _is_figure(cell: str) -> bool:

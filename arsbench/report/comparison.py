@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -10,12 +9,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from arsbench.analysis import Comparison, Run
-from arsbench.analysis.checks import UNKNOWN, same_task
+from arsbench.analysis.checks import same_task
 from arsbench.analysis.contenders import by_contender, distinct
 from arsbench.analysis.runs import PLAN
 from arsbench.files import atomic_write
 from arsbench.json_files import read_json
-from arsbench.report.cells import NOT_REACHED, TUNED, aligned, figure, p_value
+from arsbench.report.cells import (
+    NOT_REACHED,
+    TUNED,
+    aligned,
+    best_settings,
+    figure,
+    p_value,
+    settings,
+)
 from arsbench.report.columns import NOT_AVAILABLE, table_lines
 from arsbench.report.overview import Overview, overview
 from arsbench.report.results import Cost, Result
@@ -107,7 +114,7 @@ def _differences(found: Overview) -> list[str]:
     rows = [["Key", *contenders]]
     for key, values in found.differences:
         rows.append(
-            [key, *(_settings([values[positions[r.name]] for r in own]) for own in contenders.values())]
+            [key, *(settings([values[positions[r.name]] for r in own]) for own in contenders.values())]
         )
     turned = [list(row) for row in zip(*rows, strict=True)]
     turned[0][0] = "Contender"
@@ -115,18 +122,6 @@ def _differences(found: Overview) -> list[str]:
         *heading,
         *min((table_lines(aligned(form)) for form in (rows, turned)), key=lambda form: len(form[0])),
     ]
-
-
-def _settings(values: Sequence[Any]) -> str:
-    """A contender's value, or values where its runs differ; one that has not begun tells less than others."""
-    known = [value for value in values if value != UNKNOWN]
-    return " / ".join(dict.fromkeys(map(_setting, known or [UNKNOWN])))
-
-
-def _setting(value: Any) -> str:
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _results(results: Iterable[Result]) -> list[list[str]]:
@@ -237,14 +232,9 @@ def _tuning(tuning: dict[str, dict[str, Any]]) -> list[str]:
         return []
     rows = [["Contender", *TUNED, "Value", "Best settings"]]
     for contender, record in tuning.items():
-        settings = ", ".join(f"{key}={_short(value)}" for key, value in (record.get("best") or {}).items())
         figures = [figure(record.get(key), ",.0f") for key in TUNED.values()]
-        rows.append([contender, *figures, figure(record.get("value")), settings or NOT_AVAILABLE])
+        rows.append([contender, *figures, figure(record.get("value")), best_settings(record)])
     return ["", "## Tuning", *table_lines(aligned(rows))]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _setting(value)
 
 
 def _incomplete(found: Overview) -> list[str]:

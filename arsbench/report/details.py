@@ -59,7 +59,7 @@ def details_lines(run: RunFolder, task: str) -> list[str]:
         *_section("Environment", [["Fact", "Value"], *([key, _text(value)] for key, value in facts.items())]),
         "",
         "### Effective Configuration",
-        "The configuration above with every default filled in.",
+        "The configuration above with every default, without keys that its optimizer does not have.",
         "```json",
         *json.dumps(run.effective, indent=2).split("\n"),
         "```",

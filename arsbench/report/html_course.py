@@ -8,13 +8,12 @@ from html import escape
 from typing import Any
 
 from arsbench.analysis import Run
-from arsbench.analysis.checks import UNKNOWN
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.contenders import tuning as tuned
-from arsbench.analysis.wording import by_value, listed, without_repetition
+from arsbench.analysis.wording import by_value, listed
 from arsbench.metrics import Metric
 from arsbench.report import chart_data
-from arsbench.report.cells import TUNED
+from arsbench.report.cells import TUNED, best_settings, settings
 from arsbench.report.columns import NOT_AVAILABLE
 from arsbench.report.html_parts import (
     Cell,
@@ -93,9 +92,8 @@ def tuning(runs: Sequence[Run]) -> str:
     """What the search for settings spent on each contender."""
     rows = []
     for contender, record in tuned(runs).items():
-        best = ", ".join(f"{key} = {_short(value)}" for key, value in (record.get("best") or {}).items())
         spent = [number(record.get(key), ",.0f") for key in TUNED.values()]
-        rows.append([contender, *spent, number(record.get("value")), best or NOT_AVAILABLE])
+        rows.append([contender, *spent, number(record.get("value")), best_settings(record)])
     headers = ["Contender", *TUNED, "Value", "Best settings"]
     return section("tuning", "Tuning", table("What tuning spent and found", headers, rows, sortable=True))
 
@@ -106,7 +104,7 @@ def configuration(runs: Sequence[Run], found: Overview | None) -> str:
     differences = found.differences if found else []
     positions = {run.name: position for position, run in enumerate(runs)}
     rows = [
-        [key, *(_settings([values[positions[run.name]] for run in own]) for own in contenders.values())]
+        [key, *(settings([values[positions[run.name]] for run in own]) for own in contenders.values())]
         for key, values in differences
     ]
     alike = paragraph("No key that all of them tell differs, but for the seed.") if len(runs) > 1 else ""
@@ -154,16 +152,6 @@ def _facts(environment: dict[str, Any]) -> dict[str, str]:
 def _figures(charts: Sequence[chart_data.Chart]) -> str:
     content = "\n".join(map(figure, charts))
     return f"<div class='figures'>\n{content}\n</div>" if content else ""
-
-
-def _settings(values: Sequence[Any]) -> str:
-    """A contender's value, or values where its runs differ; one that has not begun tells less than others."""
-    known = [value for value in values if value != UNKNOWN] or [UNKNOWN]
-    return " / ".join(map(text_of, without_repetition(known)))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else text_of(value)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

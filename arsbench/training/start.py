@@ -12,6 +12,7 @@ from arsbench.config import Config, effective
 from arsbench.config.schema import is_foreign
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
+from arsbench.optim import argument_names
 from arsbench.records import RunFolder
 from arsbench.tasks import prepare_task
 from arsbench.training.observer import Observer
@@ -45,6 +46,19 @@ def prepare_trainer(config: Config, observer: Observer) -> Trainer:
     return Trainer(config, prepare_task(config), device, observer)
 
 
+def as_run(config: Config) -> dict[str, dict[str, Any]]:
+    """The configuration with every default, without keys that its optimizer does not have.
+
+    Raises:
+        UserError: the optimizer is unknown.
+    """
+    tables = effective(config)
+    if not is_foreign(tables["optimizer"]):
+        known = {"name", *argument_names(config.optimizer.name)}
+        tables["optimizer"] = {key: value for key, value in tables["optimizer"].items() if key in known}
+    return tables
+
+
 def new_run(path: Path, config: Config, trainer: Trainer) -> RunFolder:
     """A run folder for a run that begins.
 
@@ -54,7 +68,7 @@ def new_run(path: Path, config: Config, trainer: Trainer) -> RunFolder:
     run = RunFolder.create(
         path,
         config=config.given,
-        effective=effective(config),
+        effective=as_run(config),
         environment=environment(trainer.device),
         groups=trainer.groups,
     )
@@ -69,11 +83,12 @@ def check_resumable(run: RunFolder, config: Config) -> None:
         UserError: names every key that differs, but for more epochs.
     """
     differences = []
-    before, now, defaults = run.effective, effective(config), effective(Config())
+    before, now, defaults = run.effective, as_run(config), effective(Config())
     for section, table in now.items():
-        # A key that the version before did not know had, in effect, its default; other packages have theirs.
-        known = {} if is_foreign(table) else defaults[section]
-        old_table = known | before.get(section, {})
+        old_table = before.get(section, {})
+        if not is_foreign(table):
+            # A key that the version before did not know had, in effect, its default.
+            old_table = {key: old_table.get(key, defaults[section][key]) for key in table}
         for key in dict.fromkeys((*old_table, *table)):
             old, new = old_table.get(key), table.get(key)
             allowed = (section, key) == MAY_CHANGE and old is not None and new >= old
@@ -90,7 +105,7 @@ def resumed_run(run: RunFolder, config: Config, trainer: Trainer) -> None:
     """Point the trainer at the run's last checkpoint and store the (perhaps longer) configuration."""
     trainer.resume(run)
     trainer.task.store(run)  # unless the process died while it made the folder, it is there
-    run.reconfigure(config=config.given, effective=effective(config))
+    run.reconfigure(config=config.given, effective=as_run(config))
 
 
 def _shown(value: Any) -> str:

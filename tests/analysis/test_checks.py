@@ -52,6 +52,16 @@ def test_runs_that_differ_in_seed_and_optimizer_alone_need_no_warning(record_run
     assert configuration_differences(runs) == [("optimizer.name", ["AdamW", "AdamW", "ARS", "ARS"])]
 
 
+def test_a_suites_run_that_has_not_begun_is_told_by_the_others(suite):
+    path = suite("half")
+    whole = load([path])
+    shutil.rmtree(path / "runs" / "AdamW" / "seed-2")
+    half = load([path])
+    assert (half[1].state, half[1].seed) == ("waiting", 2)
+    assert half[1].config == whole[1].config
+    assert configuration_differences(half) == configuration_differences(whole)
+
+
 def test_a_report_is_unknown_where_it_tells_nothing_rather_than_equal(record_run):
     runs = load(
         [SEED_REPORT, record_run("own", seed=42, config={"train": {"epochs": 2}, "data": {"batch_size": 4}})]

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from arsbench.analysis import load
+from arsbench.analysis.checks import UNKNOWN
 from arsbench.analysis.contenders import distinct
 from arsbench.errors import UserError
 from arsbench.json_files import encode
-from arsbench.report.cells import aligned
+from arsbench.report.cells import aligned, settings
 from arsbench.report.columns import row_cells
 from arsbench.report.comparison import plot_lines, render, write_suite
 from arsbench.report.overview import overview
@@ -221,10 +222,16 @@ def test_a_suites_report_has_its_baseline_and_its_tuning(rivals, tmp_path):
     assert found.baseline == "my Muon"
     (row,) = table(text, "Tuning")
     assert list(row.values())[:4] == ["my AdamW", "5", "2", "0"]
-    assert list(row.values())[4:] == ["12,345", "23,456", "68", "4.2500", "optimizer.lr=0.001235"]
+    assert list(row.values())[4:] == ["12,345", "23,456", "68", "4.2500", "optimizer.lr = 0.00123456"]
     assert table(text, "Results")[0]["Runs"] == "3 of 4"
     assert section(text, "Failures")[0] == "- AdamW-4: failed: killed."
     assert any("Tuning was not equal" in line for line in section(text, "Warnings"))
+
+
+def test_settings_as_cells():
+    assert settings([0.000173766632082747, UNKNOWN]) == "0.000173767"
+    assert settings([None, [0.9, 0.95], True, "cosine", None]) == "none / [0.9, 0.95] / true / cosine"
+    assert settings([UNKNOWN]) == UNKNOWN
 
 
 def test_as_data(rivals):

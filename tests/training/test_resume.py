@@ -196,6 +196,17 @@ def test_a_key_that_is_younger_than_the_run_had_its_default(tiny, tmp_path):
         training.check_resumable(run, config_from_dict(other))
 
 
+def test_only_the_optimizers_own_keys_are_the_runs(tiny, tmp_path):
+    tiny["optimizer"] = {"name": "AdamW", "lr": 1e-3, "k": 5}
+    run = train(tiny, tmp_path / "run")
+    assert set(run.effective["optimizer"]) == {"name", "lr", "betas", "eps", "weight_decay"}
+    training.check_resumable(run, config_from_dict(tiny | {"optimizer": tiny["optimizer"] | {"k": 2}}))
+    with pytest.raises(UserError, match=r"optimizer\.eps was 1e-08 and is now 1e-06;"):
+        training.check_resumable(
+            run, config_from_dict(tiny | {"optimizer": tiny["optimizer"] | {"eps": 1e-6}})
+        )
+
+
 def test_resume_before_the_first_checkpoint_starts_over(tiny, tmp_path):
     undisturbed = train(tiny, tmp_path / "undisturbed")
     with pytest.raises(Crash):
