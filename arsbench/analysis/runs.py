@@ -92,6 +92,12 @@ def _load(source: Path) -> list[Run]:
 
 def _from_folder(folder: RunFolder, **changes: Any) -> Run:
     config, status, epochs = folder.effective or folder.config, folder.status, folder.epochs()
+    ends = epochs[-1].get("step", status["step"]) if epochs else 0
+    if status["state"] == "finished" and ends != status["step"]:
+        raise UserError(
+            f"{folder.path} has finished after step {status['step']}, but epochs.jsonl ends at step {ends}; "
+            f"restore that file"
+        )
     facts = {
         "name": folder.path.name,
         "source": folder.path,

@@ -95,9 +95,14 @@ def _line(found: Sequence[Comparison], budget: str, rivals: Sequence[str], basel
     missing = [name for name in rivals if name not in compared]
     if missing:
         parts.append(f"not comparable: {', '.join(missing)}")
-    spent = sorted({c.spent for c in found})
-    extent = f"{spent[0]:,.0f}" if len(spent) == 1 else f"{spent[0]:,.0f} to {spent[-1]:,.0f}"
+    spent = [c.spent for c in found]
+    extent = " to ".join(dict.fromkeys(map(_amount, (min(spent), max(spent)))))
     return f"By {budget} (after {extent} {_UNITS[budget]}): {'; '.join(parts)}."
+
+
+def _amount(spent: float) -> str:
+    """Of a few seconds the tenths matter."""
+    return f"{spent:,.0f}" if spent == int(spent) or spent >= 100 else f"{spent:.1f}"
 
 
 def _member(c: Comparison, against_one: bool) -> str:

@@ -138,6 +138,13 @@ def test_an_equal_budget_of_passes(run):
     assert text[2].startswith("By passes (after 40 forward-backward passes): worse than A: B (+0.1000)")
 
 
+def test_budgets_of_a_few_seconds_are_told_by_their_tenths(run):
+    runs = [run(name, 1, [5.0, 4.8], seconds_each=each) for name, each in (("A", 1.25), ("B", 1.0), ("C", 2))]
+    assert "By seconds (after 2 to 2.5 seconds)" in verdict(runs)
+    runs = [run(name, 1, [5.0, 4.8], seconds_each=each) for name, each in (("A", 500.1), ("B", 500.2))]
+    assert "By seconds (after 1,000 seconds)" in verdict(runs)
+
+
 def test_values_between_evaluations_are_interpolated(run):
     """B is evaluated after 30 and 60 passes: A's end at 40 is a third of the way."""
     runs = [run("A", 1, [5.0, 4.8, 4.6, 4.4], passes_each=10), run("B", 1, [4.7, 4.1], passes_each=30)]

@@ -123,6 +123,12 @@ def test_a_line_cut_off_by_a_crash_is_no_obstacle(adamw, muon):
     assert "4.1000" in invoke("compare", adamw, muon).stdout
 
 
+def test_a_finished_run_without_its_end_is_damaged(adamw, muon):
+    epochs = muon / "epochs.jsonl"
+    epochs.write_text(epochs.read_text()[:-20])
+    assert "finished after step 200, but epochs.jsonl ends at step 100" in error_of("compare", adamw, muon)
+
+
 def test_pictures_and_page(adamw, muon, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     output = invoke("compare", adamw, muon, "--plots", "out/plots", "--html", "out/page.html").stdout
