@@ -1,4 +1,4 @@
-"""A suite's folder: the plan, the runs, what failed, and the lock that one process at a time holds.
+"""A suite's folder: the plan, the runs, and what failed.
 
 suites/<name>/
   plan.json                          the suite, every run with its configuration, what tuning found
@@ -10,11 +10,7 @@ suites/<name>/
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +21,7 @@ from arsbench.json_files import read_json, write_json
 from arsbench.suite.definition import Contender, Suite, suite_from_dict
 from arsbench.suite.entries import Sections
 
-PLAN, LOCK = "plan.json", ".lock"
-
-# `suite status` holds the lock for a moment, too.
-PATIENCE_S = 1.0
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -220,60 +213,5 @@ class SuiteFolder:
         """The job is tried again."""
         self._failure_path(job).unlink(missing_ok=True)
 
-    def is_locked(self) -> bool:
-        """Whether a process is at work in the folder."""
-        try:
-            descriptor = os.open(self.path / LOCK, os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
-
     def _failure_path(self, job: str) -> Path:
         return self.path / "failures" / f"{job}.json"
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[int]:
-    """Hold the lock of a suite's folder, which must exist.
-
-    Yields:
-        its descriptor; a process that inherits it holds the lock too.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    try:
-        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {path}: {error.strerror}; choose another folder with --out"
-        ) from error
-    try:
-        if not _obtained(descriptor, path / LOCK):
-            raise UserError(
-                f"another process is at work in {path}; wait for it, or choose another folder with --out"
-            )
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _obtained(descriptor: int, path: Path) -> bool:
-    """Whether the file's lock could be had, and the file is still the one at `path`."""
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if time.monotonic() > until:
-                return False
-            time.sleep(PATIENCE_S / 20)
-    # Whoever held it before may have taken its new folder away again, lock and all.
-    return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())

@@ -15,7 +15,8 @@ from typing import Any
 from arsbench.errors import UserError
 from arsbench.suite import tuning
 from arsbench.suite.definition import Suite
-from arsbench.suite.folder import LOCK, PLAN, PlannedRun, SuiteFolder, locked
+from arsbench.suite.folder import PLAN, PlannedRun, SuiteFolder
+from arsbench.suite.lock import LOCK, locked
 from arsbench.suite.pool import Pool, available_cores
 from arsbench.suite.progress import Job, SuiteObserver, recorded_step
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from arsbench import analysis
 from arsbench.suite.folder import SuiteFolder
+from arsbench.suite.lock import is_locked
 from arsbench.suite.progress import recorded_step
 
 
@@ -24,7 +25,7 @@ def suite_status(path: Path) -> dict[str, Any]:
         UserError: there is no suite, or a file of it is damaged.
     """
     folder = SuiteFolder.open(path)
-    suite, at_work = folder.suite, folder.is_locked()
+    suite, at_work = folder.suite, is_locked(folder.path)
     steps = {run.name: run.steps for run in folder.runs}
     return {
         "name": suite.name,

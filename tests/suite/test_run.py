@@ -18,7 +18,7 @@ from arsbench import analysis
 from arsbench.errors import UserError
 from arsbench.records import RunFolder
 from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
-from arsbench.suite.folder import locked
+from arsbench.suite.lock import is_locked, locked
 
 COMMAND = [sys.executable, "-c", "from arsbench_cli.main import main; main()", "suite", "run"]
 PACKAGE = """
@@ -149,7 +149,7 @@ def test_a_killed_parent_takes_its_workers_along(write_suite, tmp_path):
     process.kill()
     process.wait()
     until = time.monotonic() + 60
-    while SuiteFolder.open(out).is_locked():
+    while is_locked(out):
         assert time.monotonic() < until
         time.sleep(0.05)
     assert RunFolder.open(run).status["state"] == "interrupted"
