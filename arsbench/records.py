@@ -162,7 +162,7 @@ class RunFolder:
 
         Args:
             record: "epoch", "step", "evaluation", and what the epoch had spent by then: its
-                "forward_backward_passes" and its "epoch_seconds".
+                "forward_backward_passes", its "epoch_seconds" and of these the "evaluation_seconds".
         """
         self._evaluations.path.touch()  # few runs have the file
         self._evaluations.append(record)

@@ -173,7 +173,7 @@ def _untold(runs: Sequence[Run]) -> list[str]:
             settings = f"{sectioned(missing)}, " if missing else ""
             result.append(
                 f"{run.name} is a report and does not tell {settings}its machine, version, steps or passes: "
-                f"whether they are those of the other runs is unknown."
+                f"whether they are those of the other runs is unknown. Its seconds include evaluations."
             )
     return result
 

@@ -14,7 +14,7 @@ from arsbench.metrics import Metric
 # As a share of the budget.
 _ROUGH = 0.1
 _OUTCOMES = {"better": "better than", "worse": "worse than", "undecided": "not to be told from"}
-_UNITS = {"steps": "optimizer steps", "passes": "forward-backward passes", "seconds": "seconds"}
+_UNITS = {"steps": "optimizer steps", "passes": "forward-backward passes", "seconds": "seconds of training"}
 
 
 def verdict(

@@ -17,7 +17,7 @@ from arsbench.report.stretches import ENOUGH, TRAIN_LOSS, finer
 AXES = {
     "steps": "optimizer steps",
     "passes": "forward-backward passes",
-    "seconds": "wall clock (seconds)",
+    "seconds": "seconds of training",
 }
 
 # A curve is drawn with at most as many points; a phone's screen has no more than a few hundred dots across.
@@ -159,9 +159,7 @@ def costs(runs: Sequence[Run]) -> list[Chart]:
     gpu = any(peak(run, "peak_gpu_mib") is not None for run in runs)
     memory = "GPU memory" if gpu else "resident memory"
     return [
-        *_bars(
-            runs, "time", "Time per optimizer step", "milliseconds per step, evaluation included", step_time
-        ),
+        *_bars(runs, "time", "Time per optimizer step", "milliseconds per step", step_time),
         *_bars(
             runs,
             "memory",
@@ -173,7 +171,7 @@ def costs(runs: Sequence[Run]) -> list[Chart]:
 
 
 def step_time(run: Run) -> float | None:
-    """Milliseconds of an optimizer step, evaluation included; None where the run does not tell."""
+    """Milliseconds of an optimizer step; None where the run does not tell."""
     points = run.history(TRAIN_LOSS)
     if not points or not points[-1].steps or points[-1].seconds is None:
         return None

@@ -56,7 +56,7 @@ def render(found: Overview, *, title: str = "ARS-Bench Comparison", plots: Itera
         "",
         "## Results",
         "After each run's last epoch; Best is the mean of each run's best evaluation. Steps, passes (forward "
-        "and backward) and seconds are means per run, memory is the highest of any.",
+        "and backward) and seconds of training are means per run, memory is the highest of any.",
         "",
         *table_lines(aligned(_results(found.results))),
         *plots,

@@ -177,8 +177,8 @@ def _contenders(found: Overview) -> str:
     better = "higher" if found.metric.higher_is_better else "lower"
     note = (
         f"{capital(found.metric.title)}, {better} is better, after each run's last epoch. Best is the mean "
-        "of the runs' best evaluations. Steps, forward-backward passes and seconds are means per run; memory "
-        "is the highest of any."
+        "of the runs' best evaluations. Steps, forward-backward passes and seconds of training are means per "
+        "run; memory is the highest of any."
     )
     return paragraph(note) + table("Results by contender", headers, rows, sortable=True)
 

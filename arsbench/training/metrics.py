@@ -81,6 +81,13 @@ class EpochMetrics:
             **accuracy,
         }
 
+    def times(self) -> dict[str, float]:
+        """What the epoch has taken so far, and how much of it was evaluation."""
+        return {
+            "epoch_seconds": self.training_seconds + self.evaluation_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+        }
+
     def state_dict(self) -> dict[str, float | None]:
         """For `EpochMetrics(**state)`."""
         return asdict(self)

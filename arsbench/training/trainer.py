@@ -224,7 +224,7 @@ class Trainer:
                 "epoch": epoch + 1,
                 "step": self.step,
                 "forward_backward_passes": self.metrics.passes,
-                "epoch_seconds": self.metrics.training_seconds + self.metrics.evaluation_seconds,
+                **self.metrics.times(),
                 "evaluation": evaluation,
             }
         )
@@ -256,7 +256,7 @@ class Trainer:
             "task": self.task.name,
             "step": self.step,
             **self.metrics.columns(self.task.classes),
-            "epoch_seconds": self.metrics.training_seconds + self.metrics.evaluation_seconds,
+            **self.metrics.times(),
             **peak_memory(self.device),
             "diagnostics": {
                 k: float(v) for k, v in optim.measurements(self.optimizer).items() if k.startswith("cos_")

@@ -140,9 +140,9 @@ def test_an_equal_budget_of_passes(run):
 
 def test_budgets_of_a_few_seconds_are_told_by_their_tenths(run):
     runs = [run(name, 1, [5.0, 4.8], seconds_each=each) for name, each in (("A", 1.25), ("B", 1.0), ("C", 2))]
-    assert "By seconds (after 2 to 2.5 seconds)" in verdict(runs)
+    assert "By seconds (after 2 to 2.5 seconds of training)" in verdict(runs)
     runs = [run(name, 1, [5.0, 4.8], seconds_each=each) for name, each in (("A", 500.1), ("B", 500.2))]
-    assert "By seconds (after 1,000 seconds)" in verdict(runs)
+    assert "By seconds (after 1,000 seconds of training)" in verdict(runs)
 
 
 def test_values_between_evaluations_are_interpolated(run):
@@ -162,7 +162,8 @@ def test_evaluations_within_epochs_count(run):
             "epoch": epoch,
             "step": 10 * epoch - 5,
             "forward_backward_passes": 6,
-            "epoch_seconds": 4.0,
+            "epoch_seconds": 4.5,
+            "evaluation_seconds": 0.5,
             "evaluation": {"validation": {"strict": {"loss": value}}},
         }
         for epoch, value in ((1, 4.5), (2, 4.2))

@@ -59,7 +59,14 @@ def test_figures_read_late_are_the_same(every, tiny, tmp_path):
         run = training.new_run(tmp_path / name, config, trainer)
         assert trainer.run(run) == "finished"
         runs.append(run)
-    timing = {"seconds", "diagnostics", "epoch_seconds", "tokens_per_second", "peak_rss_mib"}
+    timing = {
+        "seconds",
+        "diagnostics",
+        "epoch_seconds",
+        "evaluation_seconds",
+        "tokens_per_second",
+        "peak_rss_mib",
+    }
     for at_once, late in zip(*(run.steps() + run.epochs() for run in runs), strict=True):
         assert {k: v for k, v in at_once.items() if k not in timing} == {
             k: v for k, v in late.items() if k not in timing

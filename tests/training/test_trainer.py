@@ -101,12 +101,15 @@ def test_evaluations_within_epochs(tiny, tmp_path):
     for record in found:
         steps = [s for s in run.steps() if s["epoch"] == record["epoch"] and s["step"] <= record["step"]]
         assert record["forward_backward_passes"] == sum(s["forward_backward_passes"] for s in steps)
-        assert record["epoch_seconds"] > sum(s["seconds"] for s in steps)
+        assert record["evaluation_seconds"] > 0
+        trained = record["epoch_seconds"] - record["evaluation_seconds"]
+        assert trained == pytest.approx(sum(s["seconds"] for s in steps))
         assert set(record["evaluation"]) == {"validation"}
     metric = METRICS["wikitext2_line"][0]
     points = history(run.epochs(), metric, found)
     assert [p.steps for p in points] == sorted({*wanted, first_epoch, end})
     assert [p.seconds for p in points] == sorted(p.seconds for p in points)
+    assert points[-1].seconds == pytest.approx(sum(step["seconds"] for step in run.steps()))
     # The last one within an epoch is what the weights at that step give.
     shorter = tiny | {"train": tiny["train"] | {"max_steps": wanted[-1]}}
     assert metric.value(train(shorter, tmp_path / "shorter").epochs()[-1]) == metric.value(found[-1])
