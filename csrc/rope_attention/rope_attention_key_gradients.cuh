@@ -19,6 +19,25 @@ struct KeyGradientsLayout {
   static_assert(2 * Tiles::kColumns <= kThreads, "a thread loads at most one of lse and delta");
 };
 
+// Adds scores times a streamed tile. A key's gradient has a term from every later query of every head that
+// reads it, which may be thousands: float32 sums each tile by itself first, since the errors of one long sum
+// grow with its length. Products rounded to fewer bits have larger errors of their own, and no registers to
+// spare.
+template <class Tiles>
+__device__ __forceinline__ void add_product(typename Tiles::Outputs& sum, typename Tiles::Scores& scores,
+                                            const typename Tiles::Scalar* streamed, float* scratch) {
+  if constexpr (Tiles::kExactProducts) {
+    typename Tiles::Outputs tile;
+    Tiles::accumulate(tile, scores, streamed, scratch);
+#pragma unroll
+    for (int i = 0; i < Tiles::kRowsPerThread; ++i)
+#pragma unroll
+      for (int n = 0; n < Tiles::kOutputs; ++n) sum(i, n) += tile(i, n);
+  } else {
+    Tiles::accumulate(sum, scores, streamed, scratch);
+  }
+}
+
 // dk and dv. One block for each (key-value head, tile of keys), which streams the queries that see the tile,
 // of all heads that read these keys. The first tiles, which most queries see, start first.
 template <class Tiles>
@@ -101,8 +120,8 @@ __global__ void __launch_bounds__(kThreads, 2)
         const bool visible = first + Tiles::row(i) <= start + column;
         soft_max_backward(p(i, n), ds(i, n), visible, scale_log2, lse_log2[column], deltas[column]);
       }
-    Tiles::accumulate(grad_v, p, grads + buffer, scratch);
-    Tiles::accumulate(grad_k, ds, queries + buffer, scratch);
+    add_product<Tiles>(grad_v, p, grads + buffer, scratch);
+    add_product<Tiles>(grad_k, ds, queries + buffer, scratch);
   }
 
   const HeadRows<Scalar> v_rows = contiguous_rows(arguments.grad_v, length, sizes.kv_heads, Tiles::kHeadDim);

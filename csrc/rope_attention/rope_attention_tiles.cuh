@@ -47,7 +47,7 @@ struct TensorCoreTiles : TensorCoreLayout<__nv_bfloat16, HeadDim, Columns> {
   using Layout::first_row, Layout::kStride, Layout::lane;
   using typename Layout::Outputs, typename Layout::Scalar, typename Layout::Scores;
   static constexpr int kStages = 2;  // streamed tiles: one is copied while the other is multiplied
-  static constexpr bool kOwnInRegisters = OwnInRegisters;
+  static constexpr bool kOwnInRegisters = OwnInRegisters, kExactProducts = false;
 
   // The warp's 16 rows of the own tile as first operands.
   struct Own {
@@ -106,7 +106,7 @@ struct Tf32Tiles : TensorCoreLayout<float, HeadDim, Columns> {
   using Layout::first_row, Layout::kStride, Layout::lane;
   using typename Layout::Outputs, typename Layout::Scores;
   static constexpr int kStages = Stages;
-  static constexpr bool kOwnInRegisters = false;
+  static constexpr bool kOwnInRegisters = false, kExactProducts = false;
 
   // Four 8×4 matrices of floats, as ldmatrix takes 8×8 of 16 bits.
   static __device__ __forceinline__ void read(unsigned (&to)[4], const float* row) {
@@ -161,7 +161,7 @@ struct FloatTiles {
   using StreamedTile = RowTile<Scalar, kColumns, HeadDim>;
   static constexpr int kStride = OwnTile::kStride;
   static constexpr int kStages = 1;  // arithmetic bounds these kernels; a second tile would cost a block
-  static constexpr bool kOwnInRegisters = false;
+  static constexpr bool kOwnInRegisters = false, kExactProducts = true;  // no operand is rounded
   static constexpr int kRowsPerThread = RowsPerThread, kRowLanes = 8, kVector = 4;
   static constexpr int kScores = ColumnsPerThread, kOutputs = HeadDim / 8;
   // Scores change hands through shared memory. With 8 floats of padding the four rows of a warp's store, and
