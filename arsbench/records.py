@@ -211,6 +211,8 @@ class RunFolder:
         content = read_json(self.path / name, _DOCUMENTS[name])
         if name == "status.json" and (content.get("state") not in STATES or "step" not in content):
             raise UserError(f"{self.path / name} is damaged: its state or step is unknown; restore the file")
+        if name == "groups.json" and not all(isinstance(group, dict) for group in content):
+            raise UserError(f"{self.path / name} is damaged: a group is no table; restore the file")
         return content
 
 

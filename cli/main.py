@@ -46,6 +46,7 @@ for command in (
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 the run went wrong, 2 bad input, 130 stopped by Ctrl-C."""
+    sys.path.append(os.getcwd())  # for an optimizer in a file of the user's, as under `python -m`
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()

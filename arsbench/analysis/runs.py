@@ -86,7 +86,10 @@ def _load(source: Path) -> list[Run]:
     if source.is_file():
         return [_from_report(source)]
     if (source / PLAN).is_file():
-        return _told([_from_plan(source, entry) for entry in read_json(source / PLAN, dict)["runs"]])
+        plan = read_json(source / PLAN, dict)
+        if "runs" not in plan:
+            raise UserError(f"{source / PLAN} is damaged: it has no runs; restore the file")
+        return _told([_from_plan(source, entry) for entry in plan["runs"]])
     return [_from_folder(RunFolder.open(source))]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,8 +38,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def figure(value: float | None, spec: str = ".4f") -> str:
-    """A number as a cell."""
-    return NOT_AVAILABLE if value is None else format(value, spec)
+    """A number as a cell; NaN has no sign."""
+    if value is None:
+        return NOT_AVAILABLE
+    return "nan" if math.isnan(value) else format(value, spec)
 
 
 def p_value(value: float | None) -> str:

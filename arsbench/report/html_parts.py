@@ -11,6 +11,7 @@ from typing import Any
 
 from arsbench.analysis import Run
 from arsbench.analysis.contenders import by_contender
+from arsbench.report import cells
 from arsbench.report.chart_data import Chart, Series
 from arsbench.report.charts import PALETTE
 from arsbench.report.columns import NOT_AVAILABLE
@@ -56,7 +57,7 @@ def capital(text: str) -> str:
 
 def number(value: float | None, spec: str = ".4f") -> Cell:
     """A cell of a number that may be missing."""
-    return Cell(NOT_AVAILABLE if value is None else format(value, spec), value)
+    return Cell(cells.figure(value, spec), value)
 
 
 def section(name: str, title: str, *parts: str) -> str:

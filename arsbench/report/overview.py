@@ -84,9 +84,13 @@ class Overview:
             allowed: at least 0, in the metric's unit, or if `relative` as a share of the baseline's mean.
 
         Raises:
-            UserError: the baseline has no figure.
+            UserError: the baseline has no figure, or there is no other contender.
         """
         reference = next(result for result in self.results if result.contender == self.baseline)
+        if len(self.results) == 1:
+            raise UserError(
+                f"there is only {self.baseline}, and nothing that could be worse; name others to compare"
+            )
         if reference.mean is None:
             raise UserError(
                 f"the baseline {self.baseline!r} has no figure for others to be worse than; choose another"
@@ -159,9 +163,12 @@ def overview(
     runs = list(runs)
     task = checks.same_task(runs)
     chosen = _metric(runs, task, metric)
+    if target is not None and not math.isfinite(target):
+        raise UserError(f"the target is {target}; give a number")
     against = _baseline(runs, baseline)
-    measured = [run for run in runs if run.history(chosen)]
-    if target is None and any(run.contender == against for run in measured):
+    # One that diverged before its first evaluation has no figure, and has lost all the same.
+    measured = [run for run in runs if run.history(chosen) or run.state == "non_finite"]
+    if target is None and any(run.contender == against and run.history(chosen) for run in runs):
         target = analysis.baseline_target(runs, chosen, against)
     options = {"metric": chosen, "baseline": against, "all_pairs": all_pairs}
     paired, unpaired = _paired(measured, against, all_pairs)

@@ -19,8 +19,8 @@ class Result:
     Attributes:
         seeds: of its runs, in their order.
         states: of its runs.
-        finals: the metric after the last epoch of each run that has it.
-        bests: the metric's best value of each of these.
+        finals: the metric after the last epoch of each run that has it; NaN of a run that diverged.
+        bests: the metric's best value of each run that has any.
         steps, passes, seconds: means over these runs at their ends; None where a run does not tell.
         peak_mib: the highest of any run, of a GPU's memory where one was used; None where none tells.
         on_gpu: whether that is a GPU's.
@@ -97,12 +97,16 @@ def _result(contender: str, runs: Sequence[Run], metric: Metric) -> Result:
         contender=contender,
         seeds=tuple(run.seed for run in runs),
         states=tuple(run.state for run in runs),
-        finals=tuple(points[-1].value for points in histories),
+        finals=tuple(_final(run, metric) for run in runs if run.state == "non_finite" or run.history(metric)),
         bests=tuple(best_point(points, metric).value for points in histories),
         peak_mib=_peak(runs, "peak_rss_mib") if peak is None else peak,
         on_gpu=peak is not None,
         **{budget: _mean([points[-1].spent(budget) for points in histories]) for budget in BUDGETS},
     )
+
+
+def _final(run: Run, metric: Metric) -> float:
+    return math.nan if run.state == "non_finite" else run.history(metric)[-1].value
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -77,11 +77,17 @@ def new_run(path: Path, config: Config, trainer: Trainer) -> RunFolder:
 
 
 def check_resumable(run: RunFolder, config: Config) -> None:
-    """Refuse to go on with a run under another configuration than its own.
+    """Refuse to go on with a run under another configuration than its own, or without its weights.
 
     Raises:
-        UserError: names every key that differs, but for more epochs.
+        UserError: names every key that differs, but for more epochs; or a finished run has no checkpoint, and
+            would be trained, and written, from its beginning.
     """
+    if run.status["state"] == "finished" and not any(run.checkpoints.glob("*")):
+        raise UserError(
+            f"{run.path} has finished, but its checkpoints are gone: it cannot be resumed; restore them, or "
+            f"train into another folder"
+        )
     differences = []
     before, now, defaults = run.effective, as_run(config), effective(Config())
     for section, table in now.items():

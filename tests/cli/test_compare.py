@@ -129,6 +129,19 @@ def test_a_finished_run_without_its_end_is_damaged(adamw, muon):
     assert "finished after step 200, but epochs.jsonl ends at step 100" in error_of("compare", adamw, muon)
 
 
+def test_nothing_to_compare_with_is_no_pass(adamw):
+    assert "nothing that could be worse" in error_of("compare", adamw, "--fail-if-worse", "1%")
+    assert "the target is nan" in error_of("compare", adamw, "--target", "nan")
+
+
+def test_documents_of_another_shape(adamw, tmp_path):
+    (adamw / "groups.json").write_text('[1, "x"]')
+    assert "groups.json is damaged" in error_of("report", adamw)
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "plan.json").write_text("{}")
+    assert "plan.json is damaged: it has no runs" in error_of("compare", tmp_path / "suite")
+
+
 def test_pictures_and_page(adamw, muon, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     output = invoke("compare", adamw, muon, "--plots", "out/plots", "--html", "out/page.html").stdout

@@ -228,6 +228,24 @@ def test_a_suites_report_has_its_baseline_and_its_tuning(rivals, tmp_path):
     assert any("Tuning was not equal" in line for line in section(text, "Warnings"))
 
 
+def test_a_run_that_diverged_has_lost_whatever_it_had_reached(record_run):
+    """Before its first evaluation, or after one that was the best of all."""
+    sources = [record_run(f"A-{seed}", optimizer="AdamW", seed=seed) for seed in range(7)]
+    for name, losses in (("Muon", ()), ("ARS", (1.0,))):
+        sources += [
+            record_run(f"{name}-{seed}", losses, optimizer=name, seed=seed, state="non_finite")
+            for seed in range(7)
+        ]
+    found = overview(load(sources))
+    assert {(c.rival, c.verdict) for c in found.comparisons if c.at == "final"} == {
+        ("Muon", "worse"),
+        ("ARS", "worse"),
+    }
+    assert [math.isnan(result.mean) for result in found.results] == [False, True, True]
+    assert overview(load(sources), baseline="Muon").target is None
+    assert "+nan" not in render(found)
+
+
 def test_settings_as_cells():
     assert settings([0.000173766632082747, UNKNOWN]) == "0.000173767"
     assert settings([None, [0.9, 0.95], True, "cosine", None]) == "none / [0.9, 0.95] / true / cosine"

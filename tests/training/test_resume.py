@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -307,6 +308,15 @@ def test_changed_texts_are_refused(tiny, tmp_path, texts):
     tiny["data"]["path"] = str(changed)
     with pytest.raises(UserError, match=r"the data has changed .*\(validation\)"):
         train(tiny, tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_without_checkpoints_is_not_begun_again(tiny, tmp_path):
+    run = train(tiny, tmp_path / "run")
+    before = records(run)
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(UserError, match="its checkpoints are gone"):
+        training.check_resumable(run, config_from_dict(tiny))
+    assert records(run) == before
 
 
 def test_a_finished_run_stays_as_it_is(tiny, tmp_path):
