@@ -119,13 +119,17 @@ def _from_folder(folder: RunFolder, **changes: Any) -> Run:
 
 
 def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
-    """A run of a suite: its folder where it has begun, else what the plan says of it."""
+    """A run of a suite: its folder where it has begun, else, or where that is damaged, what the plan says."""
     path, failure = suite / entry["folder"], suite / "failures" / f"{entry['name']}.json"
     changes: dict[str, Any] = {"name": entry["name"], "contender": entry["contender"]}
     if failure.is_file():
         changes |= {"state": "failed", "message": read_json(failure, dict)["message"]}
     if (path / "status.json").is_file():
-        return _from_folder(RunFolder.open(path), **changes)
+        try:
+            return _from_folder(RunFolder.open(path), **changes)
+        except UserError as error:
+            remedy = "or delete the run's folder and run the suite again"
+            changes |= {"state": "failed", "message": f"{error}, {remedy}"}
     config = entry["config"]
     waiting = {
         "source": path,

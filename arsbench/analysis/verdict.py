@@ -80,7 +80,10 @@ def _listed(names: Sequence[str]) -> str:
 def _line(found: Sequence[Comparison], budget: str, rivals: Sequence[str], baseline: str) -> str:
     """What comparisons of one budget say, the decided ones first."""
     if not found:
-        return f"By {budget}: no comparison; not all runs tell them, or no evaluations fall together."
+        return (
+            f"By {budget}: no comparison; too few runs are complete, not all tell them, or no evaluations "
+            f"fall together."
+        )
     against_one = {c.baseline for c in found} == {baseline}
     parts = []
     for outcome, words in _OUTCOMES.items():

@@ -62,6 +62,16 @@ def test_a_suites_run_that_has_not_begun_is_told_by_the_others(suite):
     assert configuration_differences(half) == configuration_differences(whole)
 
 
+def test_a_damaged_run_does_not_hide_its_suite(suite):
+    path = suite("damaged")
+    epochs = path / "runs" / "AdamW" / "seed-2" / "epochs.jsonl"
+    epochs.write_text(epochs.read_text()[:-20])
+    runs = load([path])
+    assert [run.state for run in runs] == ["finished", "failed", "finished", "finished"]
+    assert "epochs.jsonl ends at step 100; restore that file, or delete" in runs[1].message
+    assert "failed: AdamW-seed-2" in the_warning(runs, "Not every run is complete")
+
+
 def test_a_report_is_unknown_where_it_tells_nothing_rather_than_equal(record_run):
     runs = load(
         [SEED_REPORT, record_run("own", seed=42, config={"train": {"epochs": 2}, "data": {"batch_size": 4}})]
