@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from arsbench.analysis.checks import UNKNOWN
-from arsbench.report.columns import NOT_AVAILABLE
+from arsbench.report.columns import NOT_AVAILABLE, text_of
 
 NOT_REACHED = "not reached"
 
@@ -55,7 +54,7 @@ def setting(value: Any) -> str:
         return "none"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text_of(value)
 
 
 def settings(values: Sequence[Any]) -> str:

@@ -6,6 +6,7 @@ To add a column, add a line to one of the lists below; writing and reading back 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -207,6 +208,13 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     # The seed report's rule is as wide as its headers with the blanks around them.
     rule = "|" + "|".join("-" * (len(name) + 2) for name in header) + "|"
     return [_row_line(header), rule, *map(_row_line, body)]
+
+
+def text_of(value: Any) -> str:
+    """A value as a cell: texts as they are, everything else as JSON."""
+    if value is None:
+        return NOT_AVAILABLE
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def row_cells(line: str) -> list[str]:

@@ -10,12 +10,12 @@ from arsbench.metrics import milestones, task_name
 from arsbench.records import RunFolder
 from arsbench.report.columns import (
     MILESTONES,
-    NOT_AVAILABLE,
     STRICT,
     Record,
     cost_columns,
     table,
     table_lines,
+    text_of,
 )
 
 _HOW_TO_READ_LANGUAGE = """\
@@ -55,8 +55,10 @@ def details_lines(run: RunFolder, task: str) -> list[str]:
         *(_milestones(records) if of_accuracy else _strict_protocol(records)),
         *_section("Cost and Diagnostics", table(cost_columns(records), records)),
         *_section("Parameter Groups", _groups_table(run.groups)),
-        *_section("Backends", [["Op", "Backend"], *([op, _text(name)] for op, name in backends.items())]),
-        *_section("Environment", [["Fact", "Value"], *([key, _text(value)] for key, value in facts.items())]),
+        *_section("Backends", [["Op", "Backend"], *([op, text_of(name)] for op, name in backends.items())]),
+        *_section(
+            "Environment", [["Fact", "Value"], *([key, text_of(value)] for key, value in facts.items())]
+        ),
         "",
         "### Effective Configuration",
         "The configuration above with every default, without keys that its optimizer does not have.",
@@ -114,15 +116,8 @@ def _groups_table(groups: Iterable[dict[str, Any]]) -> list[list[str]]:
             group["name"],
             format(group["tensors"], ",d"),
             format(group["parameters"], ",d"),
-            ", ".join(f"{name} {_text(value)}" for name, value in group["hyperparameters"].items()),
+            ", ".join(f"{name} {text_of(value)}" for name, value in group["hyperparameters"].items()),
         ]
         for group in groups
     ]
     return [["Group", "Tensors", "Parameters", "Hyperparameters"], *rows]
-
-
-def _text(value: Any) -> str:
-    """A value as a cell: texts as they are, everything else as JSON."""
-    if value is None:
-        return NOT_AVAILABLE
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

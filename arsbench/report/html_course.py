@@ -14,7 +14,7 @@ from arsbench.analysis.wording import by_value, listed
 from arsbench.metrics import Metric
 from arsbench.report import chart_data
 from arsbench.report.cells import TUNED, best_settings, settings
-from arsbench.report.columns import NOT_AVAILABLE
+from arsbench.report.columns import NOT_AVAILABLE, text_of
 from arsbench.report.html_parts import (
     Cell,
     code,
@@ -25,7 +25,6 @@ from arsbench.report.html_parts import (
     places_of,
     section,
     table,
-    text_of,
 )
 from arsbench.report.overview import Overview
 

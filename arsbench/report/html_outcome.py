@@ -10,7 +10,7 @@ from arsbench.analysis import Comparison, Run
 from arsbench.analysis.contenders import by_contender
 from arsbench.metrics import BUDGETS, Metric, best_point, history, milestones, task_name
 from arsbench.report.cells import p_value
-from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns
+from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns, text_of
 from arsbench.report.html_parts import (
     Cell,
     capital,
@@ -21,7 +21,6 @@ from arsbench.report.html_parts import (
     places_of,
     section,
     table,
-    text_of,
 )
 from arsbench.report.overview import Overview
 

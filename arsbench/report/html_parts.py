@@ -14,7 +14,6 @@ from arsbench.analysis.contenders import by_contender
 from arsbench.report import cells
 from arsbench.report.chart_data import Chart, Series
 from arsbench.report.charts import PALETTE
-from arsbench.report.columns import NOT_AVAILABLE
 from arsbench.report.svg import inline
 
 # A chart's table shows so many points of each curve, enough to follow it.
@@ -41,13 +40,6 @@ class Cell:
 def places_of(runs: Sequence[Run]) -> dict[str, int]:
     """The contenders' numbers in the charts."""
     return {contender: place for place, contender in enumerate(by_contender(runs))}
-
-
-def text_of(value: Any) -> str:
-    """A value as a cell: texts as they are, everything else as JSON."""
-    if value is None:
-        return NOT_AVAILABLE
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def capital(text: str) -> str:

@@ -1,0 +1,54 @@
+"""Which runs may be resumed, and under which configuration."""
+
+import shutil
+
+import pytest
+
+from arsbench import training
+from arsbench.config import config_from_dict
+from arsbench.errors import UserError
+
+from .test_resume import records, train
+
+
+def test_another_configuration_is_refused_by_name(tiny, tmp_path):
+    run = train(tiny, tmp_path / "run")
+    other = tiny | {"optimizer": tiny["optimizer"] | {"k": 5, "alpha": 0.2}}
+    with pytest.raises(UserError) as error:
+        training.check_resumable(run, config_from_dict(other))
+    assert "optimizer.k was 3 and is now 5" in str(error.value)
+    assert "optimizer.alpha was 0.1 and is now 0.2" in str(error.value)
+    fewer = tiny | {"train": tiny["train"] | {"epochs": 1}}
+    with pytest.raises(UserError, match=r"train\.epochs was 2 and is now 1"):
+        training.check_resumable(run, config_from_dict(fewer))
+
+
+def test_a_key_that_is_younger_than_the_run_had_its_default(tiny, tmp_path):
+    run = train(tiny, tmp_path / "run")
+    before = run.effective
+    del before["train"]["stop_at"], before["data"]["modulus"]
+    run.reconfigure(config=run.config, effective=before)
+    training.check_resumable(run, config_from_dict(tiny))
+    other = tiny | {"data": tiny["data"] | {"modulus": 7}}
+    with pytest.raises(UserError, match=r"data\.modulus was 113 and is now 7"):
+        training.check_resumable(run, config_from_dict(other))
+
+
+def test_only_the_optimizers_own_keys_are_the_runs(tiny, tmp_path):
+    tiny["optimizer"] = {"name": "AdamW", "lr": 1e-3, "k": 5}
+    run = train(tiny, tmp_path / "run")
+    assert set(run.effective["optimizer"]) == {"name", "lr", "betas", "eps", "weight_decay"}
+    training.check_resumable(run, config_from_dict(tiny | {"optimizer": tiny["optimizer"] | {"k": 2}}))
+    with pytest.raises(UserError, match=r"optimizer\.eps was 1e-08 and is now 1e-06;"):
+        training.check_resumable(
+            run, config_from_dict(tiny | {"optimizer": tiny["optimizer"] | {"eps": 1e-6}})
+        )
+
+
+def test_a_finished_run_without_checkpoints_is_not_begun_again(tiny, tmp_path):
+    run = train(tiny, tmp_path / "run")
+    before = records(run)
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(UserError, match="its checkpoints are gone"):
+        training.check_resumable(run, config_from_dict(tiny))
+    assert records(run) == before
