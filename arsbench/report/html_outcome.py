@@ -241,10 +241,11 @@ def _single(runs: Sequence[Run], found: Overview) -> str:
     metric, contender = found.metric, runs[0].contender
     if len(runs) > 1:
         (result,) = found.results
-        return (
-            f"{contender}: {metric.title} {_range(result.finals)} at the end of {len(result.finals)} runs; "
-            f"there is nothing to compare it with."
-        )
+        finals = [value for value in result.finals if not math.isnan(value)]
+        ended = f"{metric.title} {_range(finals)} at the end of {len(finals)} runs; " if finals else ""
+        diverged = len(result.finals) - len(finals)
+        lost = f"{diverged} diverged; " if diverged else ""
+        return f"{contender}: {ended}{lost}there is nothing to compare it with."
     points = history(runs[0].epochs, metric)
     best = best_point(points, metric)
     last = "" if best is points[-1] else f" and {points[-1].value:.4f} after the last"

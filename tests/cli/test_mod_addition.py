@@ -1,6 +1,7 @@
 """The commands on a run of modular addition: what has a meaning there works, the rest says so."""
 
 import json
+import sys
 
 import pytest
 from arsbench_cli import main as program
@@ -12,6 +13,7 @@ from arsbench.records import RunFolder
 def invoke(capsys, monkeypatch, tmp_path):
     """Run the command line in this process; returns its exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["arsbench", *arguments])
@@ -42,6 +44,14 @@ def test_train_and_eval(trained, invoke, tmp_path):
     assert "validation, all: loss" in invoke("eval", "run")[1]
     code, _, error = invoke("eval", "run", "--split", "test")
     assert (code, "the run has no split 'test'; it has validation" in error) == (2, True)
+
+
+def test_an_optimizer_in_a_file_of_the_current_folder(invoke, write_config, modular, tmp_path):
+    (tmp_path / "of_a_user.py").write_text("import torch\n\nclass Mine(torch.optim.SGD):\n    pass\n")
+    modular["optimizer"] = {"name": "of_a_user:Mine", "lr": 0.01}
+    code, _, error = invoke("train", write_config(modular), "--out", "run")
+    assert code == 0, error
+    assert RunFolder.open(tmp_path / "run").effective["optimizer"]["name"] == "of_a_user:Mine"
 
 
 def test_a_long_table_is_cut_on_the_terminal_only(invoke, write_config, modular, tmp_path):

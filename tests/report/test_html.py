@@ -217,6 +217,12 @@ def test_one_contender_has_nothing_to_be_compared_with(page, made_run):
     assert "from 4.0100 to 4.0200 at the end of 2 runs; there is nothing to compare it with" in outcome
 
 
+def test_of_one_contender_those_that_diverged_are_counted(page, made_run):
+    runs = [made_run(seed=1), made_run(seed=2), made_run(seed=3, state="non_finite")]
+    outcome = page(runs).section("verdict").text
+    assert "from 4.0100 to 4.0200 at the end of 2 runs; 1 diverged; there is nothing" in outcome
+
+
 def test_runs_that_have_no_epoch_yet(page, made_run):
     runs = [made_run(seed=seed, epochs=0, state="running") for seed in (1, 2)]
     assert "No run has a figure yet." in page(runs).section("verdict").text
