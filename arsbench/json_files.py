@@ -62,6 +62,10 @@ class JsonLines:
         """
         return [record for _, record in self._lines()]
 
+    def count(self) -> int:
+        """The number of complete lines."""
+        return _read(self.path).count(b"\n")
+
     def append(self, record: dict[str, Any]) -> None:
         """Add a line, which then survives a power cut.
 

@@ -80,10 +80,9 @@ class Point:
 
     Attributes:
         epoch: 1-based; the current one.
-        steps: optimizer steps; None in an imported report.
-        passes: forward-backward passes; None in an imported report.
-        seconds: wall clock of training; of an imported report, which does not tell them apart, of evaluation
-            besides.
+        steps: optimizer steps; None where a report does not tell.
+        passes: forward-backward passes; None likewise.
+        seconds: wall clock of training; where a report does not tell them apart, of evaluation besides.
         value: the metric.
     """
 

@@ -5,7 +5,7 @@
       effective.json     the configuration as it was run: every default, only its optimizer's keys
       environment.json   versions, processor, backend of each op, commit
       groups.json        the optimizer's parameter groups
-      status.json        {"state": …, "step": …, "message": …}
+      status.json        {"state": …, "step": …, "message": …}, and of a finished run {"records": …}
       steps.jsonl        one record per logged step
       epochs.jsonl       one record per epoch and task
       evaluations.jsonl  one record per evaluation within an epoch
@@ -105,6 +105,7 @@ class RunFolder:
             )
         for name in _DOCUMENTS:
             run._read(name)
+        run._check_records()
         return run
 
     @property
@@ -129,7 +130,10 @@ class RunFolder:
 
     @property
     def status(self) -> dict[str, Any]:
-        """{"state": one of `STATES`, "step": the last step taken, "message": a sentence or ""}."""
+        """{"state": one of `STATES`, "step": the last step taken, "message": a sentence or ""}.
+
+        Of a finished run also {"records": the number of records by file}.
+        """
         return self._read("status.json")
 
     @property
@@ -198,7 +202,10 @@ class RunFolder:
         """
         if state not in STATES:
             raise ValueError(f"state must be one of {', '.join(STATES)}, not {state!r}")
-        write_json(self.path / "status.json", {"state": state, "step": step, "message": message})
+        status: dict[str, Any] = {"state": state, "step": step, "message": message}
+        if state == "finished":
+            status["records"] = self._counts()
+        write_json(self.path / "status.json", status)
 
     def write_summary(self, text: str) -> Path:
         """Replace `summary.md` and return its path."""
@@ -206,6 +213,21 @@ class RunFolder:
         with atomic_write(path) as file:
             file.write(text)
         return path
+
+    def _counts(self) -> dict[str, int]:
+        """How many records each file has."""
+        files = (self._steps, self._epochs, self._evaluations)
+        return {file.path.name: file.count() for file in files if file.path.exists()}
+
+    def _check_records(self) -> None:
+        """Of a finished run none may be missing: its figures would be others."""
+        found = self._counts()
+        for name, written in self.status.get("records", {}).items():
+            if found.get(name, 0) != written:
+                raise UserError(
+                    f"{self.path / name} is damaged: it has {found.get(name, 0)} of the {written} records of "
+                    f"the finished run; restore the file"
+                )
 
     def _read(self, name: str) -> Any:
         content = read_json(self.path / name, _DOCUMENTS[name])

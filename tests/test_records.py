@@ -198,6 +198,26 @@ def test_latest_is_the_highest_numbered_run(tmp_path):
         latest(tmp_path, "dem")
 
 
+@pytest.mark.parametrize("name", ["steps.jsonl", "epochs.jsonl", "evaluations.jsonl"])
+def test_a_record_lost_from_a_finished_run_is_noticed(tmp_path, name):
+    run = create(tmp_path / "run")
+    for append in (run.append_step, run.append_epoch, run.append_evaluation):
+        append({"step": 1})
+        append({"step": 2})
+    run.set_status("finished", 2)
+    assert RunFolder.open(run.path).status["records"] == {
+        "steps.jsonl": 2,
+        "epochs.jsonl": 2,
+        "evaluations.jsonl": 2,
+    }
+    file = run.path / name
+    file.write_text(file.read_text()[:-3])  # as a copy that was cut off
+    with pytest.raises(UserError, match=rf"{name} is damaged: it has 1 of the 2 records .* restore the file"):
+        RunFolder.open(run.path)
+    run.set_status("running", 2)  # a run that goes on begins where its files end
+    RunFolder.open(run.path)
+
+
 def test_it_needs_the_standard_library_alone():
     program = (
         "import sys; before = set(sys.modules); import arsbench.records;"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from arsbench.analysis.contenders import WITHOUT_EFFECT, by_contender, flat, tuning
@@ -14,18 +15,18 @@ from arsbench.metrics import task_name
 # The value of a key that a run, or the report of one, does not tell.
 UNKNOWN = "unknown"
 
-_DATA = (
-    "data.source",
-    "data.path",
-    "data.train_file",
-    "data.validation_file",
-    "data.test_file",
-    "data.tokenizer_path",
-    "data.modulus",
-    "data.train_fraction",
-    "model.vocabulary_size",
-    "model.sequence_length",
-)
+_OF_TASK = {
+    "wikitext2_line": (
+        "data.source",
+        "data.path",
+        "data.train_file",
+        "data.validation_file",
+        "data.test_file",
+        "data.tokenizer_path",
+    ),
+    "mod_addition": ("data.modulus", "data.train_fraction"),
+}
+_DATA = (*chain.from_iterable(_OF_TASK.values()), "model.vocabulary_size", "model.sequence_length")
 _BUDGET = ("train.epochs", "train.max_steps", "train.stop_at", "train.accumulate", "data.batch_size")
 _MACHINE = ("device", "gpu", "cpu", "threads", "torch")
 _VERSION = ("arsbench", "commit")
@@ -151,10 +152,22 @@ def _budgets(runs: Sequence[Run]) -> list[str]:
 
 def _times(runs: Sequence[Run]) -> list[str]:
     known = [run for run in runs if run.environment]
-    parts = [_differing(runs, ("train.precision",)), _differing_facts(known, _MACHINE, runs)]
+    parts = [_differing(runs, ("train.precision",)), _differing_facts(known, _MACHINE, runs), _clocks(runs)]
     if not any(parts):
         return []
     return [f"Times and memory are not comparable: {'; '.join(filter(None, parts))}."]
+
+
+def _clocks(runs: Sequence[Run]) -> str:
+    """Whether evaluations can be taken out of the seconds, where that differs; "" where it does not."""
+
+    def tells(run: Run) -> bool:
+        return all(record.get("evaluation_seconds") is not None for record in run.epochs)
+
+    groups = by_value(
+        [run for run in runs if run.epochs], lambda run: "left out" if tells(run) else "included"
+    )
+    return f"seconds of evaluations ({told(groups, runs)})" if len(groups) > 1 else ""
 
 
 def _versions(runs: Sequence[Run]) -> list[str]:
@@ -168,12 +181,12 @@ def _untold(runs: Sequence[Run]) -> list[str]:
     keys = dict.fromkeys(key for run in runs for key in flat(run.config) if key not in WITHOUT_EFFECT)
     for run in runs:
         if run.imported and len(runs) > 1:
-            own = flat(run.config)
-            missing = [key for key in keys if key not in own]
+            foreign = {key for task, own in _OF_TASK.items() if task != task_name(run.task) for key in own}
+            missing = [key for key in keys if key not in flat(run.config).keys() | foreign]
             settings = f"{sectioned(missing)}, " if missing else ""
             result.append(
                 f"{run.name} is a report and does not tell {settings}its machine, version, steps or passes: "
-                f"whether they are those of the other runs is unknown. Its seconds include evaluations."
+                f"whether they are those of the other runs is unknown."
             )
     return result
 

@@ -32,9 +32,9 @@ class Run:
         state: as in `RunFolder.status`, or "waiting" (planned by a suite, not begun) or "failed".
         message: what went wrong, or "".
         config: effective where known, else as given.
-        environment: {} in an imported report.
+        environment: {} where a report does not tell.
         epochs: the records of the epochs.
-        steps: the records of logged steps; [] in an imported report.
+        steps: the records of logged steps; [] in a report.
         evaluations: the records of evaluations within epochs; [] likewise.
     """
 
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def imported(self) -> bool:
-        """Whether it was read from a report."""
+        """Whether it was read from a report of the seed report's form that has nothing else."""
         return self.state == "imported"
 
     def metrics(self) -> list[Metric]:
@@ -95,12 +95,6 @@ def _load(source: Path) -> list[Run]:
 
 def _from_folder(folder: RunFolder, **changes: Any) -> Run:
     config, status, epochs = folder.effective or folder.config, folder.status, folder.epochs()
-    ends = epochs[-1].get("step", status["step"]) if epochs else 0
-    if status["state"] == "finished" and ends != status["step"]:
-        raise UserError(
-            f"{folder.path} has finished after step {status['step']}, but epochs.jsonl ends at step {ends}; "
-            f"restore that file"
-        )
     facts = {
         "name": folder.path.name,
         "source": folder.path,
@@ -164,16 +158,18 @@ def _from_report(path: Path) -> Run:
         report = parse(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the report {path}: {error}; give a report in Markdown") from error
+    told = report.details
+    config = told.effective if told else report.config
     return Run(
         name=path.stem,
         source=path,
-        contender=report.config.get("optimizer", {}).get("name", path.stem),
-        seed=report.config.get("experiment", {}).get("seed"),
-        task=_task(report.config, report.epochs, path),
-        state="imported",
-        message="",
-        config=report.config,
-        environment={},
+        contender=config.get("optimizer", {}).get("name", path.stem),
+        seed=config.get("experiment", {}).get("seed"),
+        task=_task(config, report.epochs, path),
+        state=told.state if told else "imported",
+        message=told.message if told else "",
+        config=config,
+        environment=told.environment if told else {},
         epochs=report.epochs,
         steps=[],
     )

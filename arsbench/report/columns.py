@@ -53,6 +53,8 @@ class Column:
         Raises:
             ValueError: the cell is not of this column's kind.
         """
+        if "," in self.spec:
+            cell = cell.replace(",", "")
         self.put(None if cell == NOT_AVAILABLE else self.parse(cell), record)
 
     def put(self, value: Any, record: Record) -> None:
@@ -145,6 +147,7 @@ COST = [
     TASK,
     Column("Last step", ("step",), ",d", int),
     Column("Forward-backward passes", ("forward_backward_passes",), ",d", int),
+    Column("Evaluation Time (s)", ("evaluation_seconds",), ".2f"),
     Column("Tokens/s", ("tokens_per_second",), ",.0f"),
     Column("Peak GPU memory (MiB)", ("peak_gpu_mib",), ",.1f"),
     Column("Peak resident memory (MiB)", ("peak_rss_mib",), ",.1f"),
@@ -161,8 +164,8 @@ MILESTONES = [
 
 TRAIN_ACCURACY = Column("Train accuracy", ("train_accuracy",), ".4f")
 
-# A diagnostic measured before the flatness vector is injected carries this at the end of its name.
-_BEFORE_INJECTION = "_pre"
+# A diagnostic measured before the flatness vector is injected: the ends of its name, and of its column's.
+_BEFORE_INJECTION, _BEFORE = "_pre", " before"
 
 
 def diagnostic_column(name: str) -> Column:
@@ -189,11 +192,14 @@ def cost_columns(records: Sequence[Record]) -> list[Column]:
     """The columns of the table of cost and diagnostics for these records."""
     accuracy = [TRAIN_ACCURACY] if any(TRAIN_ACCURACY.value(record) is not None for record in records) else []
     names = sorted((n for n in _diagnostics(records) if n.endswith(_BEFORE_INJECTION)), key=_natural)
-    return [
-        *COST,
-        *accuracy,
-        *(Column(f"{n.removesuffix(_BEFORE_INJECTION)} before", ("diagnostics", n), ".4f") for n in names),
-    ]
+    return [*COST, *accuracy, *(_before_column(n.removesuffix(_BEFORE_INJECTION)) for n in names)]
+
+
+def cost_column(header: str) -> Column | None:
+    """The column of that table with this header, None where it has no such."""
+    if header.endswith(_BEFORE):
+        return _before_column(header.removesuffix(_BEFORE))
+    return next((column for column in (*COST, TRAIN_ACCURACY) if column.header == header), None)
 
 
 def table(columns: Sequence[Column], records: Iterable[Record]) -> list[list[str]]:
@@ -236,6 +242,10 @@ def _row_line(cells: Iterable[str]) -> str:
 def _diagnostics(records: Iterable[Record]) -> list[str]:
     """The names of all diagnostics in the order in which they first appear."""
     return list(dict.fromkeys(name for record in records for name in record.get("diagnostics") or ()))
+
+
+def _before_column(name: str) -> Column:
+    return Column(name + _BEFORE, ("diagnostics", name + _BEFORE_INJECTION), ".4f")
 
 
 def _natural(name: str) -> list[Any]:

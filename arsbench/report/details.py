@@ -18,6 +18,23 @@ from arsbench.report.columns import (
     text_of,
 )
 
+TITLE = "## Details of This Run"
+OF_MILESTONES = "### Milestones"
+OF_STRICT_PROTOCOL = "### Strict Protocol"
+OF_COST = "### Cost and Diagnostics"
+OF_GROUPS, GROUPS = "### Parameter Groups", ("Group", "Tensors", "Parameters", "Hyperparameters")
+OF_BACKENDS, BACKENDS = "### Backends", ("Op", "Backend")
+OF_ENVIRONMENT, ENVIRONMENT = "### Environment", ("Fact", "Value")
+OF_EFFECTIVE = "### Effective Configuration"
+NOTHING = "Nothing is recorded yet."
+
+STATUS = {
+    "running": "The run had not finished when this was written; its last recorded step is {step}.",
+    "finished": "The run finished after step {step}.",
+    "interrupted": "**The run was interrupted after step {step}** and can be resumed from there.",
+    "non_finite": "**The run stopped after step {step}, because a number in it was no longer finite.**",
+}
+
 _HOW_TO_READ_LANGUAGE = """\
 - **Best** above is the epoch with the smallest validation loss, and that epoch's perplexity. (The seed \
 report, the first of this form, printed its largest loss there, by a slip.)
@@ -46,21 +63,19 @@ def details_lines(run: RunFolder, task: str) -> list[str]:
     facts = {name: value for name, value in environment.items() if name != "backends"}
     cosines = any(record.get("diagnostics") for record in records)
     return [
-        "## Details of This Run",
+        TITLE,
         _status_sentence(run.status),
         "",
         *(_HOW_TO_READ_ACCURACY if of_accuracy else _HOW_TO_READ_LANGUAGE).split("\n"),
         *_HOW_TO_READ.split("\n"),
         *(_HOW_TO_READ_COSINES.split("\n") if cosines else ()),
         *(_milestones(records) if of_accuracy else _strict_protocol(records)),
-        *_section("Cost and Diagnostics", table(cost_columns(records), records)),
-        *_section("Parameter Groups", _groups_table(run.groups)),
-        *_section("Backends", [["Op", "Backend"], *([op, text_of(name)] for op, name in backends.items())]),
-        *_section(
-            "Environment", [["Fact", "Value"], *([key, text_of(value)] for key, value in facts.items())]
-        ),
+        *_section(OF_COST, table(cost_columns(records), records)),
+        *_section(OF_GROUPS, [GROUPS, *map(_group_cells, run.groups)]),
+        *_section(OF_BACKENDS, [BACKENDS, *([op, text_of(name)] for op, name in backends.items())]),
+        *_section(OF_ENVIRONMENT, [ENVIRONMENT, *([key, text_of(value)] for key, value in facts.items())]),
         "",
-        "### Effective Configuration",
+        OF_EFFECTIVE,
         "The configuration above with every default, without keys that its optimizer does not have.",
         "```json",
         *json.dumps(run.effective, indent=2).split("\n"),
@@ -70,20 +85,14 @@ def details_lines(run: RunFolder, task: str) -> list[str]:
 
 def _status_sentence(status: dict[str, Any]) -> str:
     """How the run stands, in a sentence, with the message that was left with it."""
-    step = format(status["step"], ",d")
-    sentence = {
-        "running": f"The run had not finished when this was written; its last recorded step is {step}.",
-        "finished": f"The run finished after step {step}.",
-        "interrupted": f"**The run was interrupted after step {step}** and can be resumed from there.",
-        "non_finite": f"**The run stopped after step {step}, because a number in it was no longer finite.**",
-    }[status["state"]]
+    sentence = STATUS[status["state"]].format(step=format(status["step"], ",d"))
     message = status.get("message", "").strip().rstrip(".")
     return f"{sentence} {message[0].upper()}{message[1:]}." if message else sentence
 
 
-def _section(title: str, rows: list[list[str]]) -> list[str]:
+def _section(heading: str, rows: Sequence[Sequence[str]]) -> list[str]:
     """A heading and its table, or a word in its place where there is nothing to show."""
-    return ["", f"### {title}", *(table_lines(rows) if len(rows) > 1 else ["Nothing is recorded yet."])]
+    return ["", heading, *(table_lines(rows) if len(rows) > 1 else [NOTHING])]
 
 
 def _milestones(records: Sequence[Record]) -> list[str]:
@@ -93,7 +102,7 @@ def _milestones(records: Sequence[Record]) -> list[str]:
     ]
     return [
         "",
-        "### Milestones",
+        OF_MILESTONES,
         "The first epoch whose validation accuracy was as high, and what had been spent at its end.",
         *table_lines(table(MILESTONES, rows)),
     ]
@@ -107,17 +116,14 @@ def _strict_protocol(records: Iterable[Record]) -> list[str]:
         for split, protocols in (record.get("evaluation") or {}).items()
         if protocols.get("strict")
     ]
-    return _section("Strict Protocol", table(STRICT, rows))
+    return _section(OF_STRICT_PROTOCOL, table(STRICT, rows))
 
 
-def _groups_table(groups: Iterable[dict[str, Any]]) -> list[list[str]]:
-    rows = [
-        [
-            group["name"],
-            format(group["tensors"], ",d"),
-            format(group["parameters"], ",d"),
-            ", ".join(f"{name} {text_of(value)}" for name, value in group["hyperparameters"].items()),
-        ]
-        for group in groups
+def _group_cells(group: dict[str, Any]) -> list[str]:
+    hyperparameters = (f"{name} {text_of(value)}" for name, value in group["hyperparameters"].items())
+    return [
+        group["name"],
+        format(group["tensors"], ",d"),
+        format(group["parameters"], ",d"),
+        ", ".join(hyperparameters),
     ]
-    return [["Group", "Tensors", "Parameters", "Hyperparameters"], *rows]

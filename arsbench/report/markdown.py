@@ -9,6 +9,7 @@ from pathlib import Path
 from arsbench.records import RunFolder
 from arsbench.report.columns import NOT_AVAILABLE, Record, metrics_of, seed_columns, table, table_lines
 from arsbench.report.details import details_lines
+from arsbench.report.lines import FENCE, JSON_FENCE
 
 TITLE = "# ARS-Bench Experiment Report"
 CONFIGURATION = "## Configuration Summary"
@@ -16,7 +17,6 @@ RESULTS = "## Training Results"
 PERFORMANCE = "## Performance Summary"
 BEST = "- **Best Validation Metrics**: "
 FINAL = "- **Final Validation Metrics**: "
-JSON_FENCE, FENCE = "```json", "```"
 
 
 def write(run: RunFolder) -> Path:

@@ -1,4 +1,4 @@
-"""Reading a report of the seed report's form back into a run folder."""
+"""Reading a report back into a run folder: the seed report's form, and the details of a run of ours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from arsbench.errors import UserError
 from arsbench.records import RunFolder
@@ -20,14 +20,14 @@ from arsbench.report.columns import (
     Record,
     diagnostic_column,
     metrics_of,
-    row_cells,
 )
+from arsbench.report.details import TITLE as TITLE_OF_DETAILS
+from arsbench.report.details_parsing import Details, parse_details
+from arsbench.report.lines import Lines
 from arsbench.report.markdown import (
     BEST,
     CONFIGURATION,
-    FENCE,
     FINAL,
-    JSON_FENCE,
     PERFORMANCE,
     RESULTS,
     TITLE,
@@ -38,16 +38,24 @@ from arsbench.report.markdown import (
 
 @dataclass(frozen=True)
 class ParsedReport:
-    """What a report tells: the configuration as given, and the records of its epochs."""
+    """What a report tells.
+
+    Attributes:
+        config: as given.
+        epochs: their records.
+        details: what a report of ours tells besides, None in another of the seed's form.
+    """
 
     config: dict[str, Any]
     epochs: list[Record]
+    details: Details | None
 
 
 def import_markdown(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> RunFolder:
     """Read the report at `path` into a new run folder at `out`, with a `summary.md` of its own.
 
-    Whatever follows the Performance Summary, such as the details of a run of ours, is not read.
+    A report of ours makes a folder that tells what the report did, the run's state included, and whose report
+    is the same again. What another section told, of plots for instance, is not kept.
 
     Raises:
         UserError: `path` cannot be read, is no such report (the message names line and problem), or `out` is
@@ -59,10 +67,13 @@ def import_markdown(path: str | os.PathLike[str], out: str | os.PathLike[str]) -
         problem = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise UserError(f"cannot read the report {path}: {problem}; give a report in Markdown") from error
     report = parse(text, str(path))
-    run = RunFolder.create(out, config=report.config, effective={}, environment={}, groups=[])
-    run.set_status("imported", 0)
+    told = report.details or Details("imported", 0, "", effective={}, environment={}, groups=[])
+    run = RunFolder.create(
+        out, config=report.config, effective=told.effective, environment=told.environment, groups=told.groups
+    )
     for record in report.epochs:
         run.append_epoch(record)
+    run.set_status(told.state, told.step, told.message)
     write(run)
     return run
 
@@ -77,92 +88,36 @@ def parse(text: str, source: str) -> ParsedReport:
     Raises:
         UserError: it is not of the form; the message names line and problem.
     """
-    lines = _Lines(text, source)
+    lines = Lines(text, source)
     lines.expect(TITLE)
     lines.expect(CONFIGURATION)
-    config = _configuration(lines)
+    config = lines.json_object()
     lines.expect(RESULTS)
     epochs = _results(lines)
     lines.expect(PERFORMANCE)
     if not lines.next().startswith(BEST):
         lines.fail(f"{BEST.strip()!r} should stand here")
     _restore_precision(lines, epochs)
-    if not lines.at_end() and not lines.next().startswith("#"):
-        lines.fail("nothing but another section may follow the Performance Summary")
-    return ParsedReport(config, epochs)
+    details = None
+    if not lines.at_end():
+        heading = lines.next()
+        if heading == TITLE_OF_DETAILS:
+            details = parse_details(lines, epochs)
+        elif not heading.startswith("#"):
+            lines.fail("nothing but another section may follow the Performance Summary")
+    return ParsedReport(config, epochs, details)
 
 
-class _Lines:
-    """The lines of a report, read one by one; blank ones are skipped between sections."""
-
-    def __init__(self, text: str, source: str) -> None:
-        self._lines = [line.rstrip() for line in text.split("\n")]
-        self._source = source
-        self.number = 0  # of the line read last, from 1
-
-    def fail(self, problem: str, number: int | None = None) -> NoReturn:
-        raise UserError(
-            f"{self._source}, line {number or self.number}: {problem}; "
-            f"give an ARS-Bench Experiment Report as it was written"
-        )
-
-    def at_end(self) -> bool:
-        return not any(self._lines[self.number :])
-
-    def next(self) -> str:
-        """The next line that is not blank."""
-        while (line := self.next_raw()) == "":
-            pass
-        return line
-
-    def next_raw(self) -> str:
-        """The next line, blank or not."""
-        self.number += 1
-        if self.number > len(self._lines):
-            self.fail("the report ends too early")
-        return self._lines[self.number - 1]
-
-    def next_is_row(self) -> bool:
-        return self.number < len(self._lines) and self._lines[self.number].startswith("|")
-
-    def expect(self, text: str) -> None:
-        if self.next() != text:
-            self.fail(f"{text!r} should stand here")
-
-
-def _configuration(lines: _Lines) -> dict[str, Any]:
-    lines.expect(JSON_FENCE)
-    first = lines.number + 1
-    block = []
-    while (line := lines.next_raw()) != FENCE:
-        block.append(line)
-    try:
-        config = json.loads("\n".join(block))
-    except json.JSONDecodeError as error:
-        lines.fail(f"the configuration is not JSON ({error.msg})", first + error.lineno - 1)
-    if not isinstance(config, dict):
-        lines.fail("the configuration is not a JSON object", first)
-    return config
-
-
-def _results(lines: _Lines) -> list[Record]:
-    columns, metrics = _columns(lines, _cells(lines, lines.next()))
-    rule = _cells(lines, lines.next())
-    if len(rule) != len(columns) or any(set(cell) != {"-"} for cell in rule):
-        lines.fail("the rule under the table's headers, of as many cells, should stand here")
-    records = []
+def _results(lines: Lines) -> list[Record]:
+    columns, metrics = _columns(lines, lines.cells())
+    lines.expect_rule(len(columns))
+    records: list[Record] = []
     while lines.next_is_row():
-        cells = _cells(lines, lines.next())
-        if len(cells) != len(columns):
-            lines.fail(f"the row has {len(cells)} cells and the table {len(columns)} columns")
-        record: Record = {}
-        for column, cell in zip(columns, cells, strict=True):
-            try:
-                column.read(cell, record)
-            except ValueError:
-                lines.fail(f"{cell!r} in column {column.header!r} is neither a number nor {NOT_AVAILABLE}")
+        record = lines.record(columns)
         if record["epoch"] is None or not record["task"]:
             lines.fail("a row needs an epoch and a task")
+        if any(r["epoch"] >= record["epoch"] for r in records if r["task"] == record["task"]):
+            lines.fail(f"epoch {record['epoch']} of {record['task']!r} comes after a later one, or twice")
         if metrics_of(record["task"]) is not metrics:
             lines.fail(f"the last columns are not those of the task {record['task']!r}")
         record.setdefault("diagnostics", {})
@@ -170,7 +125,7 @@ def _results(lines: _Lines) -> list[Record]:
     return records
 
 
-def _columns(lines: _Lines, headers: list[str]) -> tuple[list[Column], Metrics]:
+def _columns(lines: Lines, headers: list[str]) -> tuple[list[Column], Metrics]:
     """The columns that a table's headers name, and the metrics that are the last of them.
 
     They are the form's, with any diagnostics between the two parts.
@@ -195,14 +150,7 @@ def _columns(lines: _Lines, headers: list[str]) -> tuple[list[Column], Metrics]:
     return columns, metrics
 
 
-def _cells(lines: _Lines, line: str) -> list[str]:
-    try:
-        return row_cells(line)
-    except ValueError as error:
-        lines.fail(str(error))
-
-
-def _restore_precision(lines: _Lines, records: list[Record]) -> None:
+def _restore_precision(lines: Lines, records: list[Record]) -> None:
     """Put the full-precision numbers of the Final line into the records that they belong to."""
     line = lines.next()
     if not line.startswith(FINAL):
@@ -232,7 +180,7 @@ def _restore_precision(lines: _Lines, records: list[Record]) -> None:
         lines.fail(f"the metrics of {', '.join(map(repr, expected))} are missing")
 
 
-def _set_metrics(lines: _Lines, record: Record, metrics: dict[str, Any]) -> None:
+def _set_metrics(lines: Lines, record: Record, metrics: dict[str, Any]) -> None:
     columns = metrics_of(record["task"]).columns
     cells = {name: column.format(column.value(record)) for name, column in columns.items()}
     if metrics.keys() != {name for name, cell in cells.items() if cell != NOT_AVAILABLE}:

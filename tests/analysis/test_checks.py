@@ -68,7 +68,8 @@ def test_a_damaged_run_does_not_hide_its_suite(suite):
     epochs.write_text(epochs.read_text()[:-20])
     runs = load([path])
     assert [run.state for run in runs] == ["finished", "failed", "finished", "finished"]
-    assert "epochs.jsonl ends at step 100; restore that file, or delete" in runs[1].message
+    assert "epochs.jsonl is damaged: it has 1 of the 2 records" in runs[1].message
+    assert "restore the file, or delete the run's folder and run the suite again" in runs[1].message
     assert "failed: AdamW-seed-2" in the_warning(runs, "Not every run is complete")
 
 
@@ -83,8 +84,19 @@ def test_a_report_is_unknown_where_it_tells_nothing_rather_than_equal(record_run
     assert untold.startswith("seed_report")
     for words in ("precision", "source", "accumulate", "machine", "unknown"):
         assert words in untold
-    assert "epochs" not in untold
-    assert "log_every" not in untold
+    for words in ("epochs", "log_every", "modulus"):
+        assert words not in untold
+
+
+def test_seconds_with_evaluations_and_without(record_run):
+    whole, apart = record_run("whole"), record_run("apart", seed=2)
+    epochs = apart / "epochs.jsonl"
+    epochs.write_text(
+        epochs.read_text().replace('"epoch_seconds"', '"evaluation_seconds": 1, "epoch_seconds"')
+    )
+    assert warnings(load([whole, whole.with_name("apart")])[:1]) == []
+    sentence = the_warning(load([whole, apart]), "Times and memory are not comparable")
+    assert "seconds of evaluations (included: whole; left out: apart)" in sentence
 
 
 def test_a_key_that_only_some_tell_is_unknown_for_the_others(record_run):

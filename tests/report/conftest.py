@@ -31,6 +31,7 @@ def _seed_record(**changes):
         "entropy_nats": 5.1234567,
         "grad_norm": 0.80979,
         "epoch_seconds": 551.2301,
+        "evaluation_seconds": 21.3456,
         "peak_gpu_mib": 3108.8123,
         "peak_rss_mib": 2100.04,
         "tokens_per_second": 12345.6,

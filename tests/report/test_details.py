@@ -35,12 +35,12 @@ def test_cost_and_diagnostics(run, seed_record):
     run.append_epoch(seed_record())
     headers, _, row = section(report.render(run), "Cost and Diagnostics")
     assert headers == (
-        "| Epoch | Task | Last step | Forward-backward passes | Tokens/s | Peak GPU memory (MiB) "
-        "| Peak resident memory (MiB) | Entropy (nats per token) "
+        "| Epoch | Task | Last step | Forward-backward passes | Evaluation Time (s) | Tokens/s "
+        "| Peak GPU memory (MiB) | Peak resident memory (MiB) | Entropy (nats per token) "
         "| cos_pos_0 before | cos_pos_2 before | cos_pos_3 before | cos_pos_4 before |"
     )
     assert row == (
-        "| 1 | wikitext2_line | 1,234 | 1,481 | 12,346 | 3,108.8 | 2,100.0 | 5.1235 "
+        "| 1 | wikitext2_line | 1,234 | 1,481 | 21.35 | 12,346 | 3,108.8 | 2,100.0 | 5.1235 "
         "| 0.0400 | -0.0065 | 0.0200 | 0.0300 |"
     )
 

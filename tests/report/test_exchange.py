@@ -117,7 +117,7 @@ def test_evaluations_within_epochs_are_events_too(evaluated, tmp_path):
 def test_steps_of_an_epoch_that_is_not_complete_come_last(record_run, tmp_path):
     from arsbench.records import RunFolder
 
-    path = record_run("a")
+    path = record_run("a", state="interrupted")
     RunFolder.open(path).append_step({"step": 250, "epoch": 3, "loss": 4.0})
     write_tensorboard(load([path]), tmp_path / "events")
     events = scalars(tmp_path / "events" / "a")["step/loss"]

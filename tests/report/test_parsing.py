@@ -1,7 +1,6 @@
 """Reading reports back: round trips, and what a malformed report gets."""
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -144,27 +143,6 @@ def test_any_report_of_the_form_comes_back_line_for_line(tmp_path, name, text):
     assert summary(import_text(text, tmp_path)) == text
 
 
-def test_a_report_of_ours_comes_back_without_its_details(tmp_path):
-    run = RunFolder.create(
-        tmp_path / "run", config={"experiment": {"tasks": ["é"]}}, effective={}, environment={}, groups=[]
-    )
-    run.append_epoch(
-        {
-            "epoch": 1,
-            "task": "é",
-            "step": 7,
-            "train_loss": 1 / 3,
-            "diagnostics": {"cos_pos_0": 0.1, "cos_pos_0_pre": 0.0},
-            "evaluation": {"validation": {"seed": {"loss": 2 / 3, "perplexity": math.exp(2 / 3)}}},
-        }
-    )
-    report.write(run)
-    back = report.import_markdown(run.path / "summary.md", tmp_path / "back")
-    ours = summary(run)
-    assert summary(back) == ours[: ours.index("\n## Details of This Run")]
-    assert back.epochs()[0]["evaluation"] == run.epochs()[0]["evaluation"]
-
-
 def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path):
     path = tmp_path / "windows.md"
     path.write_bytes(b"\xef\xbb\xbf" + SEED.replace("\n", "\r\n").encode())
@@ -201,6 +179,7 @@ MALFORMED = {
     "epoch not available": (replaced("| 3 | wiki", "| N/A | wiki"), f"line {row(3)}: a row needs an epoch"),
     "no best line": (replaced("- **Best", "- **Worst"), f"line {FINAL_LINE - 1}: .*Best"),
     "no final line": ("\n".join(SEED_LINES[: FINAL_LINE - 1]), "ends too early"),
+    "epoch twice": (replaced("| 3 | wiki", "| 2 | wiki"), f"line {row(3)}: epoch 2 of 'wiki.* comes"),
     "final of another task": (replaced(": wikitext2_line: {", ": lines: {"), f"line {FINAL_LINE}: 'lines"),
     "final not JSON": (replaced('474}', "474"), f"line {FINAL_LINE}: .*not JSON"),
     "final lacks a metric": (replaced(', "perplexity": 82.09935416309474', ""), "row of epoch 5"),

@@ -1,0 +1,132 @@
+"""Reading back what a report of ours tells beyond the seed report's form."""
+
+import math
+
+import pytest
+
+from arsbench import report
+from arsbench.analysis import load
+from arsbench.errors import UserError
+from arsbench.records import RunFolder
+
+STRICT = {"loss": 4.25, "perplexity": 70.1054, "bits_per_byte": 1.51234, "word_perplexity": 12345.678}
+
+
+@pytest.fixture
+def told(run, seed_record, evaluation):
+    """A run with everything that a report can tell, and its report."""
+    run.set_environment(
+        {
+            "arsbench": "1.10",
+            "commit": "123456789012",
+            "cpu": "A | B",
+            "threads": 2,
+            "gpu": None,
+            "backends": {"newton_schulz": "CPU kernel", "rope_attention": {"float32": "CPU kernel"}},
+        }
+    )
+    for epoch in (1, 2):
+        strict = STRICT | {"loss": 4.25 / epoch, "targets": 263144}
+        run.append_epoch(
+            seed_record(
+                epoch=epoch,
+                step=1234 * epoch,
+                evaluation={
+                    "validation": evaluation(5.0 / epoch, strict),
+                    "test": evaluation(5.1, {"loss": 4.5, "word_perplexity": math.inf}),
+                },
+            )
+        )
+    run.set_status("finished", 2468)
+    return run, report.write(run)
+
+
+def test_a_report_of_ours_comes_back_whole(told, tmp_path):
+    run, summary = told
+    back = report.import_markdown(summary, tmp_path / "back")
+    assert (back.path / "summary.md").read_text() == summary.read_text()
+    assert RunFolder.open(back.path).status == run.status | {"records": {"steps.jsonl": 0, "epochs.jsonl": 2}}
+    assert (back.config, back.effective, back.environment) == (run.config, run.effective, run.environment)
+    assert back.groups == run.groups
+    last = back.epochs()[-1]
+    assert last["evaluation"] == {
+        "validation": {
+            "seed": run.epochs()[-1]["evaluation"]["validation"]["seed"],
+            "strict": {
+                "loss": 2.125,
+                "perplexity": 70.11,
+                "bits_per_byte": 1.5123,
+                "word_perplexity": 12345.68,
+                "targets": 263144,
+            },
+        },
+        "test": {"strict": {"loss": 4.5, "word_perplexity": math.inf}},
+    }
+    assert (last["step"], last["forward_backward_passes"], last["evaluation_seconds"]) == (2468, 1481, 21.35)
+    assert last["diagnostics"]["cos_pos_2_pre"] == -0.0065
+
+
+def test_the_analysis_sees_what_the_folder_tells(told):
+    run, summary = told
+    ours, read = load([run.path, summary])
+    assert (read.state, read.imported, read.config) == (ours.state, False, ours.config)
+    assert read.environment == ours.environment
+    assert [metric.name for metric in read.metrics()] == [metric.name for metric in ours.metrics()]
+    metric = ours.metrics()[0]
+    assert metric.name == "loss"
+    for point, own in zip(read.history(metric), ours.history(metric), strict=True):
+        assert (point.steps, point.passes, point.value) == (own.steps, own.passes, own.value)
+        assert point.seconds == pytest.approx(own.seconds, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [("running", ""), ("finished", ""), ("interrupted", "By hand"), ("non_finite", "It became nan (step 3)")],
+)
+def test_how_the_run_ended_comes_back(run, state, message):
+    run.set_status(state, 1234, message)
+    details = report.parse(report.render(run), "summary.md").details
+    assert (details.state, details.step, details.message) == (state, 1234, message)
+
+
+def test_plots_may_follow(told, tmp_path):
+    _, summary = told
+    text = summary.read_text()
+    summary.write_text(text + "\n## Plots\n\n![x](<x.svg>)\n")
+    back = report.import_markdown(summary, tmp_path / "back")
+    assert (back.path / "summary.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("The run finished after", "The run ended after", "how the run ended should stand here"),
+        ("### Strict Protocol", "### Protocol", "'### Strict Protocol' or '### Milestones' should"),
+        ("| Bits per byte |", "| Bits |", "'Epoch | Task | Split .* should be the headers here"),
+        ("| validation | 4.2500 |", "| validation | 4.25OO |", "'4.25OO' in column 'Loss' is neither"),
+        ("| 2 | wikitext2_line | test |", "| 3 | wikitext2_line | test |", "there is no epoch 3 of 'wikit"),
+        ("| Last step |", "| Last |", "'Epoch .* are not the headers of '### Cost and Diagnostics'"),
+        ("| 28 |", "| many |", r"'many \| 18,874,368' are not the numbers of tensors"),
+        ("| lr 0.0001,", "| 0.0001,", "'0.0001' has no name of a hyperparameter before it"),
+        ("### Backends", "### Backend", "'### Backends' should stand here"),
+        ("| Fact | Value |", "| Fact |", r"'Fact \| Value' should be the headers here"),
+        ('"grad_clip": null\n', '"grad_clip": null,\n', "the configuration is not JSON"),
+    ],
+)
+def test_malformed_details_are_refused_with_line_and_problem(told, tmp_path, old, new, problem):
+    text = told[1].read_text()
+    assert old in text
+    (tmp_path / "bad.md").write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=rf"bad\.md, line \d+: {problem}"):
+        report.import_markdown(tmp_path / "bad.md", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "title", ["## Details of This Run", "### Cost and Diagnostics", "### Effective Config"]
+)
+def test_a_report_that_ends_too_early_is_refused(told, tmp_path, title):
+    text = told[1].read_text()
+    (tmp_path / "bad.md").write_text(text[: text.index(title) + len(title)])
+    with pytest.raises(UserError, match=r"ends too early|should stand here"):
+        load([tmp_path / "bad.md"])
