@@ -11,15 +11,31 @@ import click
 
 RUNS = Path("runs")
 
+
+class OutputFile(click.Path):
+    """A file to write, whose name must end as its kind does: no run's own file is then overwritten."""
+
+    def __init__(self, suffix: str) -> None:
+        super().__init__(path_type=Path)
+        self._suffix = suffix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path."""
+        path = super().convert(value, param, ctx)
+        if path.suffix.lower() != self._suffix:
+            self.fail(f"{str(path)!r} does not end in {self._suffix}; give such a name", param, ctx)
+        return path
+
+
 config_argument = click.argument("config", metavar="CONFIG|PRESET")
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 csv_option = click.option(
     "--csv",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write a row per run and epoch to FILE (x.csv); beside it one per logged step (x.steps.csv) and per "
-    "evaluation within epochs (x.evaluations.csv).",
+    metavar="FILE.csv",
+    type=OutputFile(".csv"),
+    help="Write a row per run and epoch to FILE.csv; beside it one per logged step (FILE.steps.csv) and per "
+    "evaluation within epochs (FILE.evaluations.csv).",
 )
 plots_option = click.option(
     "--plots", metavar="DIR", type=click.Path(path_type=Path), help="Write pictures to DIR and link them."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import csv_option, json_option, plots_option, print_json
+from .common import OutputFile, csv_option, json_option, plots_option, print_json
 
 if TYPE_CHECKING:
     from arsbench.report.overview import Overview, Shortfall
@@ -57,7 +57,7 @@ class Tolerance(click.ParamType):
 @csv_option
 @plots_option
 @click.option(
-    "--html", metavar="FILE", type=click.Path(path_type=Path), help="Write a page that needs nothing else."
+    "--html", metavar="FILE.html", type=OutputFile(".html"), help="Write a page that needs nothing else."
 )
 @click.option(
     "--fail-if-worse",

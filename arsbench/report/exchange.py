@@ -47,7 +47,7 @@ def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
     written = [path]
     for name, rows in (("steps", steps), ("evaluations", evaluations)):
         if rows:
-            written.append(path.with_name(f"{path.stem}.{name}{path.suffix or '.csv'}"))
+            written.append(path.with_name(f"{path.stem}.{name}{path.suffix}"))
             _write_table(rows, written[-1])
     return written
 

@@ -134,6 +134,16 @@ def test_nothing_to_compare_with_is_no_pass(adamw):
     assert "the target is nan" in error_of("compare", adamw, "--target", "nan")
 
 
+@pytest.mark.parametrize(("option", "name"), [("--csv", "config.json"), ("--html", "summary.md")])
+def test_no_file_of_another_kind_is_overwritten(adamw, muon, option, name):
+    invoke("report", adamw)
+    before = (adamw / name).read_text()
+    assert f"{name}' does not end in .{option[2:]}; give such a name" in error_of(
+        "compare", adamw, muon, option, adamw / name
+    )
+    assert (adamw / name).read_text() == before
+
+
 def test_documents_of_another_shape(adamw, tmp_path):
     (adamw / "groups.json").write_text('[1, "x"]')
     assert "groups.json is damaged" in error_of("report", adamw)
