@@ -126,7 +126,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; restore the file") from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}; make it readable again") from error
 
 
 def _parse(text: bytes, kind: type, where: str) -> Any:

@@ -211,12 +211,13 @@ def _seeds(runs: Sequence[Run]) -> list[str]:
             f"One seed only of {listed(single)}: no verdict is possible, since nothing tells a difference "
             f"from chance."
         )
+    known = [run for run in runs if run.epochs and run.seed is not None]
     groups = by_value(
-        [run for run in runs if run.epochs and run.seed is not None],
+        known,
         lambda run: ", ".join(str(seed) for seed in sorted(s for s in seeds[run.contender] if s is not None)),
     )
     if len(groups) > 1:
-        result.append(f"The seeds differ ({told(groups, runs)}): only seeds in common are paired.")
+        result.append(f"The seeds differ ({told(groups, known)}): only seeds in common are paired.")
     return result
 
 

@@ -124,6 +124,11 @@ def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
         except UserError as error:
             remedy = "or delete the run's folder and run the suite again"
             changes |= {"state": "failed", "message": f"{error}, {remedy}"}
+    elif (path / "checkpoints").is_dir():
+        lost = (
+            f"{path} has lost its status.json; restore it, or delete the run's folder and run the suite again"
+        )
+        changes |= {"state": "failed", "message": lost}
     config = entry["config"]
     waiting = {
         "source": path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import tomllib
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench.config.schema import SECTIONS, Config, ModelConfig, is_foreign
-from arsbench.errors import UserError
+from arsbench.errors import UserError, nearest
 
 PRESETS = resources.files("arsbench.config") / "presets"
 
@@ -34,7 +33,7 @@ def preset_text(name: str) -> str:
         UserError: there is no preset of that name.
     """
     if name not in preset_names():
-        raise UserError(f"no preset is called {name!r}{_nearest(name, preset_names())}")
+        raise UserError(f"no preset is called {name!r}{nearest(name, preset_names())}")
     return (PRESETS / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -67,7 +66,7 @@ def config_from_dict(given: Mapping[str, Any]) -> Config:
     sections = {}
     for section_name, table in given.items():
         if section_name not in SECTIONS:
-            raise UserError(f"unknown section {section_name!r}{_nearest(section_name, SECTIONS)}")
+            raise UserError(f"unknown section {section_name!r}{nearest(section_name, SECTIONS)}")
         if not isinstance(table, Mapping):
             raise UserError(f"{section_name} is {table!r}; it must be a table of keys")
         foreign = section_name == "optimizer" and is_foreign(table)
@@ -84,7 +83,7 @@ def _read(source: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        hint = _nearest(source, preset_names()) or f"; presets are {', '.join(preset_names())}"
+        hint = nearest(source, preset_names())
         raise UserError(f"no configuration file or preset is called {source!r}{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
@@ -124,7 +123,7 @@ def _section(section: str, table: Mapping[str, Any], foreign: bool) -> Any:
         if name in known:
             values[name] = _checked(f"{section}.{name}", value, types_of[name], known[name].metadata)
         elif not foreign:
-            raise UserError(f"unknown key {section}.{name}{_nearest(name, known, prefix=section + '.')}")
+            raise UserError(f"unknown key {section}.{name}{nearest(name, known, prefix=section + '.')}")
     return section_type(**values)
 
 
@@ -192,10 +191,3 @@ def _check_one_layer(model: ModelConfig) -> None:
 
 def _called(base: type) -> str:
     return {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}[base]
-
-
-def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    if match:
-        return f"; did you mean {prefix}{match[0]}?"
-    return f"; known are {', '.join(prefix + k for k in known)}" if prefix or known else ""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from arsbench.config.schema import OptimizerConfig
-from arsbench.errors import UserError
+from arsbench.errors import UserError, nearest
 from arsbench.optim.adamuon import AdaMuon
 from arsbench.optim.adamw import AdamW
 from arsbench.optim.adarmsuon import AdaRMSuon
@@ -74,8 +73,8 @@ def argument_names(name: str) -> tuple[str, ...]:
     """
     if name not in OPTIMIZERS:
         raise UserError(
-            f"optimizer.name {name!r} is unknown{_nearest(name, OPTIMIZERS)}; known are "
-            f"{', '.join(OPTIMIZERS)} and any torch optimizer as package.module:Class"
+            f"optimizer.name {name!r} is unknown{nearest(name, OPTIMIZERS)}; any torch optimizer is named as "
+            f"package.module:Class"
         )
     return tuple(key for key in inspect.signature(OPTIMIZERS[name]).parameters if key != "params")
 
@@ -102,8 +101,11 @@ def _load(name: str) -> type[torch.optim.Optimizer]:
     module_name, _, class_name = name.partition(":")
     try:
         cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"optimizer.name {name!r} cannot be imported ({error}); install it") from error
+    except Exception as error:  # a module of the user's may raise anything
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"optimizer.name {name!r} cannot be imported ({problem}); install or correct it"
+        ) from error
     if not (inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)):
         raise UserError(f"optimizer.name {name!r} is not a torch.optim.Optimizer; name a class that is")
     return cls
@@ -122,7 +124,7 @@ def _foreign_arguments(
         if key == "name":
             continue
         if own not in accepted and not takes_any:
-            raise UserError(f"{cls.__name__} does not take optimizer.{key}{_nearest(own, accepted)}")
+            raise UserError(f"{cls.__name__} does not take optimizer.{key}{nearest(own, accepted)}")
         value = tuple(value) if isinstance(value, list) else value
         if own == key:
             arguments[key] = value
@@ -131,8 +133,3 @@ def _foreign_arguments(
                 if group["kind"] == ADAMW:
                     group[own] = value
     return arguments
-
-
-def _nearest(word: str, words: Collection[str]) -> str:
-    matches = difflib.get_close_matches(word, words, n=1, cutoff=0)
-    return f"; did you mean {matches[0]}?" if matches else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from arsbench import analysis
 from arsbench.analysis import BUDGETS, Comparison, Run, checks
 from arsbench.analysis.contenders import by_contender, suite_baseline, tuning
-from arsbench.errors import UserError
+from arsbench.errors import UserError, nearest
 from arsbench.metrics import METRICS, Metric
 from arsbench.report.exchange import run_dict
 from arsbench.report.results import Cost, Result, costs_of, results_of
@@ -189,14 +188,6 @@ def overview(
     )
 
 
-def nearest(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not known, with the one that was probably meant."""
-    known = list(known)
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    remedy = f"did you mean {match[0]!r}?" if match else f"there are {', '.join(map(repr, known))}"
-    return UserError(f"no {kind} is called {name!r}; {remedy}")
-
-
 def _metric(runs: Sequence[Run], task: str, name: str | None) -> Metric:
     known = METRICS.get(task)
     if known is None:
@@ -216,7 +207,7 @@ def _metric(runs: Sequence[Run], task: str, name: str | None) -> Metric:
         raise UserError(f"the runs have no metric in common ({told}); compare others")
     metric = next((metric for metric in known if metric.name == name), None)
     if metric is None:
-        raise nearest("metric", name, [metric.name for metric in known])
+        raise UserError(f"no metric is called {name!r}{nearest(name, [metric.name for metric in known])}")
     lacking = next((run for run in measured if metric not in run.metrics()), None)
     if lacking is not None:
         raise UserError(
@@ -249,7 +240,7 @@ def _baseline(runs: Sequence[Run], name: str | None) -> str:
     for run in runs:
         if name in (run.name, str(run.source)):
             return run.contender
-    raise nearest("contender", name, contenders)
+    raise UserError(f"no contender is called {name!r}{nearest(name, contenders)}")
 
 
 def _paired(runs: Sequence[Run], baseline: str, all_pairs: bool) -> tuple[list[Run], list[str]]:

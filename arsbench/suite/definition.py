@@ -13,13 +13,12 @@ from typing import Any
 
 from arsbench.config import Config, config_from_dict, load_config, preset_names
 from arsbench.config.schema import is_foreign
-from arsbench.errors import UserError
+from arsbench.errors import UserError, nearest
 from arsbench.suite.entries import (
     Sections,
     check_keys,
     check_plain,
     merged,
-    nearest,
     read_changes,
     read_seeds,
     read_table,

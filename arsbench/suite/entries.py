@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 from arsbench.config import SECTIONS
-from arsbench.errors import UserError
+from arsbench.errors import UserError, nearest
 
 Sections = dict[str, dict[str, Any]]
 
@@ -30,13 +29,6 @@ def merged(*layers: Mapping[str, Mapping[str, Any]]) -> Sections:
 def slug(name: str) -> str:
     """A name as folders have it: lower case, words joined by hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: which is meant, or which there are."""
-    known = list(known)
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
 
 
 def read_text(given: Mapping[str, Any], key: str) -> str:

@@ -180,11 +180,16 @@ class SuiteFolder:
         old, new = before["suite"], suite.given
         differing = [key for key in {**old, **new} if key != "seeds" and old.get(key) != new.get(key)]
         differing += ["the configuration"] if before["base"] != suite.base else []
-        differing += ["seeds"] if not set(old["seeds"]) <= set(suite.seeds) else []
         if differing:
             raise UserError(
                 f"{self.path} was begun with other values of {', '.join(differing)}, and only seeds may be "
                 f"added; choose another folder with --out"
+            )
+        lost = [str(seed) for seed in old["seeds"] if seed not in suite.seeds]
+        if lost:
+            raise UserError(
+                f"{self.path} was begun with seeds that the suite no longer has ({', '.join(lost)}); put "
+                f"them back, or choose another folder with --out"
             )
 
     def trials(self, contender: Contender) -> Path:

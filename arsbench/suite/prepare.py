@@ -64,7 +64,7 @@ def main() -> None:
     try:
         print(json.dumps(prepare(json.load(sys.stdin))))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
 
 

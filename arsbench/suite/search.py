@@ -61,7 +61,10 @@ def read_search(where: str, table: Mapping[str, Any]) -> dict[str, Parameter]:
 def _parameter(where: str, value: Any) -> Parameter:
     if isinstance(value, list):
         if len(value) < 2:
-            raise UserError(f"{where} is {value!r}; a search needs two choices at least")
+            raise UserError(
+                f"{where} is {value!r}, which leaves no choice; list two values at least, or give the one "
+                f"outside of search"
+            )
         return Choices(tuple(value))
     if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log"}:
         raise UserError(

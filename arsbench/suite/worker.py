@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable
@@ -69,7 +70,8 @@ def train(path: Path, config: Config, observer: training.Observer) -> str:
     else:
         if (path / "checkpoints").exists():
             raise UserError(
-                f"{path} has checkpoints but no status.json; restore that file or move the run away"
+                f"{path} has lost its status.json; restore it, or delete the run's folder and run the suite "
+                f"again"
             )
         # A process that was killed while it made the folder has recorded nothing in it.
         shutil.rmtree(path, ignore_errors=True)
@@ -108,8 +110,8 @@ def run_job(
         code = 2
     except Exception as error:
         traceback.print_exc(file=sys.stdout)
-        first_line = (str(error).splitlines() or [""])[0]
-        folder.record_failure(arguments.job, f"{type(error).__name__}: {first_line}", 1)
+        message = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" ...")
+        folder.record_failure(arguments.job, message, 1)
         code = 1
     sys.exit(code)
 

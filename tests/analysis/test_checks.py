@@ -62,6 +62,17 @@ def test_a_suites_run_that_has_not_begun_is_told_by_the_others(suite):
     assert configuration_differences(half) == configuration_differences(whole)
 
 
+def test_a_suites_run_that_lost_its_status_has_begun(suite):
+    path = suite("lost")
+    folder = path / "runs" / "AdamW" / "seed-2"
+    (folder / "status.json").unlink()
+    assert load([path])[1].state == "waiting"  # perhaps a process was killed while it made the folder
+    (folder / "checkpoints").mkdir()
+    run = load([path])[1]
+    assert run.state == "failed"
+    assert "has lost its status.json; restore it, or delete the run's folder" in run.message
+
+
 def test_a_damaged_run_does_not_hide_its_suite(suite):
     path = suite("damaged")
     epochs = path / "runs" / "AdamW" / "seed-2" / "epochs.jsonl"

@@ -52,7 +52,7 @@ def test_missing_and_malformed_configuration(refused, tmp_path):
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("optimizer.wieght_decay=1", "did you mean optimizer.weight_decay?"),
+        ("optimizer.wieght_decay=1", "did you mean 'optimizer.weight_decay'?"),
         ("model.embedding_size=0", "model.embedding_size is 0"),
         ("optimizer.ns_steps=-1", "optimizer.ns_steps is -1"),
         ("optimizer.k=2.5", "optimizer.k is 2.5"),

@@ -138,9 +138,8 @@ def test_nothing_to_compare_with_is_no_pass(adamw):
 def test_no_file_of_another_kind_is_overwritten(adamw, muon, option, name):
     invoke("report", adamw)
     before = (adamw / name).read_text()
-    assert f"{name}' does not end in .{option[2:]}; give such a name" in error_of(
-        "compare", adamw, muon, option, adamw / name
-    )
+    done = invoke("compare", adamw, muon, option, adamw / name, code=2)
+    assert f"{name}' does not end in .{option[2:]}; give such a name" in done.stderr
     assert (adamw / name).read_text() == before
 
 

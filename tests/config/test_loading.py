@@ -82,8 +82,8 @@ def test_another_packages_optimizer_may_have_keys_of_its_own():
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("model.embeding_size=3", "unknown key model.embeding_size; did you mean model.embedding_size?"),
-        ("trian.epochs=1", "unknown section 'trian'; did you mean train?"),
+        ("model.embeding_size=3", "unknown key model.embeding_size; did you mean 'model.embedding_size'?"),
+        ("trian.epochs=1", "unknown section 'trian'; did you mean 'train'?"),
         ("model.embedding_size=0", "model.embedding_size is 0; it must be at least 1"),
         ("optimizer.ns_steps=-1", "optimizer.ns_steps is -1; it must be at least 0"),
         ("optimizer.k=2.5", "optimizer.k is 2.5; it must be a whole number"),
@@ -164,7 +164,7 @@ def test_an_override_cannot_mend_a_section_that_is_no_table(tmp_path):
 
 
 def test_a_missing_file_names_the_nearest_preset(tmp_path):
-    with pytest.raises(UserError, match="did you mean seed-mini"):
+    with pytest.raises(UserError, match="did you mean 'seed-mini"):
         load_config("sed-mini")
     with pytest.raises(UserError, match="cannot read the configuration"):
         load_config(str(tmp_path))

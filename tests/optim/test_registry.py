@@ -47,6 +47,7 @@ def model() -> nn.Module:
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module of somebody else's."""
     (tmp_path / "their_optimizers.py").write_text(THEIRS)
+    (tmp_path / "broken_optimizers.py").write_text("class Mine(torch.optim.SGD\n")
     monkeypatch.syspath_prepend(tmp_path)
     return "their_optimizers"
 
@@ -115,14 +116,22 @@ def test_a_stranger_that_takes_any_keyword(model: nn.Module, theirs: str) -> Non
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "Muom"}, "'Muom' is unknown; did you mean Muon"),
+        ({"name": "Muom"}, "'Muom' is unknown; did you mean 'Muon'"),
         ({"name": "no_such_package.optim:Best"}, "no_such_package.optim:Best.*cannot be imported"),
         ({"name": "torch.optim:NoSuch"}, "NoSuch.*cannot be imported"),
         ({"name": ":SGD"}, "cannot be imported"),
         ({"name": "their_optimizers:NoOptimizer"}, "not a torch.optim.Optimizer"),
         (
             {"name": "torch.optim:SGD", "lr": 0.1, "momentun": 0.9},
-            "optimizer.momentun; did you mean momentum",
+            "optimizer.momentun; did you mean 'momentum'",
+        ),
+        (
+            {"name": "torch.optim:SGD", "learning_rate": 0.1},
+            "does not take optimizer.learning_rate; known are lr, momentum",
+        ),
+        (
+            {"name": "broken_optimizers:Mine"},
+            r"\(SyntaxError: '\(' was never closed .*; install or correct it",
         ),
         (
             {"name": "torch.optim:SGD", "lr": 0.1, "adam_betas": [0.9, 0.9]},

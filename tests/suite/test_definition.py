@@ -119,7 +119,7 @@ def test_tuning_and_its_budget(parse):
         (HEAD + "[contenders.A]\n" + TUNED.replace("1e-4", "'a'") + TUNING, "must be a finite number"),
         (HEAD + "[contenders.A]\n" + TUNED.replace("true", "1") + TUNING, "must be true or false"),
         (HEAD + "[contenders.A]\nsearch.lr = 0.1\n" + TUNING, "it must be a range such as"),
-        (HEAD + "[contenders.A]\nsearch.lr = [0.1]\n" + TUNING, "needs two choices at least"),
+        (HEAD + "[contenders.A]\nsearch.lr = [0.1]\n" + TUNING, "leaves no choice; list two values at least"),
         (HEAD + "[contenders.A]\n" + TUNED + "search.k = [1, -1]\n" + TUNING, "optimizer.k is -1"),
         (HEAD + "[contenders.A]\n" + TUNED + "search.kk = [1, 2]\n" + TUNING, "unknown key optimizer.kk"),
     ],

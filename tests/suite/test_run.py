@@ -75,7 +75,7 @@ def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch
     suite, out = load_suite(write_suite(text)), tmp_path / "out"
     outcome = run_suite(suite, out, workers=2, threads=1, observer=observer)
     assert (outcome.done, outcome.total, outcome.diverged) == (2, 3, ("sgd-seed-1",))
-    assert outcome.failures == {"broken-seed-1": "RuntimeError: no luck"}
+    assert outcome.failures == {"broken-seed-1": "RuntimeError: no luck today"}
     assert "Traceback" in (out / "logs" / "broken-seed-1.log").read_text()
     assert {run.name: run.state for run in analysis.load([out])} == {
         "adamw-seed-1": "finished",
@@ -93,9 +93,13 @@ def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch
     assert (outcome.done, outcome.total, outcome.failures) == (6, 6, {})
     assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
 
-    for changed in (text.replace("epochs = 1", "epochs = 2"), text.replace("[1]", "[2]")):
-        with pytest.raises(UserError, match="only seeds may be added"):
-            run_suite(load_suite(write_suite(changed)), out, workers=1, threads=1, observer=observer)
+    for old, new, problem in (
+        ("epochs = 1", "epochs = 2", "only seeds may be added"),
+        ("[1]", "[2]", r"seeds that the suite no longer has \(1\); put them back"),
+    ):
+        changed = load_suite(write_suite(text.replace(old, new)))
+        with pytest.raises(UserError, match=problem):
+            run_suite(changed, out, workers=1, threads=1, observer=observer)
     other = load_suite(write_suite(text.replace("mixed", "other")))
     with pytest.raises(UserError, match="holds the suite 'mixed'; choose another folder"):
         run_suite(other, out, workers=1, threads=1, observer=observer)
@@ -185,14 +189,16 @@ def test_what_was_begun_goes_on_alike(write_suite, tmp_path, observer):
     path = folder.runs[0].path
     (path / "status.json").unlink()
     outcome = run_suite(suite, out, observer=observer)
-    assert "has checkpoints but no status.json" in outcome.failures["adamw-seed-1"]
+    assert (
+        "has lost its status.json; restore it, or delete the run's folder" in outcome.failures["adamw-seed-1"]
+    )
     assert list((path / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize(
     ("contender", "words"),
     [
-        ('name = "AdamV"', "contender 'A': optimizer.name 'AdamV' is unknown; did you mean AdamW"),
+        ('name = "AdamV"', "contender 'A': optimizer.name 'AdamV' is unknown; did you mean 'AdamW'"),
         ('name = "torch.optim:SGD"\nmomentun = 1', "contender 'A': SGD does not take optimizer.momentun"),
         ('name = "no_such_package:X"', "cannot be imported"),
     ],
