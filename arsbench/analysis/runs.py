@@ -125,10 +125,7 @@ def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
             remedy = "or delete the run's folder and run the suite again"
             changes |= {"state": "failed", "message": f"{error}, {remedy}"}
     elif (path / "checkpoints").is_dir():
-        lost = (
-            f"{path} has lost its status.json; restore it, or delete the run's folder and run the suite again"
-        )
-        changes |= {"state": "failed", "message": lost}
+        changes |= {"state": "failed", "message": lost_status(path)}
     config = entry["config"]
     waiting = {
         "source": path,
@@ -142,6 +139,11 @@ def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
         "steps": [],
     }
     return Run(**(waiting | changes))
+
+
+def lost_status(path: Path) -> str:
+    """What is wrong with a suite's run that has checkpoints and no status."""
+    return f"{path} has lost its status.json; restore it, or delete the run's folder and run the suite again"
 
 
 def _told(runs: list[Run]) -> list[Run]:

@@ -73,8 +73,8 @@ def argument_names(name: str) -> tuple[str, ...]:
     """
     if name not in OPTIMIZERS:
         raise UserError(
-            f"optimizer.name {name!r} is unknown{nearest(name, OPTIMIZERS)}; any torch optimizer is named as "
-            f"package.module:Class"
+            f"optimizer.name {name!r} is neither one of ours nor a package.module:Class"
+            f"{nearest(name, OPTIMIZERS)}"
         )
     return tuple(key for key in inspect.signature(OPTIMIZERS[name]).parameters if key != "params")
 

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from arsbench import report, training
+from arsbench.analysis.runs import lost_status
 from arsbench.config import Config
 from arsbench.errors import UserError
 from arsbench.metrics import METRICS, task_name
@@ -69,10 +70,7 @@ def train(path: Path, config: Config, observer: training.Observer) -> str:
         training.resumed_run(folder, config, trainer)
     else:
         if (path / "checkpoints").exists():
-            raise UserError(
-                f"{path} has lost its status.json; restore it, or delete the run's folder and run the suite "
-                f"again"
-            )
+            raise UserError(lost_status(path))
         # A process that was killed while it made the folder has recorded nothing in it.
         shutil.rmtree(path, ignore_errors=True)
         folder = training.new_run(path, config, trainer)

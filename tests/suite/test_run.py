@@ -198,7 +198,7 @@ def test_what_was_begun_goes_on_alike(write_suite, tmp_path, observer):
 @pytest.mark.parametrize(
     ("contender", "words"),
     [
-        ('name = "AdamV"', "contender 'A': optimizer.name 'AdamV' is unknown; did you mean 'AdamW'"),
+        ('name = "AdamV"', "package.module:Class; did you mean 'AdamW'?"),
         ('name = "torch.optim:SGD"\nmomentun = 1', "contender 'A': SGD does not take optimizer.momentun"),
         ('name = "no_such_package:X"', "cannot be imported"),
     ],
