@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from arsbench.analysis.contenders import by_contender, distinct, suite_baseline
 from arsbench.analysis.cost import Profile, baseline_target, cost_to_target, performance_profile
 from arsbench.analysis.pairing import COMPLETE
 from arsbench.analysis.runs import Run
+from arsbench.analysis.wording import listed
 from arsbench.errors import UserError
 from arsbench.metrics import Metric
 
@@ -21,23 +21,22 @@ class Problem:
 
     Attributes:
         task: with its label.
-        runs: of each contender; None where it has no complete run of that seed, and so has not solved it.
+        runs: of each contender.
     """
 
     task: str
     seed: int
     metric: Metric
     target: float
-    runs: dict[str, Run | None]
+    runs: dict[str, Run]
 
     def cost(self, contender: str, budget: str) -> float | None:
         """What the contender spent; infinity where it did not solve it, None where its run does not tell."""
-        run = self.runs[contender]
-        return math.inf if run is None else cost_to_target(run, self.metric, self.target, budget)
+        return cost_to_target(self.runs[contender], self.metric, self.target, budget)
 
 
 def problems(runs: Sequence[Run], baseline: str | None = None) -> list[Problem]:
-    """The problems that contenders of several tasks have in common.
+    """The problems that contenders of several tasks have in common: each task's seeds that all completed.
 
     Args:
         runs: as `load` gives them, of any tasks.
@@ -45,7 +44,8 @@ def problems(runs: Sequence[Run], baseline: str | None = None) -> list[Problem]:
             contender of the task's first run.
 
     Raises:
-        UserError: a task has no runs of the baseline, or fewer than two contenders are in every task.
+        UserError: a task has no runs of the baseline, or no seed that all completed, or fewer than two
+            contenders are in every task.
     """
     by_task: dict[str, list[Run]] = {}
     for run in runs:
@@ -85,8 +85,17 @@ def _of_task(task: str, runs: Sequence[Run], contenders: Sequence[str], baseline
     complete = {
         (run.contender, run.seed): run for run in runs if run.state in COMPLETE and run.seed is not None
     }
-    seeds = sorted({seed for _, seed in complete})
+    seeds = sorted(
+        seed
+        for seed in {seed for _, seed in complete}
+        if all((name, seed) in complete for name in contenders)
+    )
+    if not seeds:
+        raise UserError(
+            f"{task} has no seed that all of {listed(contenders)} have a complete run of; leave out a "
+            f"contender or the task, or run what is missing"
+        )
     return [
-        Problem(task, seed, metric, target, {name: complete.get((name, seed)) for name in contenders})
+        Problem(task, seed, metric, target, {name: complete[name, seed] for name in contenders})
         for seed in seeds
     ]

@@ -16,19 +16,21 @@ RATIOS = (1.0, 1.25, 1.5, 2.0, 4.0, math.inf)
 
 def render_profiles(found: Sequence[Problem]) -> str:
     """The profiles by each budget, after the targets that they are about."""
-    targets = dict.fromkeys((problem.task, problem.metric.title, problem.target) for problem in found)
+    tasks: dict[str, list[Problem]] = {}
+    for problem in found:
+        tasks.setdefault(problem.task, []).append(problem)
+    rows = [["Task", "Metric", "Target", "Seeds"]]
+    for task, own in tasks.items():
+        seeds = ", ".join(str(problem.seed) for problem in own)
+        rows.append([task, own[0].metric.title, f"{own[0].target:.4f}", seeds])
     lines = [
         "# ARS-Bench Performance Profiles",
         "",
         f"Share of {len(found)} problems, a task and a seed each, that a contender solves at no more than so "
         "many times the cheapest contender's cost (Dolan and Moré, 2002). A problem is solved at the "
-        "first evaluation that reaches the target.",
+        "first evaluation that reaches the target. Seeds that not all have a complete run of are left out.",
         "",
-        *table_lines(
-            aligned(
-                [["Task", "Metric", "Target"], *([task, title, f"{t:.4f}"] for task, title, t in targets)]
-            )
-        ),
+        *table_lines(aligned(rows)),
     ]
     for budget in BUDGETS:
         shares = profiles(found, budget)

@@ -67,6 +67,16 @@ def test_contenders_must_be_in_every_task(runs):
         invoke(*runs[:6])
 
 
-def test_a_missing_run_is_a_problem_unsolved(runs):
-    data = json.loads(invoke(*runs[:-1], "--json"))
-    assert data["problems"][-1]["costs"]["Muon"]["steps"] == "Infinity"
+def test_a_seed_that_not_all_completed_is_left_out(runs):
+    assert [(p["task"][-4:-1], p["seed"]) for p in json.loads(invoke(*runs[:-1], "--json"))["problems"]] == [
+        ("one", 1),
+        ("one", 2),
+        ("two", 1),
+    ]
+    rows = [line.split("|") for line in invoke(*runs[:-1]).split("\n") if line.startswith("| wikitext2_line")]
+    assert [[row[1].strip(), row[-2].strip()] for row in rows] == [
+        ["wikitext2_line (one)", "1, 2"],
+        ["wikitext2_line (two)", "1"],
+    ]
+    with pytest.raises(UserError, match=r"\(two\) has no seed that all of AdamW, Muon have a complete"):
+        invoke(*runs[:5], runs[7])
