@@ -18,6 +18,8 @@ __all__ = ["BUDGETS", "PLAN", "Point", "Run", "load"]
 # A suite's folder holds this file; see arsbench/suite.
 PLAN = "plan.json"
 
+_IDENTITY = {"optimizer.name": str, "experiment.seed": int, "experiment.tasks": list}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -98,9 +100,7 @@ def _from_folder(folder: RunFolder, **changes: Any) -> Run:
     facts = {
         "name": folder.path.name,
         "source": folder.path,
-        "contender": config.get("optimizer", {}).get("name", folder.path.name),
-        "seed": config.get("experiment", {}).get("seed"),
-        "task": _task(config, epochs, folder.path),
+        **_identity(config, epochs, folder.path, folder.path.name),
         "state": status["state"],
         "message": status.get("message", ""),
         "config": config,
@@ -170,9 +170,7 @@ def _from_report(path: Path) -> Run:
     return Run(
         name=path.stem,
         source=path,
-        contender=config.get("optimizer", {}).get("name", path.stem),
-        seed=config.get("experiment", {}).get("seed"),
-        task=_task(config, report.epochs, path),
+        **_identity(config, report.epochs, path, path.stem),
         state=told.state if told else "imported",
         message=told.message if told else "",
         config=config,
@@ -182,11 +180,27 @@ def _from_report(path: Path) -> Run:
     )
 
 
-def _task(config: dict[str, Any], epochs: list[dict[str, Any]], source: Path) -> str:
-    tasks = {record["task"] for record in epochs} or set(config.get("experiment", {}).get("tasks", ()))
+def _identity(
+    config: dict[str, Any], epochs: list[dict[str, Any]], source: Path, name: str
+) -> dict[str, Any]:
+    """What a configuration makes of a run: its contender (`name` where it does not tell), seed and task."""
+    told: dict[str, Any] = {}
+    for key, kind in _IDENTITY.items():
+        section, _, entry = key.partition(".")
+        table = config.get(section, {})
+        told[key] = table.get(entry) if isinstance(table, dict) else table
+        if not isinstance(table, dict) or not isinstance(told[key], kind | None):
+            raise UserError(
+                f"{source} is damaged: its configuration's {key} cannot be {told[key]!r}; restore it"
+            )
+    tasks = {record["task"] for record in epochs} or set(map(str, told["experiment.tasks"] or ()))
     if len(tasks) != 1:
         raise UserError(f"{source} is about {len(tasks)} tasks; a run that can be compared has one")
-    return tasks.pop()
+    return {
+        "contender": told["optimizer.name"] or name,
+        "seed": told["experiment.seed"],
+        "task": tasks.pop(),
+    }
 
 
 def _with_unique_names(runs: list[Run]) -> list[Run]:

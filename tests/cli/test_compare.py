@@ -144,6 +144,15 @@ def test_no_file_of_another_kind_is_overwritten(adamw, muon, option, name):
 
 
 def test_documents_of_another_shape(adamw, tmp_path):
+    text = SEED_REPORT.read_text()
+    for old, new, value in (
+        ('"seed": 42', '"seed": [42]', r"experiment.seed cannot be [42]"),
+        ('"name": "ARS"', '"name": 3', "optimizer.name cannot be 3"),
+        ('"optimizer": {', '"optimizer": "ARS", "then": {', "optimizer.name cannot be 'ARS'"),
+    ):
+        assert old in text
+        (tmp_path / "shape.md").write_text(text.replace(old, new))
+        assert value in error_of("compare", adamw, tmp_path / "shape.md")
     (adamw / "groups.json").write_text('[1, "x"]')
     assert "groups.json is damaged" in error_of("report", adamw)
     (tmp_path / "suite").mkdir()
