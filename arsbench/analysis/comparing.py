@@ -158,17 +158,11 @@ def _judged(found: Sequence[Comparison], level: float) -> list[Comparison]:
             judged.append(replace(c, seeds_needed=needed or FEWEST_SEEDS))
             continue
         (test, p), p_adjusted = next(adjusted)
-        verdict = _direction(c) if p_adjusted <= level else "undecided"
-        judged.append(
-            replace(
-                c,
-                test=test,
-                p_value=p,
-                p_adjusted=p_adjusted,
-                verdict=verdict,
-                seeds_needed=needed if verdict == "undecided" else None,
-            )
-        )
+        decided = p_adjusted <= level
+        # As many as there are have not brought a decision, though by the t-test's power fewer might have.
+        more = None if decided or needed is None else max(needed, len(c.seeds) + 1)
+        outcome = {"verdict": _direction(c) if decided else "undecided", "seeds_needed": more}
+        judged.append(replace(c, test=test, p_value=p, p_adjusted=p_adjusted, **outcome))
     return judged
 
 

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from arsbench.analysis import compare, verdict
+from arsbench.analysis.significance import seeds_needed
 from arsbench.errors import UserError
 from arsbench.metrics import METRICS
 
@@ -73,6 +74,16 @@ def test_verdicts_are_corrected_for_their_number(contender):
     assert found[0].p_adjusted == pytest.approx(4 * found[0].p_value)
     assert {c.verdict for c in found} == {"undecided"}
     assert all(c.seeds_needed > 3 for c in found)
+
+
+def test_as_many_seeds_as_did_not_suffice_are_not_asked_for(contender):
+    """By the t-test's power 9 seeds show this difference; the signs of 10 just miss it among seven."""
+    lower = [-0.02, 3.38, 2.71, 2.28, 1.96, 3.15, 3.62, 3.57, -0.4, 4.05]
+    noise = [(-1) ** n * 0.1 for n in range(10)]
+    others = [r for name in "CDEFGH" for r in contender(name, noise)]
+    found = compare(contender("A", [0.0] * 10) + contender("B", [-x for x in lower]) + others)
+    assert seeds_needed(lower, level=0.05 / 7) == 9
+    assert (found[0].verdict, found[0].seeds_needed) == ("undecided", 11)
 
 
 def test_all_pairs_begin_with_the_baseline(contender):
