@@ -46,7 +46,8 @@ def create_optimizer(
         matrices: as of `split_parameters`.
 
     Raises:
-        UserError: the name is unknown or cannot be imported, or an argument is unknown or refused.
+        UserError: the name is unknown or cannot be imported, or an argument is unknown or refused,
+            or a group of parameters has no learning rate.
     """
     groups = [group for group in split_parameters(model, matrices) if group["params"]]
     if not groups:
@@ -60,9 +61,16 @@ def create_optimizer(
         if cls is AdamW:
             groups = [{"params": [p for p in model.parameters() if p.requires_grad]}]
     try:
-        return cls(groups, **arguments)
+        optimizer = cls(groups, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"the optimizer {config.name} refuses its configuration: {error}") from error
+    for group in optimizer.param_groups:
+        if not isinstance(group.get("lr"), float | int | Tensor):
+            raise UserError(
+                f"the optimizer {config.name} has the learning rate {group.get('lr')!r}; give optimizer.lr "
+                f"as a number, which the schedule needs in every group of parameters"
+            )
+    return optimizer
 
 
 def argument_names(name: str) -> tuple[str, ...]:

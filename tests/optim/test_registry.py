@@ -33,6 +33,10 @@ class Anything(Signed):
         super().__init__(weights, options.pop("lr"))
         self.options = options
 
+class WithoutRate(torch.optim.Optimizer):
+    def __init__(self, params):
+        super().__init__(params, {})
+
 class NoOptimizer:
     pass
 '''
@@ -138,6 +142,8 @@ def test_a_stranger_that_takes_any_keyword(model: nn.Module, theirs: str) -> Non
             "does not take optimizer.adam_betas",
         ),
         ({"name": "torch.optim:SGD", "lr": -0.1}, "torch.optim:SGD refuses its configuration.*-0.1"),
+        ({"name": "their_optimizers:Signed", "lr": "fast"}, "the learning rate 'fast'; give optimizer.lr as"),
+        ({"name": "their_optimizers:WithoutRate"}, "their_optimizers:WithoutRate has the learning rate None"),
         ({"name": "their_optimizers:Signed"}, "their_optimizers:Signed refuses its configuration.*lr"),
         (
             {"name": "ARS", "k": 1, "adaptive_sync": True},
