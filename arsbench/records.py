@@ -18,16 +18,14 @@ Documents are replaced atomically and lines appended one by one: a crash loses n
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from arsbench.errors import UserError
 from arsbench.files import atomic_write
 from arsbench.json_files import JsonLines, read_json, write_json
+from arsbench.run_paths import occupied, reserve, unwritable
 
 # "imported": read back from a report written elsewhere; only what that report told is known.
 STATES = ("running", "finished", "interrupted", "non_finite", "imported")
@@ -77,9 +75,9 @@ class RunFolder:
                 # Exclusive creation decides between two processes that both found the directory empty.
                 (run.path / name).open("x").close()
         except FileExistsError as error:
-            raise UserError(_occupied(run.path)) from error
+            raise UserError(occupied(run.path)) from error
         except OSError as error:
-            raise UserError(_unwritable(run.path, error)) from error
+            raise UserError(unwritable(run.path, error)) from error
         run.reconfigure(config=config, effective=effective)
         write_json(run.path / "environment.json", environment)
         write_json(run.path / "groups.json", groups)
@@ -236,67 +234,3 @@ class RunFolder:
         if name == "groups.json" and not all(isinstance(group, dict) for group in content):
             raise UserError(f"{self.path / name} is damaged: a group is no table; restore the file")
         return content
-
-
-def reserve(path: str | os.PathLike[str]) -> Path:
-    """Make the directory `path` for a new run, or find it empty, before long work begins.
-
-    Raises:
-        UserError: it holds files already, or cannot be made.
-    """
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise UserError(_occupied(path))
-    except OSError as error:
-        raise UserError(_unwritable(path, error)) from error
-    return path
-
-
-def default_path(root: str | os.PathLike[str], stem: str) -> Path:
-    """Reserve a new directory `root/stem`, or `root/stem-2`, `root/stem-3`, …
-
-    The number is one more than the highest in use, so that the highest is the latest run.
-
-    Raises:
-        UserError: `root` cannot be written to.
-    """
-    root = Path(root)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(max(_numbered(root, stem), default=0) + 1):
-            path = root / (stem if number == 1 else f"{stem}-{number}")
-            with contextlib.suppress(FileExistsError):  # another process was faster
-                path.mkdir()
-                return path
-    except OSError as error:
-        raise UserError(_unwritable(root, error)) from error
-
-
-def latest(root: str | os.PathLike[str], stem: str) -> Path:
-    """The latest run in `root` whose folder `default_path` named after `stem`.
-
-    Raises:
-        UserError: there is none.
-    """
-    started = {n: path for n, path in _numbered(Path(root), stem).items() if (path / "status.json").is_file()}
-    if not started:
-        raise UserError(f"there is no run of {stem!r} in {root} to resume; start one without --resume")
-    return started[max(started)]
-
-
-def _numbered(root: Path, stem: str) -> dict[int, Path]:
-    """The paths `stem`, `stem-2`, … in `root` by their number, `stem` itself being 1."""
-    pattern = re.compile(re.escape(stem) + r"(?:-([2-9]|[1-9][0-9]+))?")
-    paths = root.iterdir() if root.is_dir() else ()
-    matches = ((pattern.fullmatch(path.name), path) for path in paths)
-    return {int(match[1] or 1): path for match, path in matches if match}
-
-
-def _occupied(path: Path) -> str:
-    return f"{path} is not empty, and no run is ever overwritten; choose another output directory"
-
-
-def _unwritable(path: Path, error: OSError) -> str:
-    return f"cannot write to {path}: {error.strerror or error}; choose another output directory"

@@ -25,7 +25,8 @@ SHOWN_EPOCHS = 20  # on the terminal; the report has all
 def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: bool) -> None:
     """Train CONFIG (a .json or .toml file, or a preset), evaluate it and write its report."""
     from arsbench.config import load_config
-    from arsbench.records import RunFolder, latest
+    from arsbench.records import RunFolder
+    from arsbench.run_paths import latest
 
     loaded = load_config(config, overrides)
     stem = Path(config).stem
@@ -67,7 +68,7 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
 @contextlib.contextmanager
 def _reserved(out: Path | None, stem: str) -> Iterator[Path]:
     """The folder for a new run; taken before the long work begins, given back if that fails."""
-    from arsbench.records import default_path, reserve
+    from arsbench.run_paths import default_path, reserve
 
     made_here = out is None or not out.exists()
     path = reserve(out) if out is not None else default_path(RUNS, stem)

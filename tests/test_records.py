@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from arsbench.errors import UserError
-from arsbench.records import RunFolder, default_path, latest, reserve
+from arsbench.records import RunFolder
+from arsbench.run_paths import default_path, latest, reserve
 
 CONFIG = {"zeta": {"b": 1, "a": 2.0}, "alpha": {}}
 FILES = ("config.json", "effective.json", "environment.json", "groups.json", "status.json")

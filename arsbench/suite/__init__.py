@@ -1,8 +1,8 @@
 """Suites: a grid of optimizers, settings and seeds over one task, from one file.
 
-`definition` reads the file, `folder` keeps the plan, `runner` runs it with the processes of `pool`, and
-`tuning` gives every contender the same search before. Training is imported in those processes alone
-(`prepare`, `worker`, `trial`).
+`definition` and `contender` read the file, `folder` keeps the plan, `runner` runs it with the processes of
+`pool`, and `tuning` gives every contender the same search before. Training is imported in those processes
+alone (`prepare`, `worker`, `trial`).
 """
 
 from arsbench.suite.definition import Suite, load_suite, suite_names, suite_text

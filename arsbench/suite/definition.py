@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from arsbench.config import Config, config_from_dict, load_config, preset_names
-from arsbench.config.schema import is_foreign
+from arsbench.config import config_from_dict, load_config, preset_names
 from arsbench.errors import UserError, nearest
+from arsbench.suite.contender import Contender, read_contenders
 from arsbench.suite.entries import (
     Sections,
     check_keys,
@@ -25,45 +23,11 @@ from arsbench.suite.entries import (
     read_text,
     slug,
 )
-from arsbench.suite.search import Parameter, read_search
 
 SUITES = resources.files("arsbench.config") / "suites"
 
 _KEYS = ("name", "config", "seeds", "baseline", "set", "contenders", "tuning")
 _TUNING_KEYS = ("trials", "seeds", "set")
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One optimizer with its settings.
-
-    Attributes:
-        name: its label, unique in the suite.
-        sections: its whole configuration but for the seed, as `config_from_dict` takes it.
-        search: what tuning may choose, by key of the section `optimizer`; empty without tuning.
-    """
-
-    name: str
-    sections: Sections
-    search: dict[str, Parameter]
-
-    @property
-    def slug(self) -> str:
-        """Its name as folders have it."""
-        return slug(self.name)
-
-    def config(
-        self, seed: int, optimizer: Mapping[str, Any] | None = None, changes: Sections | None = None
-    ) -> Config:
-        """Its configuration with a seed.
-
-        Args:
-            seed: of the run.
-            optimizer: values that tuning has chosen.
-            changes: keys of other sections that replace its own, as tuning's budget does.
-        """
-        sections = merged(self.sections, changes or {}, {"optimizer": optimizer or {}})
-        return config_from_dict(merged(sections, {"experiment": {"seed": seed}}))
 
 
 @dataclass(frozen=True)
@@ -166,7 +130,7 @@ def suite_from_dict(given: dict[str, Any], base: Sections) -> Suite:
     seeds = read_seeds("seeds", given.get("seeds"))
     tuning = _tuning(given["tuning"], seeds) if "tuning" in given else None
     changes = read_changes("set", given.get("set", {}), optimizer=True)
-    contenders = _contenders(read_table("contenders", given.get("contenders", {})), base, changes)
+    contenders = read_contenders(read_table("contenders", given.get("contenders", {})), base, changes)
     baseline = given.get("baseline")
     names = [contender.name for contender in contenders]
     if baseline is not None and baseline not in names:
@@ -174,58 +138,6 @@ def suite_from_dict(given: dict[str, Any], base: Sections) -> Suite:
     for contender in contenders:
         _check(contender, seeds[0], tuning)
     return Suite(name, given, base, seeds, baseline, tuple(contenders), tuning)
-
-
-def _contenders(tables: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
-    if not tables:
-        raise UserError(
-            'contenders is missing; name one at least, such as [contenders.AdamW] with name = "AdamW"'
-        )
-    contenders: dict[str, Contender] = {}
-    for label, table in tables.items():
-        for contender in _expanded(label, read_table(f"contenders.{label}", table), base, changes):
-            if not contender.slug:
-                raise UserError(f"contender {label!r} names a folder and needs a letter or digit")
-            if contender.slug in contenders:
-                other = contenders[contender.slug].name
-                raise UserError(f"contenders {other!r} and {contender.name!r} share a folder; rename one")
-            contenders[contender.slug] = contender
-    return list(contenders.values())
-
-
-def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
-    """A contender, or one for each point of its grid."""
-    where = f"contenders.{label}"
-    own = read_changes(f"{where}.set", table.get("set", {}), optimizer=False)
-    grid = read_table(f"{where}.grid", table.get("grid", {}))
-    search = read_search(f"{where}.search", read_table(f"{where}.search", table.get("search", {})))
-    optimizer = {key: value for key, value in table.items() if key not in ("set", "grid", "search")}
-    for key, values in grid.items():
-        if not isinstance(values, list) or not values:
-            raise UserError(f"{where}.grid.{key} is {values!r}; it must be a list of values to try")
-    for key in search:
-        if key in optimizer or key in grid:
-            raise UserError(f"{where} gives {key} and searches it, too; leave one of both out")
-    for key in grid:
-        if key in optimizer:
-            raise UserError(f"{where} gives {key} and has it in its grid, too; leave one of both out")
-    others = [{s: t for s, t in layer.items() if s != "optimizer"} for layer in (base, changes)]
-    contenders = []
-    for values in itertools.product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
-        name = ", ".join([label, *(f"{key} {_shown(value)}" for key, value in point.items())])
-        before = _inherited(optimizer | point, base, changes)
-        sections = merged(*others, own, {"optimizer": before | optimizer | point})
-        contenders.append(Contender(name, sections, search))
-    return contenders
-
-
-def _inherited(optimizer: Mapping[str, Any], base: Sections, changes: Sections) -> dict[str, Any]:
-    """The optimizer's keys that a contender takes from the configuration and the suite's `set`."""
-    given, ours = changes.get("optimizer", {}), base.get("optimizer", {})
-    if is_foreign(optimizer) or (is_foreign(ours | given) and "name" in optimizer):
-        return dict(given)  # the configuration's keys were meant for the optimizer that it names
-    return ours | given
 
 
 def _check(contender: Contender, seed: int, tuning: Tuning | None) -> None:
@@ -276,7 +188,3 @@ def _base(given: dict[str, Any], directory: Path) -> Sections:
     check_keys("", given, _KEYS)
     config = read_text(given, "config")
     return load_config(config if config in preset_names() else str(directory / config)).given
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

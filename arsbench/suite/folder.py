@@ -18,7 +18,8 @@ from typing import Any
 from arsbench.config import Config, config_from_dict
 from arsbench.errors import UserError
 from arsbench.json_files import read_json, write_json
-from arsbench.suite.definition import Contender, Suite, suite_from_dict
+from arsbench.suite.contender import Contender
+from arsbench.suite.definition import Suite, suite_from_dict
 from arsbench.suite.entries import Sections
 
 PLAN = "plan.json"

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from arsbench.errors import UserError
 from arsbench.json_files import drop_torn_line
 from arsbench.metrics import METRICS, Metric, task_name
-from arsbench.suite.definition import Contender, Suite
+from arsbench.suite.contender import Contender
+from arsbench.suite.definition import Suite
 from arsbench.suite.folder import SuiteFolder
 from arsbench.suite.pool import Pool
 from arsbench.suite.progress import Job, SuiteObserver

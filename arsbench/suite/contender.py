@@ -1,0 +1,114 @@
+"""The contenders of a suite file: an optimizer with its settings each, or a grid of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from arsbench.config import Config, config_from_dict
+from arsbench.config.schema import is_foreign
+from arsbench.errors import UserError
+from arsbench.suite.entries import Sections, merged, read_changes, read_table, slug
+from arsbench.suite.search import Parameter, read_search
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One optimizer with its settings.
+
+    Attributes:
+        name: its label, unique in the suite.
+        sections: its whole configuration but for the seed, as `config_from_dict` takes it.
+        search: what tuning may choose, by key of the section `optimizer`; empty without tuning.
+    """
+
+    name: str
+    sections: Sections
+    search: dict[str, Parameter]
+
+    @property
+    def slug(self) -> str:
+        """Its name as folders have it."""
+        return slug(self.name)
+
+    def config(
+        self, seed: int, optimizer: Mapping[str, Any] | None = None, changes: Sections | None = None
+    ) -> Config:
+        """Its configuration with a seed.
+
+        Args:
+            seed: of the run.
+            optimizer: values that tuning has chosen.
+            changes: keys of other sections that replace its own, as tuning's budget does.
+        """
+        sections = merged(self.sections, changes or {}, {"optimizer": optimizer or {}})
+        return config_from_dict(merged(sections, {"experiment": {"seed": seed}}))
+
+
+def read_contenders(tables: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
+    """The contenders in their tables' order, grids expanded.
+
+    Args:
+        tables: of the suite file, by label.
+        base: the configuration that the suite names.
+        changes: the suite's own to it.
+
+    Raises:
+        UserError: there are none, two share a folder, or an entry is wrong.
+    """
+    if not tables:
+        raise UserError(
+            'contenders is missing; name one at least, such as [contenders.AdamW] with name = "AdamW"'
+        )
+    contenders: dict[str, Contender] = {}
+    for label, table in tables.items():
+        for contender in _expanded(label, read_table(f"contenders.{label}", table), base, changes):
+            if not contender.slug:
+                raise UserError(f"contender {label!r} names a folder and needs a letter or digit")
+            if contender.slug in contenders:
+                other = contenders[contender.slug].name
+                raise UserError(f"contenders {other!r} and {contender.name!r} share a folder; rename one")
+            contenders[contender.slug] = contender
+    return list(contenders.values())
+
+
+def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
+    """A contender, or one for each point of its grid."""
+    where = f"contenders.{label}"
+    own = read_changes(f"{where}.set", table.get("set", {}), optimizer=False)
+    grid = read_table(f"{where}.grid", table.get("grid", {}))
+    search = read_search(f"{where}.search", read_table(f"{where}.search", table.get("search", {})))
+    optimizer = {key: value for key, value in table.items() if key not in ("set", "grid", "search")}
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{where}.grid.{key} is {values!r}; it must be a list of values to try")
+    for key in search:
+        if key in optimizer or key in grid:
+            raise UserError(f"{where} gives {key} and searches it, too; leave one of both out")
+    for key in grid:
+        if key in optimizer:
+            raise UserError(f"{where} gives {key} and has it in its grid, too; leave one of both out")
+    others = [{s: t for s, t in layer.items() if s != "optimizer"} for layer in (base, changes)]
+    contenders = []
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        name = ", ".join([label, *(f"{key} {_shown(value)}" for key, value in point.items())])
+        before = _inherited(optimizer | point, base, changes)
+        sections = merged(*others, own, {"optimizer": before | optimizer | point})
+        contenders.append(Contender(name, sections, search))
+    return contenders
+
+
+def _inherited(optimizer: Mapping[str, Any], base: Sections, changes: Sections) -> dict[str, Any]:
+    """The optimizer's keys that a contender takes from the configuration and the suite's `set`."""
+    given, ours = changes.get("optimizer", {}), base.get("optimizer", {})
+    if is_foreign(optimizer) or (is_foreign(ours | given) and "name" in optimizer):
+        return dict(given)  # the configuration's keys were meant for the optimizer that it names
+    return ours | given
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
