@@ -15,7 +15,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 ROOT = Path(__file__).parent
 # Vectors wider than the baseline's are chosen at run time (csrc/common/vector_level.h): no -march here.
@@ -135,11 +135,16 @@ def native() -> dict:
 
 # "cli" is installed as arsbench_cli: a top-level module called cli collides with other people's.
 setup(
-    packages=[*find_packages(include=["arsbench", "arsbench.*"]), "arsbench_cli"],
+    # Namespaces, since to setuptools a folder of nothing but data is one, too.
+    packages=[
+        *find_namespace_packages(include=["arsbench", "arsbench.*"], exclude=["*.__pycache__"]),
+        "arsbench_cli",
+    ],
     package_dir={"arsbench_cli": "cli"},
     package_data={
-        "arsbench.config": ["presets/*.toml", "suites/*.toml"],
-        "arsbench.report": ["page/*"],
+        "arsbench.config.presets": ["*.toml"],
+        "arsbench.config.suites": ["*.toml"],
+        "arsbench.report.page": ["*"],
     },
     **native(),
 )
