@@ -192,6 +192,7 @@ def test_deterministic_runs_are_equal(tiny, tmp_path):
     assert [s["loss"] for s in one] == [s["loss"] for s in two]
 
 
+@pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")  # which the test replaces
 @pytest.mark.parametrize("poison", ["loss", "gradient", "weights"])
 def test_numbers_that_are_not_finite_stop_the_run(tiny, tmp_path, poison, monkeypatch):
     """Whatever turns bad first, nothing bad is ever saved."""
