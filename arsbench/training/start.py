@@ -80,13 +80,13 @@ def check_resumable(run: RunFolder, config: Config) -> None:
     """Refuse to go on with a run under another configuration than its own, or without its weights.
 
     Raises:
-        UserError: names every key that differs, but for more epochs; or a finished run has no checkpoint, and
-            would be trained, and written, from its beginning.
+        UserError: names every key that differs, but for more epochs; or a run that has ended, such as one
+            read back from a report, has no checkpoint, and would be written anew from its beginning.
     """
-    if run.status["state"] == "finished" and not any(run.checkpoints.glob("*")):
+    if run.status["state"] != "running" and not any(run.checkpoints.glob("*")):
         raise UserError(
-            f"{run.path} has finished, but its checkpoints are gone: it cannot be resumed; restore them, or "
-            f"train into another folder"
+            f"{run.path} has ended and has no checkpoint to go on from; restore its checkpoints, or train "
+            f"into another folder"
         )
     differences = []
     before, now, defaults = run.effective, as_run(config), effective(Config())

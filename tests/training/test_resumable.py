@@ -45,10 +45,12 @@ def test_only_the_optimizers_own_keys_are_the_runs(tiny, tmp_path):
         )
 
 
-def test_a_finished_run_without_checkpoints_is_not_begun_again(tiny, tmp_path):
+@pytest.mark.parametrize("state", ["finished", "interrupted", "non_finite"])
+def test_a_run_that_ended_is_not_begun_again_without_checkpoints(tiny, tmp_path, state):
     run = train(tiny, tmp_path / "run")
+    run.set_status(state, run.status["step"])
     before = records(run)
     shutil.rmtree(run.checkpoints)
-    with pytest.raises(UserError, match="its checkpoints are gone"):
+    with pytest.raises(UserError, match="has ended and has no checkpoint to go on from; restore its"):
         training.check_resumable(run, config_from_dict(tiny))
     assert records(run) == before
