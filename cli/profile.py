@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from .common import json_option, print_json
+from .common import json_option, plots_option, print_json
 
 
 @click.command(epilog="Example: arsbench profile suites/demo-optimizers suites/grokking")
@@ -15,13 +17,20 @@ from .common import json_option, print_json
     help="The contender whose best is each task's target [default: a suite's own, or the task's first].",
 )
 @json_option
-def profile(sources: tuple[str, ...], baseline: str | None, as_json: bool) -> None:
+@plots_option
+def profile(sources: tuple[str, ...], baseline: str | None, as_json: bool, plots: Path | None) -> None:
     """Show performance profiles of the contenders that runs of several tasks have in common."""
     from arsbench.analysis import load, problems
-    from arsbench.report.profile import profiles_dict, render_profiles
+    from arsbench.report.profile import profile_charts, profiles_dict, render_profiles
 
     found = problems(load(sources), baseline)
+    shown = []
+    if plots is not None:
+        from arsbench.report.charts import write_charts
+        from arsbench.report.comparison import plot_lines
+
+        shown = plot_lines(write_charts(profile_charts(found), plots), Path())
     if as_json:
         print_json(profiles_dict(found))
     else:
-        click.echo(render_profiles(found), nl=False)
+        click.echo(render_profiles(found, shown), nl=False)

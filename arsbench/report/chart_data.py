@@ -58,7 +58,8 @@ class Chart:
     Attributes:
         name: of a file, and unique on a page.
         description: a sentence or a few for those who do not see it, and how to read it for those who do.
-        form: "curves", "positions" (few points that stand for themselves) or "bars".
+        form: "curves", "positions" (few points that stand for themselves), "bars", or "shares" (steps of a
+            performance profile).
         log: whether the values are drawn on a logarithmic scale.
         top: the highest value that is drawn, None for all.
         ticks: the names of places on the x axis, where they are not just numbers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,17 +55,22 @@ class Plot:
 
 
 def write_plots(runs: Sequence[Run], directory: Path) -> list[Plot]:
-    """Draw everything that these runs have figures for, each as SVG and as PNG.
+    """Draw everything that these runs, of one task, have figures for (see `write_charts`)."""
+    return write_charts(charts(distinct(runs)), directory)
+
+
+def write_charts(drawn: Iterable[Chart], directory: Path) -> list[Plot]:
+    """Draw charts, each as SVG and as PNG.
 
     Args:
-        runs: of one task.
+        drawn: the charts.
         directory: made where it does not exist; files of the same names are replaced.
 
     Raises:
         UserError: the directory cannot be written to.
     """
     plots = []
-    for chart in charts(distinct(runs)):
+    for chart in drawn:
         path = Path(directory) / f"{chart.name}.svg"
         for form in ("svg", "png"):
             with atomic_write(path.with_suffix(f".{form}"), "wb") as file:
@@ -145,6 +150,9 @@ def _draw_lines(axes: Axes, chart: Chart) -> None:
     axes.set_xlabel(chart.x_title)
     # Above the axis it needs no turned head, and has room.
     axes.set_title(chart.y_title, loc="left", fontsize=_LETTERS)
+    if chart.form == "shares":
+        _shares(axes)
+        return
     if chart.ticks:
         axes.set_xticks(list(chart.ticks), list(chart.ticks.values()))
     else:
@@ -191,6 +199,12 @@ def _draw_series(axes: Axes, chart: Chart, series: Series, number: int) -> None:
         up = [high - m for m, high in zip(series.median, series.high, strict=True)]
         axes.errorbar(x, series.median, yerr=(down, up), elinewidth=1.2, capsize=0, **style)
         return
+    if chart.form == "shares":
+        # Equal shares would hide each other: contenders stand a little apart.
+        middle = (len(chart.series) - 1) / 2
+        shares = [share + 0.006 * (middle - number) for share in series.median]
+        axes.plot(series.x, shares, drawstyle="steps-post", clip_on=False, **style)
+        return
     axes.plot(series.x, series.median, **style)
     if series.low != series.high:
         axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.16, linewidth=0)
@@ -218,6 +232,19 @@ def _draw_bars(axes: Axes, chart: Chart) -> None:
     axes.set_xlim(0, 1.2 * max(max(s.high[0], s.median[0]) for s in chart.series) or 1)
 
 
+def _shares(axes: Axes) -> None:
+    """The axes of a performance profile: ratios on a logarithmic scale, shares from none to all."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+
+    axes.set_xscale("log")
+    axes.margins(x=0)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
 def _logarithmic(axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -228,9 +255,15 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def _legend_columns(chart: Chart) -> int:
-    """As many as the longest label allows."""
-    longest = max(len(_shortened(series.label)) for series in chart.series)
-    return max(1, min(len(chart.series), _WIDTH // (58 + 7 * longest)))
+    """As many as the widest label allows."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties("DejaVu Sans")
+    labels = [_shortened(series.label) for series in chart.series]
+    widest = max(TextPath((0, 0), label, size=_LETTERS, prop=font).get_extents().x1 for label in labels)
+    # Beside the label: the stroke, and the blanks between strokes, labels and columns.
+    return max(1, min(len(labels), int(_WIDTH / (widest + (3.2 + 0.8 + 1.2) * _LETTERS))))
 
 
 def _shortened(label: str, length: int = 46) -> str:

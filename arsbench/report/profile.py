@@ -1,4 +1,4 @@
-"""Performance profiles as Markdown."""
+"""Performance profiles as Markdown, pictures and JSON."""
 
 from __future__ import annotations
 
@@ -8,14 +8,43 @@ from typing import Any
 
 from arsbench.analysis import BUDGETS, Problem, profiles
 from arsbench.report.cells import aligned
+from arsbench.report.chart_data import AXES, Chart, Series
 from arsbench.report.columns import table_lines
 
 # Times the cheapest contender's cost at which shares are shown; the last is any cost.
 RATIOS = (1.0, 1.25, 1.5, 2.0, 4.0, math.inf)
 
 
-def render_profiles(found: Sequence[Problem]) -> str:
-    """The profiles by each budget, after the targets that they are about."""
+def profile_charts(found: Sequence[Problem]) -> list[Chart]:
+    """A chart of the profiles by each budget that all runs tell."""
+    drawn = []
+    for budget in BUDGETS:
+        shares = profiles(found, budget)
+        if shares is None:
+            continue
+        # A little beyond the last step, so that it is seen to hold.
+        end = 1.1 * max(2.0, *(own.ratios[-1] for own in shares.values()))
+        series = []
+        for place, (name, own) in enumerate(shares.items()):
+            heights = (*own.shares, own.shares[-1])
+            series.append(Series(name, place, (*own.ratios, end), heights, heights, heights))
+        drawn.append(
+            Chart(
+                name=f"profile-{budget}",
+                title=f"Performance profile by {budget}",
+                description=f"Share of {len(found)} problems solved at no more than so many times the "
+                f"cheapest contender's {AXES[budget]}: the higher, the better.",
+                x_title=f"times the fewest {AXES[budget]}",
+                y_title="problems solved",
+                series=tuple(series),
+                form="shares",
+            )
+        )
+    return drawn
+
+
+def render_profiles(found: Sequence[Problem], plots: Sequence[str] = ()) -> str:
+    """The profiles by each budget, after the targets that they are about; `plots` are lines of pictures."""
     tasks: dict[str, list[Problem]] = {}
     for problem in found:
         tasks.setdefault(problem.task, []).append(problem)
@@ -41,7 +70,7 @@ def render_profiles(found: Sequence[Problem]) -> str:
         rows = [["Contender", *(f"{ratio:g}×" if ratio < math.inf else "at all" for ratio in RATIOS)]]
         rows += [[name, *(f"{own.share(r):.0%}" for r in RATIOS)] for name, own in shares.items()]
         lines += table_lines(aligned(rows))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *plots]) + "\n"
 
 
 def profiles_dict(found: Sequence[Problem]) -> dict[str, Any]:

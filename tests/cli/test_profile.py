@@ -62,6 +62,17 @@ def test_as_json(runs):
     assert data["profiles"]["steps"]["Muon"] == {"ratios": [1.0], "shares": [1.0]}
 
 
+def test_pictures(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = invoke(*runs, "--plots", "pictures")
+    for budget in ("steps", "passes", "seconds"):
+        assert f"![Performance profile by {budget}](<pictures/profile-{budget}.svg>)" in output
+        assert (tmp_path / "pictures" / f"profile-{budget}.png").read_bytes().startswith(b"\x89PNG")
+        text = (tmp_path / "pictures" / f"profile-{budget}.svg").read_text()
+        for word in ("AdamW", "Muon", "problems solved", "100%", "2×"):
+            assert word in text
+
+
 def test_contenders_must_be_in_every_task(runs):
     with pytest.raises(UserError, match="2 tasks have AdamW in common"):
         invoke(*runs[:6])

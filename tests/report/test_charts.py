@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from arsbench.metrics import METRICS
-from arsbench.report.chart_data import charts, cosines, costs, course, learning_curves
-from arsbench.report.charts import GRID, INK, PALETTE, PAPER, write_plots
+from arsbench.report.chart_data import Chart, Series, charts, cosines, costs, course, learning_curves
+from arsbench.report.charts import GRID, INK, PALETTE, PAPER, draw, write_plots
 
 LOSS = METRICS["wikitext2_line"][0]
 STYLE = (files("arsbench.report") / "page" / "page.css").read_text(encoding="utf-8")
@@ -170,6 +170,29 @@ def test_labels_are_text_as_they_are(made_run, tmp_path):
     plots = write_plots([made_run(label), made_run("B")], tmp_path)
     texts = ["".join(e.itertext()) for e in ElementTree.parse(plots[0].path).iter() if e.tag.endswith("text")]
     assert label in texts
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["AdamW", "Muon", "ARS", "AdaMuon", "RMSuon"],
+        ["WWWWWWW", "MMMMMMM", "WMWMWMW", "MWMWMWM", "W"],
+        [f"contender {n} with a name that is far too long to be shown" for n in range(3)],
+        [*"abcdefghijkl"],
+    ],
+)
+def test_the_legend_is_inside_the_picture(names):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    value = (1.0, 2.0)
+    series = tuple(Series(name, place, value, value, value, value) for place, name in enumerate(names))
+    figure = draw(Chart("name", "title", "description", "x", "y", series))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (legend,) = figure.legends
+    extent = legend.get_window_extent(canvas.get_renderer())
+    assert extent.x0 >= 0
+    assert extent.x1 <= figure.bbox.width
 
 
 def test_values_that_are_not_finite_leave_a_gap(made_run, tmp_path):
