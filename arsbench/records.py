@@ -219,8 +219,9 @@ class RunFolder:
 
     def _check_records(self) -> None:
         """Of a finished run none may be missing: its figures would be others."""
+        records = self.status.get("records", {})  # before they are counted: the run may be about to finish
         found = self._counts()
-        for name, written in self.status.get("records", {}).items():
+        for name, written in records.items():
             if found.get(name, 0) != written:
                 raise UserError(
                     f"{self.path / name} is damaged: it has {found.get(name, 0)} of the {written} records of "
@@ -229,8 +230,20 @@ class RunFolder:
 
     def _read(self, name: str) -> Any:
         content = read_json(self.path / name, _DOCUMENTS[name])
-        if name == "status.json" and (content.get("state") not in STATES or "step" not in content):
-            raise UserError(f"{self.path / name} is damaged: its state or step is unknown; restore the file")
+        if name == "status.json" and not _is_status(content):
+            raise UserError(
+                f"{self.path / name} is damaged: its state, step or records are unknown; restore the file"
+            )
         if name == "groups.json" and not all(isinstance(group, dict) for group in content):
             raise UserError(f"{self.path / name} is damaged: a group is no table; restore the file")
         return content
+
+
+def _is_status(content: dict[str, Any]) -> bool:
+    records = content.get("records", {})
+    return (
+        content.get("state") in STATES
+        and "step" in content
+        and isinstance(records, dict)
+        and all(isinstance(count, int) for count in records.values())
+    )

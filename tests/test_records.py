@@ -219,6 +219,31 @@ def test_a_record_lost_from_a_finished_run_is_noticed(tmp_path, name):
     RunFolder.open(run.path)
 
 
+def test_a_run_that_finishes_while_it_is_opened_is_whole(tmp_path, monkeypatch):
+    run = create(tmp_path / "run")
+    count = RunFolder._counts
+
+    def counts(opened):
+        """What another process does just before, or just after, the records are counted."""
+        found = count(opened)
+        if opened is not run and len(run.epochs()) == 0:
+            run.append_epoch({"step": 1})
+            run.set_status("finished", 1)
+        return found
+
+    monkeypatch.setattr(RunFolder, "_counts", counts)
+    assert RunFolder.open(run.path).status["state"] == "finished"
+
+
+@pytest.mark.parametrize("records", [None, [], 5, {"steps.jsonl": "x"}])
+def test_counts_of_another_shape_are_damage(tmp_path, records):
+    run = create(tmp_path / "run")
+    status = run.status | {"state": "finished", "records": records}
+    (run.path / "status.json").write_text(json.dumps(status))
+    with pytest.raises(UserError, match=r"status\.json is damaged: its state, step or records are unknown"):
+        RunFolder.open(run.path)
+
+
 def test_it_needs_the_standard_library_alone():
     program = (
         "import sys; before = set(sys.modules); import arsbench.records;"

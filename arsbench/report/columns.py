@@ -147,7 +147,9 @@ COST = [
     TASK,
     Column("Last step", ("step",), ",d", int),
     Column("Forward-backward passes", ("forward_backward_passes",), ",d", int),
-    Column("Evaluation Time (s)", ("evaluation_seconds",), ".2f"),
+    # In full, since what is read back is summed over epochs, which may be of hundredths of a second.
+    Column("Epoch time (s)", ("epoch_seconds",), ".6f"),
+    Column("of it evaluation (s)", ("evaluation_seconds",), ".6f"),
     Column("Tokens/s", ("tokens_per_second",), ",.0f"),
     Column("Peak GPU memory (MiB)", ("peak_gpu_mib",), ",.1f"),
     Column("Peak resident memory (MiB)", ("peak_rss_mib",), ",.1f"),

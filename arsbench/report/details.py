@@ -86,7 +86,7 @@ def details_lines(run: RunFolder, task: str) -> list[str]:
 def _status_sentence(status: dict[str, Any]) -> str:
     """How the run stands, in a sentence, with the message that was left with it."""
     sentence = STATUS[status["state"]].format(step=format(status["step"], ",d"))
-    message = status.get("message", "").strip().rstrip(".")
+    message = " ".join(status.get("message", "").split()).rstrip(".")
     return f"{sentence} {message[0].upper()}{message[1:]}." if message else sentence
 
 

@@ -67,7 +67,7 @@ def _status(lines: Lines) -> tuple[str, int, str]:
     line = lines.next()
     for state, sentence in details.STATUS.items():
         before, after = map(re.escape, sentence.split("{step}"))
-        match = re.fullmatch(rf"{before}([0-9,]+){after}(?: (.+)\.)?", line)
+        match = re.fullmatch(rf"{before}([0-9][0-9,]*){after}(?: (.+)\.)?", line)
         if match:
             return state, int(match[1].replace(",", "")), match[2] or ""
     lines.fail("how the run ended should stand here")
@@ -112,8 +112,9 @@ def _group(lines: Lines, cells: list[str]) -> dict[str, Any]:
         tensors, parameters = (int(count.replace(",", "")) for count in counts)
     except ValueError:
         lines.fail(f"{' | '.join(counts)!r} are not the numbers of tensors and parameters")
-    # "lr 0.001, betas [0.9, 0.95]": a name begins each pair, and no list has one.
-    before, *pairs = re.split(r"(?:^|, )([A-Za-z_]\w*) ", hyperparameters)
+    # "lr 0.001, betas [0.9, 0.95]": a name begins each pair, and no list of numbers has one. A text that
+    # looks like something else comes back as that; nothing compares these.
+    before, *pairs = re.split(r"(?:^|, )([A-Za-z_]\w*)(?: |$)", hyperparameters)
     if before:
         lines.fail(f"{before!r} has no name of a hyperparameter before it")
     values = {name: _value(text) for name, text in zip(pairs[::2], pairs[1::2], strict=True)}

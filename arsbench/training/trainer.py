@@ -96,7 +96,8 @@ class Trainer:
         checkpoint = latest_checkpoint(run.checkpoints, self.observer.message)
         if checkpoint is not None:
             self._restore(checkpoint)
-        # What was recorded after the checkpoint will be computed again.
+        # What was recorded after the checkpoint will be computed again. Of a finished run it would be missed.
+        run.set_status("running", self.step)
         run.truncate(self.step, mid_epoch=self.epoch_step > 0)
 
     def run(self, run: RunFolder) -> str:

@@ -7,6 +7,7 @@ import pytest
 from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.errors import UserError
+from arsbench.records import RunFolder
 
 from .test_resume import records, train
 
@@ -43,6 +44,27 @@ def test_only_the_optimizers_own_keys_are_the_runs(tiny, tmp_path):
         training.check_resumable(
             run, config_from_dict(tiny | {"optimizer": tiny["optimizer"] | {"eps": 1e-6}})
         )
+
+
+def test_a_finished_run_whose_continuation_fails_can_be_resumed(tiny, tmp_path, monkeypatch):
+    """Though records after its oldest checkpoint, the only one left, were cut off before it failed."""
+    tiny["train"]["ckpt_every"] = 1
+    run = train(tiny, tmp_path / "run")
+    *_, newest = sorted(run.checkpoints.iterdir())
+    shutil.rmtree(newest)
+    longer = tiny | {"train": tiny["train"] | {"epochs": 3}}
+
+    def fail(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(RunFolder, "reconfigure", fail)
+        with pytest.raises(KeyboardInterrupt):
+            train(longer, tmp_path / "run", resume=True)
+    assert len(run.epochs()) == 1
+    assert RunFolder.open(run.path).status["state"] == "running"
+    train(longer, tmp_path / "run", resume=True)
+    assert [record["epoch"] for record in RunFolder.open(run.path).epochs()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("state", ["finished", "interrupted", "non_finite"])
