@@ -155,7 +155,7 @@ def _judged(found: Sequence[Comparison], level: float) -> list[Comparison]:
             _differences(c.baseline_values, c.rival_values), level=level / max(1, len(testable))
         )
         if len(c.seeds) < FEWEST_SEEDS:
-            judged.append(replace(c, seeds_needed=needed or FEWEST_SEEDS))
+            judged.append(replace(c, seeds_needed=needed))
             continue
         (test, p), p_adjusted = next(adjusted)
         decided = p_adjusted <= level
@@ -180,5 +180,7 @@ def _ranked(c: Comparison) -> list[float]:
 
 def _direction(c: Comparison) -> str:
     ranked = _ranked(c)
-    signs = ranked if all(map(math.isfinite, ranked)) else [math.copysign(1, d) for d in ranked if d == d]
-    return "better" if (sum(signs) > 0) == c.metric.higher_is_better else "worse"
+    if not all(map(math.isfinite, ranked)):
+        # As the sign test has it: of equal values neither has won, nor of two runs that both diverged.
+        ranked = [math.copysign(1, d) for d in ranked if d and not math.isnan(d)]
+    return "better" if (sum(ranked) > 0) == c.metric.higher_is_better else "worse"

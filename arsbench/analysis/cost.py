@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 
+from arsbench.analysis.pairing import counted
 from arsbench.analysis.runs import Run
 from arsbench.errors import UserError
 from arsbench.metrics import Metric, best_point, first_reaching
@@ -28,15 +29,17 @@ def cost_to_target(run: Run, metric: Metric, target: float, budget: str) -> floa
 def baseline_target(runs: Sequence[Run], metric: Metric, baseline: str) -> float:
     """The baseline's best as a target: of its runs' best values the median, of an even number the easier.
 
-    So at least half of its own runs reach it, and it is a value that was measured.
+    So at least half of its own runs reach it, and it is a value that was measured. Runs that have not ended
+    count only where none has, values that are not finite not at all.
 
     Raises:
         UserError: the baseline has no figure.
     """
-    histories = [points for run in runs if run.contender == baseline and (points := run.history(metric))]
-    if not histories:
+    own = counted([run for run in runs if run.contender == baseline])
+    bests = (best_point(points, metric).value for run in own if (points := run.history(metric)))
+    values = [value for value in bests if math.isfinite(value)]
+    if not values:
         raise UserError(f"the baseline {baseline!r} has no figures of {metric.title}; choose another")
-    values = [best_point(points, metric).value for points in histories]
     values.sort(key=cmp_to_key(lambda a, b: metric.better(b, a) - metric.better(a, b)))  # the best first
     return values[len(values) // 2]
 

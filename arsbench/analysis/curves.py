@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -27,27 +28,41 @@ class Band:
 
 
 def band(runs: Sequence[Run], metric: Metric, budget: str) -> Band:
-    """The band of runs of one contender: evaluation by evaluation, the first of all, the second of all, …
+    """The band of runs of one contender.
 
-    A run that ended before the others (its target was reached, it diverged) is part of it up to its end.
+    Where all were evaluated after the same steps it is made evaluation by evaluation; otherwise at whatever
+    one of them had spent at an evaluation, the others' values lying on the lines between theirs. A run that
+    ended before the others (its target was reached, it diverged) is part of it up to its end.
 
     Args:
         runs: that tell the budget.
         budget: "steps", "passes" or "seconds".
     """
-    histories = [run.history(metric) for run in runs]
+    histories = [points for run in runs if (points := run.history(metric))]
     worst = -math.inf if metric.higher_is_better else math.inf
-    rows = []
-    for i in range(max(map(len, histories), default=0)):
-        points = [points[i] for points in histories if i < len(points)]
-        values = [worst if math.isnan(point.value) else point.value for point in points]
-        rows.append(
-            (
-                statistics.median(point.spent(budget) for point in points),
-                *(_finite(f(values)) for f in (statistics.median, min, max)),
-            )
-        )
-    return Band(*zip(*rows, strict=True)) if rows else Band((), (), (), ())
+    courses = [
+        [(p.spent(budget), worst if math.isnan(p.value) else p.value) for p in points] for points in histories
+    ]
+    if len({tuple((p.epoch, p.steps) for p in points) for points in histories}) == 1:
+        rows = [
+            (statistics.median(x for x, _ in points), [value for _, value in points])
+            for points in zip(*courses, strict=True)
+        ]
+    else:
+        places = sorted({x for course in courses for x, _ in course})
+        rows = [(x, [v for course in courses if (v := _value_at(course, x)) is not None]) for x in places]
+    bands = [(x, *(_finite(f(values)) for f in (statistics.median, min, max))) for x, values in rows]
+    return Band(*zip(*bands, strict=True)) if bands else Band((), (), (), ())
+
+
+def _value_at(course: Sequence[tuple[float, float]], x: float) -> float | None:
+    """On the line between the evaluations around `x`; None before the first and after the last."""
+    for (start, before), (end, after) in itertools.pairwise(course):
+        if start <= x < end:
+            if x == start or math.isinf(before):
+                return before
+            return before + (x - start) / (end - start) * (after - before)
+    return course[-1][1] if x == course[-1][0] else None
 
 
 def _finite(value: float) -> float:

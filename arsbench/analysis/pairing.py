@@ -14,6 +14,11 @@ from arsbench.metrics import Metric, Point, best_point
 COMPLETE = ("finished", "imported", "non_finite")
 
 
+def counted(runs: Sequence[Run]) -> list[Run]:
+    """The runs of a contender that stand for it: those that have come to their end, or all where none has."""
+    return [run for run in runs if run.state in COMPLETE] or list(runs)
+
+
 @dataclass(frozen=True)
 class Pairing:
     """What two contenders reached with the same seeds and the same budget.
@@ -56,15 +61,17 @@ def pair(
     """
     ours, theirs = _by_seed(baseline), _by_seed(rival)
     seeds = tuple(sorted(ours.keys() & theirs.keys()))
-    histories = {run.name: run.history(metric) for own in (ours, theirs) for run in own.values()}
+    runs = [own[seed] for own in (ours, theirs) for seed in seeds]
+    histories = {run.name: run.history(metric) for run in runs}
     if not seeds or any(p.spent(budget) is None for points in histories.values() for p in points):
         return None
-    runs = [own[seed] for own in (ours, theirs) for seed in seeds]
     # One that diverged has lost whatever the others spend, and must not end the comparison for them.
     lasting = [histories[run.name] for run in runs if run.state != "non_finite"]
     if not all(lasting):
         return None
-    limit = min((points[-1].spent(budget) for points in lasting), default=0.0)
+    # Where all diverged, they are held to what the first of them had spent when it was last evaluated.
+    ends = [points[-1].spent(budget) for points in lasting or histories.values() if points]
+    limit = min(ends, default=0.0)
     if any(points[0].spent(budget) > limit for points in lasting):
         return None
 

@@ -66,14 +66,14 @@ def problems(runs: Sequence[Run], baseline: str | None = None) -> list[Problem]:
 
 
 def profiles(found: Sequence[Problem], budget: str) -> dict[str, Profile] | None:
-    """Every contender's profile by one budget; None where a run does not tell it.
+    """Every contender's profile by one budget; None where a run does not tell it, or tells no time at all.
 
     Args:
         found: as of `problems`, one at least.
         budget: "steps", "passes" or "seconds".
     """
     costs = {name: [problem.cost(name, budget) for problem in found] for name in found[0].runs}
-    told = {name: [c for c in own if c is not None] for name, own in costs.items()}
+    told = {name: [c for c in own if c is not None and c > 0] for name, own in costs.items()}
     if any(len(told[name]) < len(found) for name in costs):
         return None
     return performance_profile(told)

@@ -19,7 +19,11 @@ _MOST_SEEDS = 10_000
 # Signs are permuted exhaustively up to 16 seeds, and beyond them as often at random.
 _PERMUTATIONS = 2**16
 
+# Differences closer together than this share of their mean are one value, of rounded figures or of counts.
+_ROUNDING = 1e-9
+
 T_TEST, PERMUTATION_TEST, SIGN_TEST = "paired t-test", "exact permutation test", "exact sign test"
+RANDOM_PERMUTATION_TEST = "random permutation test"
 
 
 def p_value(differences: Sequence[float], *, comparisons: int = 1, level: float = 0.05) -> tuple[str, float]:
@@ -28,8 +32,9 @@ def p_value(differences: Sequence[float], *, comparisons: int = 1, level: float 
     Signs are permuted, which assumes nothing but that differences are as likely to be negative as positive
     under the null hypothesis, where the smallest p that this can give, 2/2ⁿ, is at most level / comparisons;
     else it is Student's t-test. Numbers of seeds and comparisons alone decide, never the values: choosing the
-    kinder test of two would raise false alarms. Where a difference is infinite, because a run diverged, only
-    signs are left.
+    kinder test of two would raise false alarms. The stricter one may be chosen by them: differences that are
+    all the same, as of rounded figures or of counts, have no spread for a t-test to go by, and p is that of
+    the permutation. Where a difference is infinite, because a run diverged, only signs are left.
 
     Args:
         differences: at least `FEWEST_SEEDS`; infinite where one of two runs diverged, NaN where both did.
@@ -54,10 +59,11 @@ def p_value(differences: Sequence[float], *, comparisons: int = 1, level: float 
             n_resamples=_PERMUTATIONS,
             rng=0,
         )
-        return PERMUTATION_TEST, float(result.pvalue)
+        exact = 2**n <= _PERMUTATIONS
+        return PERMUTATION_TEST if exact else RANDOM_PERMUTATION_TEST, float(result.pvalue)
     mean, error = _mean_and_error(differences)
-    if error == 0:  # t is infinite, or undefined
-        return T_TEST, float(mean == 0)
+    if error <= _ROUNDING * abs(mean):
+        return (PERMUTATION_TEST, 2.0 ** (1 - n)) if mean else (T_TEST, 1.0)
     return T_TEST, 2 * float(stats.t.sf(abs(mean) / error, n - 1))
 
 
@@ -89,8 +95,8 @@ def effect_size(differences: Sequence[float]) -> float | None:
     """Cohen's d_z, the mean difference in units of the differences' standard deviation; None without any."""
     if len(differences) < 2 or not all(map(math.isfinite, differences)):
         return None
-    spread = statistics.stdev(differences)
-    return statistics.fmean(differences) / spread if spread > 0 else None
+    mean, spread = statistics.fmean(differences), statistics.stdev(differences)
+    return mean / spread if spread > _ROUNDING * abs(mean) else None
 
 
 def seeds_needed(
@@ -119,8 +125,8 @@ def seeds_needed(
     spread = statistics.stdev(differences)
     if wanted == 0:
         return None
-    if spread == 0:
-        return FEWEST_SEEDS
+    if spread <= _ROUNDING * abs(wanted):
+        return max(FEWEST_SEEDS, 1 + math.ceil(math.log2(1 / level)))  # as many as permutations of signs need
     low, high = FEWEST_SEEDS - 1, _MOST_SEEDS
     if _power(high, abs(wanted) / spread, level) < power:
         return None

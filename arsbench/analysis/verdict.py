@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from arsbench.analysis.comparing import Comparison, common_metric, compare
@@ -37,8 +38,9 @@ def verdict(
     first = baseline or runs[0].contender
     options = {"metric": metric, "baseline": first, "all_pairs": all_pairs, "level": level}
     by_budget = {budget: compare(runs, budget=budget, **options) for budget in BUDGETS}
-    rivals = [name for name in by_contender(runs) if name != first]
-    lines = [_line(found, budget, rivals, first) for budget, found in by_budget.items()]
+    names = [first, *(name for name in by_contender(runs) if name != first)]
+    pairs = list(itertools.combinations(names, 2)) if all_pairs else [(first, name) for name in names[1:]]
+    lines = [_line(found, budget, pairs, first) for budget, found in by_budget.items()]
     tested = [c for found in by_budget.values() for c in found if c.p_value is not None]
     if tested:
         lines.append(_method(tested, metric, level))
@@ -50,10 +52,34 @@ def verdict(
         for budget, found in by_budget.items()
         if (gap := max((c.gap for c in found), default=0.0)) > _ROUGH
     ]
+    lines += [
+        f"By {budget}, {_listed(cut)} {'are' if len(cut) > 1 else 'is'} compared before the end of "
+        f"{'their schedules' if len(cut) > 1 else 'its schedule'} of learning rates, which tells against "
+        f"{'them' if len(cut) > 1 else 'it'}; train.max_steps sets budgets that are equal."
+        for budget, found in by_budget.items()
+        if (cut := _cut_short(runs, found, metric, budget))
+    ]
     left_out = [run.name for run in runs if run.state not in COMPLETE]
     if left_out:
         lines.append(f"Left out, since they are not complete: {', '.join(left_out)}.")
     return "\n".join(lines)
+
+
+def _cut_short(runs: Sequence[Run], found: Sequence[Comparison], metric: Metric, budget: str) -> list[str]:
+    """The contenders whose schedules went on for a good while after the budgets of their comparisons."""
+    cut = []
+    for name, own in by_contender(runs).items():
+        spent = [c.spent for c in found if name in (c.baseline, c.rival)]
+        ends = [
+            points[-1].spent(budget)
+            for run in own
+            if run.state in COMPLETE
+            and run.config.get("scheduler", {}).get("name", "none") != "none"
+            and (points := run.history(metric))
+        ]
+        if spent and any(end is not None and end > (1 + _ROUGH) * min(spent) for end in ends):
+            cut.append(name)
+    return cut
 
 
 def _summary(tested: Sequence[Comparison], baseline: str) -> str:
@@ -77,8 +103,8 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _line(found: Sequence[Comparison], budget: str, rivals: Sequence[str], baseline: str) -> str:
-    """What comparisons of one budget say, the decided ones first."""
+def _line(found: Sequence[Comparison], budget: str, pairs: Sequence[tuple[str, str]], baseline: str) -> str:
+    """What comparisons of one budget say, the decided ones first, and which of the pairs have none."""
     if not found:
         return (
             f"By {budget}: no comparison; too few runs are complete, not all tell them, or no evaluations "
@@ -94,8 +120,12 @@ def _line(found: Sequence[Comparison], budget: str, rivals: Sequence[str], basel
     few = [c for c in found if c.verdict == "unreachable"]
     if few:
         parts.append(_unreachable(few, against_one))
-    compared = {name for c in found for name in (c.baseline, c.rival)}
-    missing = [name for name in rivals if name not in compared]
+    compared = {(c.baseline, c.rival) for c in found}
+    missing = [
+        rival if one == baseline and against_one else f"{rival} and {one}"
+        for one, rival in pairs
+        if (one, rival) not in compared
+    ]
     if missing:
         parts.append(f"not comparable: {', '.join(missing)}")
     spent = [c.spent for c in found]

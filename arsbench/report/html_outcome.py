@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.contenders import by_contender
-from arsbench.metrics import BUDGETS, Metric, best_point, history, milestones, task_name
+from arsbench.analysis.pairing import counted
+from arsbench.metrics import BUDGETS, Metric, best_point, milestones, task_name
 from arsbench.report.cells import p_value
 from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns, text_of
 from arsbench.report.html_parts import (
@@ -225,7 +226,7 @@ def _milestones(runs: Sequence[Run]) -> str:
         return ""
     places, rows = places_of(runs), []
     for contender, members in by_contender(runs).items():
-        reached = [milestones(run.epochs) for run in members]
+        reached = [milestones(run.epochs) for run in counted(members)]
         row = [Cell(contender, place=places[contender])]
         for target in reached[0]:
             epochs = [point.epoch if (point := of_run[target]) else math.inf for of_run in reached]
@@ -246,11 +247,11 @@ def _single(runs: Sequence[Run], found: Overview) -> str:
         diverged = len(result.finals) - len(finals)
         lost = f"{diverged} diverged; " if diverged else ""
         return f"{contender}: {ended}{lost}there is nothing to compare it with."
-    points = history(runs[0].epochs, metric)
+    points = runs[0].history(metric)
     best = best_point(points, metric)
     last = "" if best is points[-1] else f" and {points[-1].value:.4f} after the last"
     return (
-        f"{_ending(runs[0])}; its best {metric.title} was {best.value:.4f}, after epoch {best.epoch} of "
+        f"{_ending(runs[0])}; its best {metric.title} was {best.value:.4f}, in epoch {best.epoch} of "
         f"{points[-1].epoch}{last}."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -77,7 +78,8 @@ class Overview:
         """The contenders worse than the baseline by more than `allowed`, significantly or not; NaN is worse.
 
         Compared are the means over seeds in common at the largest number of steps that all reached; where
-        that cannot be had, as with reports, the means after the last epochs.
+        that cannot be had, as with reports, the means after the last epochs. Seeds with which the baseline
+        diverged tell nothing about others.
 
         Args:
             allowed: at least 0, in the metric's unit, or if `relative` as a share of the baseline's mean.
@@ -90,24 +92,25 @@ class Overview:
             raise UserError(
                 f"there is only {self.baseline}, and nothing that could be worse; name others to compare"
             )
-        if reference.mean is None:
+        finals = [value for value in reference.finals if not math.isnan(value)]
+        if not finals:
             raise UserError(
                 f"the baseline {self.baseline!r} has no figure for others to be worse than; choose another"
             )
         found = []
         for result in self.results:
-            value, against, p_value = result.mean, reference.mean, None
+            value, against, p_value = result.mean, statistics.fmean(finals), None
             for comparison in self.comparisons:
                 pair = {comparison.baseline, comparison.rival}
                 kind = (comparison.at, comparison.budget)
                 if kind == ("final", "steps") and pair == {self.baseline, result.contender}:
-                    means = [
-                        statistics.fmean(comparison.baseline_values),
-                        statistics.fmean(comparison.rival_values),
-                    ]
-                    against, value = means if comparison.baseline == self.baseline else means[::-1]
+                    values = comparison.baseline_values, comparison.rival_values
+                    ours, theirs = values if comparison.baseline == self.baseline else values[::-1]
+                    known = [pair for pair in zip(ours, theirs, strict=True) if not math.isnan(pair[0])]
+                    if known:
+                        against, value = map(statistics.fmean, zip(*known, strict=True))
                     p_value = comparison.p_value
-            if value is None or {"failed", "non_finite"} & set(result.states):
+            if value is None or not set(result.states) <= {"finished", "imported"}:
                 value = math.nan
             excess = against - value if self.metric.higher_is_better else value - against
             limit = allowed * abs(against) if relative else allowed
@@ -167,8 +170,9 @@ def overview(
     against = _baseline(runs, baseline)
     # One that diverged before its first evaluation has no figure, and has lost all the same.
     measured = [run for run in runs if run.history(chosen) or run.state == "non_finite"]
-    if target is None and any(run.contender == against and run.history(chosen) for run in runs):
-        target = analysis.baseline_target(runs, chosen, against)
+    if target is None:
+        with contextlib.suppress(UserError):  # then there are no costs
+            target = analysis.baseline_target(runs, chosen, against)
     options = {"metric": chosen, "baseline": against, "all_pairs": all_pairs}
     paired, unpaired = _paired(measured, against, all_pairs)
     comparisons = _comparisons(paired, options) if paired else []
@@ -245,7 +249,7 @@ def _baseline(runs: Sequence[Run], name: str | None) -> str:
 
 def _paired(runs: Sequence[Run], baseline: str, all_pairs: bool) -> tuple[list[Run], list[str]]:
     """The runs of contenders that can be paired by seed, none if there is no pair, and why others cannot."""
-    seeds = {contender: {run.seed for run in own} for contender, own in by_contender(runs).items()}
+    seeds = {contender: {run.seed for run in own} - {None} for contender, own in by_contender(runs).items()}
     if baseline not in seeds:
         return [], [f"{baseline} has no figures yet: nothing can be compared with it."]
     if len(seeds) == 1:

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 
 from arsbench.analysis import BUDGETS, Run, cost_to_target
 from arsbench.analysis.contenders import by_contender
+from arsbench.analysis.pairing import counted
 from arsbench.metrics import Metric, best_point, first_reaching
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a contender reached, and what that took.
+    """What a contender reached, and what that took, by the runs that stand for it (`pairing.counted`).
 
     Attributes:
-        seeds: of its runs, in their order.
-        states: of its runs.
+        seeds: of all its runs, in their order.
+        states: of all its runs.
         finals: the metric after the last epoch of each run that has it; NaN of a run that diverged.
         bests: the metric's best value of each run that has any.
         steps, passes, seconds: means over these runs at their ends; None where a run does not tell.
@@ -61,7 +62,7 @@ class Cost:
 
     Attributes:
         reached: how many of its runs came there.
-        runs: of how many.
+        runs: of how many; those that have not ended are left out.
         medians: by budget, over the runs, one that did not come there counting as infinite; None where a run
             does not tell.
     """
@@ -81,25 +82,27 @@ def costs_of(runs: Sequence[Run], metric: Metric, target: float) -> list[Cost]:
     """What each contender spent until its metric was as good as `target`."""
     costs = []
     for contender, members in by_contender(runs).items():
-        reaching = [first_reaching(run.history(metric), metric, target) is not None for run in members]
+        own = counted(members)
+        reaching = [first_reaching(run.history(metric), metric, target) is not None for run in own]
         medians: dict[str, float | None] = {}
         for budget in BUDGETS:
-            spent = [cost_to_target(run, metric, target, budget) for run in members]
+            spent = [cost_to_target(run, metric, target, budget) for run in own]
             medians[budget] = None if None in spent else statistics.median(spent)
-        costs.append(Cost(contender, sum(reaching), len(members), medians))
+        costs.append(Cost(contender, sum(reaching), len(own), medians))
     return costs
 
 
 def _result(contender: str, runs: Sequence[Run], metric: Metric) -> Result:
-    histories = [points for run in runs if (points := run.history(metric))]
-    peak = _peak(runs, "peak_gpu_mib")
+    own = counted(runs)
+    histories = [points for run in own if (points := run.history(metric))]
+    peak = _peak(own, "peak_gpu_mib")
     return Result(
         contender=contender,
         seeds=tuple(run.seed for run in runs),
         states=tuple(run.state for run in runs),
-        finals=tuple(_final(run, metric) for run in runs if run.state == "non_finite" or run.history(metric)),
+        finals=tuple(_final(run, metric) for run in own if run.state == "non_finite" or run.history(metric)),
         bests=tuple(best_point(points, metric).value for points in histories),
-        peak_mib=_peak(runs, "peak_rss_mib") if peak is None else peak,
+        peak_mib=_peak(own, "peak_rss_mib") if peak is None else peak,
         on_gpu=peak is not None,
         **{budget: _mean([points[-1].spent(budget) for points in histories]) for budget in BUDGETS},
     )

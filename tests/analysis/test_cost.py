@@ -29,7 +29,11 @@ def test_the_baselines_best_is_its_median_run(run):
     runs = [run("A", s, [5.0, best, 4.9]) for s, best in enumerate([4.1, 4.3, 4.2])]
     assert baseline_target([*runs, run("B", 1, [1.0])], LOSS, "A") == 4.2
     assert baseline_target(runs[:2], LOSS, "A") == 4.3  # both reach it
-    assert baseline_target([runs[0], run("A", 9, [math.nan])], LOSS, "A") != 4.1
+    assert baseline_target([runs[0], run("A", 9, [math.nan])], LOSS, "A") == 4.1
+    assert baseline_target([runs[0], run("A", 9, [9.0], state="interrupted")], LOSS, "A") == 4.1
+    assert baseline_target([run("A", 9, [9.0], state="interrupted")], LOSS, "A") == 9.0
+    with pytest.raises(UserError, match="no figures"):
+        baseline_target([run("A", 9, [math.nan], state="non_finite")], LOSS, "A")
     with pytest.raises(UserError, match="no figures"):
         baseline_target(runs, LOSS, "B")
 
@@ -66,6 +70,18 @@ def test_a_band(run):
     assert found.median == (5.1, 4.1)
     assert (found.low, found.high) == ((5.0, 4.0), (5.2, 4.4))
     assert band([], LOSS, "steps").x == ()
+
+
+def test_a_band_of_runs_evaluated_at_other_steps(run):
+    """One every ten steps, one every thirty: at 10 and 20 the second is on its line."""
+    runs = [run("A", 1, [5.0, 4.0, 3.0]), run("A", 2, [6.0, 3.0], steps_each=30)]
+    found = band([*runs, run("A", 3, [5.0, math.nan, 9.0])], LOSS, "steps")
+    assert found.x == (10, 20, 30, 60)
+    assert (found.low, found.high[0], found.high[3]) == ((5.0, 4.0, 3.0, 3.0), 5.0, 3.0)
+    assert math.isnan(found.high[1])
+    slow = run("A", 1, [5.0, 4.0], seconds_each=50)
+    fast = run("A", 2, [5.0, 4.0, 3.0, 2.0], seconds_each=10)
+    assert band([slow, fast], LOSS, "seconds").x == (10, 20, 30, 40, 50, 100)
 
 
 def test_a_band_with_ends_and_divergence(run):

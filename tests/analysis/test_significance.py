@@ -12,6 +12,7 @@ from scipy import stats
 
 from arsbench.analysis.significance import (
     PERMUTATION_TEST,
+    RANDOM_PERMUTATION_TEST,
     SIGN_TEST,
     T_TEST,
     effect_size,
@@ -53,14 +54,18 @@ def test_permutations_of_signs_are_counted_exactly(n: int) -> None:
 )
 def test_numbers_alone_choose_the_test(n: int, comparisons: int, test: str) -> None:
     """Permutation where 2 / 2ⁿ is at most the level that a first step of Holm's asks for."""
-    for differences in (np.random.default_rng().normal(size=n).tolist(), [1.0] * n):
+    for location in (0.0, 100.0):
+        differences = np.random.default_rng().normal(location, size=n).tolist()
         assert p_value(differences, comparisons=comparisons)[0] == test
 
 
 def test_differences_without_spread() -> None:
     assert p_value([0.0] * 3) == (T_TEST, 1.0)
-    assert p_value([0.25] * 3) == (T_TEST, 0.0)
-    assert effect_size([0.25] * 3) is None
+    rounded = [5.06 - 5.05, 5.07 - 5.06, 5.11 - 5.10]  # but for the last bits
+    for same in ([0.25] * 3, rounded):
+        assert p_value(same) == (PERMUTATION_TEST, 0.25)
+        assert effect_size(same) is None
+    assert p_value([0.25] * 20) == (RANDOM_PERMUTATION_TEST, pytest.approx(0.0, abs=1e-4))
     assert interval([0.25] * 3) == (0.25, 0.25)
 
 
@@ -131,4 +136,5 @@ def test_seeds_needed() -> None:
     assert seeds_needed(spread, 1e-6) is None
     assert seeds_needed(spread, 0.0) is None
     assert seeds_needed([1.0]) is None
-    assert seeds_needed([1.0, 1.0]) == 3
+    assert seeds_needed([1.0, 1.0]) == seeds_needed([0.1 + 0.2, 0.3]) == 6  # 2 / 2⁶ is below 5 %
+    assert seeds_needed([1.0, 1.0], level=0.05 / 7) == 9

@@ -73,6 +73,13 @@ def test_pictures(runs, tmp_path, monkeypatch):
             assert word in text
 
 
+def test_epochs_too_short_to_be_timed(runs):
+    for path in runs:
+        epochs = path / "epochs.jsonl"
+        epochs.write_text(epochs.read_text().replace('"epoch_seconds": 30.0', '"epoch_seconds": 0.0'))
+    assert invoke(*runs).endswith("## By seconds\nNot told by all runs.\n")
+
+
 def test_contenders_must_be_in_every_task(runs):
     with pytest.raises(UserError, match="2 tasks have AdamW in common"):
         invoke(*runs[:6])

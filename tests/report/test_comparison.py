@@ -292,6 +292,35 @@ def test_what_diverged_or_failed_is_worse_whatever_is_allowed(record_run):
         overview(load(sources), baseline="RMSuon").shortfalls(1000, False)
 
 
+def test_a_baseline_that_diverged_once_excuses_nobody(made_run):
+    ours = [made_run("A", seed) for seed in (1, 2)] + [made_run("A", 3, state="non_finite")]
+    theirs = [made_run("B", seed, loss=9.0) for seed in (1, 2, 3)]
+    (b,) = overview([*ours, *theirs]).shortfalls(0.005, True)
+    assert (b.contender, b.baseline, b.value) == ("B", pytest.approx(4.015), pytest.approx(9.015))
+    one = [run for run in theirs if run.seed == 3]
+    assert [s.baseline for s in overview([*ours, *one]).shortfalls(0.005, True)] == [pytest.approx(4.015)]
+    with pytest.raises(UserError, match="the baseline 'A' has no figure"):
+        overview([ours[2], *theirs]).shortfalls(0.005, True)
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "waiting", "failed"])
+def test_a_run_that_has_not_ended_is_left_out_of_means_and_costs(made_run, state):
+    epochs = 0 if state == "waiting" else 1
+    runs = [made_run(name, seed) for name in "AB" for seed in (1, 2)]
+    runs.append(made_run("B", 3, epochs=epochs, loss=40.0, state=state))
+    found = overview(runs)
+    a, b = found.results
+    assert (b.mean, len(b.finals), len(b.states)) == (a.mean, 2, 3)
+    assert [(cost.reached, cost.runs, cost.medians["steps"]) for cost in found.costs] == [(2, 2, 30)] * 2
+    assert [s.contender for s in found.shortfalls(0.5, True)] == ["B"]  # not every run has a figure
+
+
+def test_a_baseline_without_a_finite_figure_has_no_target(made_run):
+    broken = made_run("A", 1, epochs=1, loss=math.nan, state="non_finite")
+    found = overview([broken, made_run("B", 1)])
+    assert (found.target, found.costs) == (None, [])
+
+
 def test_more_of_an_accuracy_is_better(record_run):
     task = {"config": {"experiment": {"tasks": ["mod_addition"]}}}
 

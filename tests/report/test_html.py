@@ -196,7 +196,7 @@ def test_one_run(page, made_run):
     assert next(found.root.find("h1")).text == "ARS-Bench run ARS-7"
     outcome = found.section("verdict").text
     assert "ARS-7 finished after step 30; its best validation loss" in outcome
-    assert "was 4.0700, after epoch 3 of 3." in outcome
+    assert "was 4.0700, in epoch 3 of 3." in outcome
     rows = found.rows("results")
     assert [row["Epoch"] for row in rows] == ["1", "2", "3"]
     assert rows[-1]["Validation loss (strict, nats per target)"] == "4.0700"
