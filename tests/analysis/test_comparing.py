@@ -287,7 +287,7 @@ def test_rounded_figures_raise_no_more_false_alarms(run):
     """As reports have them: differences of three seeds are often all the same, and have no spread at all."""
     random, alarms = np.random.default_rng(), 0
     for _ in range(SIMULATED // 4):
-        drawn = random.normal(4.0, 0.007, (5, 3)).round(2)
+        drawn = random.normal(4.0, 0.007, (9, 3)).round(2)
         runs = [run(f"{i}", s, [v]) for i, own in enumerate(drawn.tolist()) for s, v in enumerate(own)]
         alarms += any(c.verdict != "undecided" for c in compare(runs))
     assert alarms <= stats.binom.ppf(1 - 1e-4, SIMULATED // 4, 0.05)
