@@ -106,7 +106,7 @@ class Overview:
                 if kind == ("final", "steps") and pair == {self.baseline, result.contender}:
                     values = comparison.baseline_values, comparison.rival_values
                     ours, theirs = values if comparison.baseline == self.baseline else values[::-1]
-                    known = [pair for pair in zip(ours, theirs, strict=True) if not math.isnan(pair[0])]
+                    known = [both for both in zip(ours, theirs, strict=True) if not math.isnan(both[0])]
                     if known:
                         against, value = map(statistics.fmean, zip(*known, strict=True))
                     p_value = comparison.p_value
