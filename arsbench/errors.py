@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake becomes."""
+"""The one exception that a user's mistake becomes, and what may have been meant."""
 
 import difflib
 from collections.abc import Iterable

@@ -97,14 +97,18 @@ def compare(
     first = baseline or runs[0].contender
     if first not in contenders:
         raise UserError(f"the baseline {first!r} is no contender; there are {', '.join(contenders)}")
-    names = [first, *(name for name in contenders if name != first)]
-    pairs = itertools.combinations(names, 2) if all_pairs else ((first, name) for name in names[1:])
     found = []
-    for one, other in pairs:
+    for one, other in contender_pairs(runs, first, all_pairs):
         paired = pair(contenders[one], contenders[other], metric, budget, at)
         if paired is not None:
             found.append(_described(one, other, metric, budget, at, paired, level))
     return _judged(found, level)
+
+
+def contender_pairs(runs: Sequence[Run], baseline: str, all_pairs: bool) -> list[tuple[str, str]]:
+    """Which contenders are compared: each other one with the baseline, which comes first, or with all."""
+    names = [baseline, *(name for name in by_contender(runs) if name != baseline)]
+    return list(itertools.combinations(names, 2)) if all_pairs else [(baseline, name) for name in names[1:]]
 
 
 def common_metric(runs: Sequence[Run]) -> Metric:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arsbench.analysis.pairing import value_between
 from arsbench.analysis.runs import Run
 from arsbench.metrics import Metric
 
@@ -57,11 +58,9 @@ def band(runs: Sequence[Run], metric: Metric, budget: str) -> Band:
 
 def _value_at(course: Sequence[tuple[float, float]], x: float) -> float | None:
     """On the line between the evaluations around `x`; None before the first and after the last."""
-    for (start, before), (end, after) in itertools.pairwise(course):
-        if start <= x < end:
-            if x == start or math.isinf(before):
-                return before
-            return before + (x - start) / (end - start) * (after - before)
+    for one, other in itertools.pairwise(course):
+        if one[0] <= x < other[0]:
+            return value_between(one, other, x)
     return course[-1][1] if x == course[-1][0] else None
 
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arsbench.analysis.runs import Run
+from arsbench.analysis.runs import WHOLE, Run
 from arsbench.errors import UserError
 from arsbench.metrics import Metric, Point, best_point
 
 # A run that has come to its end: what it reached may be held against another's. One that diverged has, too.
-COMPLETE = ("finished", "imported", "non_finite")
+COMPLETE = (*WHOLE, "non_finite")
 
 
 def counted(runs: Sequence[Run]) -> list[Run]:
@@ -103,16 +103,20 @@ def _value(run: Run, points: Sequence[Point], metric: Metric, budget: str, limit
     after = next((point for point in points if point.spent(budget) > limit), None)
     if not before:  # one that diverged later than the others ended
         return math.nan
-    value = before[-1].value if after is None else _between(before[-1], after, budget, limit)
+    value = before[-1].value
+    if after is not None:
+        ends = (before[-1].spent(budget), value), (after.spent(budget), after.value)
+        value = value_between(*ends, limit)
     best = best_point(before, metric).value
     return best if at == "best" and not metric.better(value, best) else value
 
 
-def _between(one: Point, other: Point, budget: str, limit: float) -> float:
-    start, end = one.spent(budget), other.spent(budget)
-    if start == limit:  # also where the value after it is NaN
-        return one.value
-    return one.value + (limit - start) / (end - start) * (other.value - one.value)
+def value_between(one: tuple[float, float], other: tuple[float, float], spent: float) -> float:
+    """On the line between two evaluations, each what had been spent and its value."""
+    (start, before), (end, after) = one, other
+    if start == spent or not math.isfinite(before):  # whatever the value after it
+        return before
+    return before + (spent - start) / (end - start) * (after - before)
 
 
 def _gap(points: Sequence[Point], budget: str, limit: float) -> float:

@@ -18,6 +18,9 @@ __all__ = ["BUDGETS", "PLAN", "Point", "Run", "load"]
 # A suite's folder holds this file; see arsbench/suite.
 PLAN = "plan.json"
 
+# The states of a run that came to its end and did not diverge.
+WHOLE = ("finished", "imported")
+
 _IDENTITY = {"optimizer.name": str, "experiment.seed": int, "experiment.tasks": list}
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
-from arsbench.analysis.comparing import Comparison, common_metric, compare
+from arsbench.analysis.comparing import Comparison, common_metric, compare, contender_pairs
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import COMPLETE
 from arsbench.analysis.runs import BUDGETS, Run
@@ -38,8 +37,7 @@ def verdict(
     first = baseline or runs[0].contender
     options = {"metric": metric, "baseline": first, "all_pairs": all_pairs, "level": level}
     by_budget = {budget: compare(runs, budget=budget, **options) for budget in BUDGETS}
-    names = [first, *(name for name in by_contender(runs) if name != first)]
-    pairs = list(itertools.combinations(names, 2)) if all_pairs else [(first, name) for name in names[1:]]
+    pairs = contender_pairs(runs, first, all_pairs)
     lines = [_line(found, budget, pairs, first) for budget, found in by_budget.items()]
     tested = [c for found in by_budget.values() for c in found if c.p_value is not None]
     if tested:

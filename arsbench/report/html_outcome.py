@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import counted
+from arsbench.analysis.runs import WHOLE
 from arsbench.metrics import BUDGETS, Metric, best_point, milestones, task_name
 from arsbench.report.cells import p_value
 from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns, text_of
@@ -136,7 +137,7 @@ def costs(found: Overview | None) -> str:
 
 def incomplete(runs: Sequence[Run]) -> str:
     """What failed or did not come to its end."""
-    left = [run for run in runs if run.state not in ("finished", "imported")]
+    left = [run for run in runs if run.state not in WHOLE]
     return section("incomplete", "Failures and unfinished runs", items(f"{_ending(run)}." for run in left))
 
 

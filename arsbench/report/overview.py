@@ -12,6 +12,7 @@ from typing import Any
 from arsbench import analysis
 from arsbench.analysis import BUDGETS, Comparison, Run, checks
 from arsbench.analysis.contenders import by_contender, suite_baseline, tuning
+from arsbench.analysis.runs import WHOLE
 from arsbench.errors import UserError, nearest
 from arsbench.metrics import METRICS, Metric
 from arsbench.report.exchange import run_dict
@@ -72,7 +73,7 @@ class Overview:
     @property
     def incomplete(self) -> list[Run]:
         """The runs that failed, diverged, or have not come to their end."""
-        return [run for run in self.runs if run.state not in ("finished", "imported")]
+        return [run for run in self.runs if run.state not in WHOLE]
 
     def shortfalls(self, allowed: float, relative: bool) -> list[Shortfall]:
         """The contenders worse than the baseline by more than `allowed`, significantly or not; NaN is worse.
@@ -110,7 +111,7 @@ class Overview:
                     if known:
                         against, value = map(statistics.fmean, zip(*known, strict=True))
                     p_value = comparison.p_value
-            if value is None or not set(result.states) <= {"finished", "imported"}:
+            if value is None or not set(result.states) <= set(WHOLE):
                 value = math.nan
             excess = against - value if self.metric.higher_is_better else value - against
             limit = allowed * abs(against) if relative else allowed
