@@ -6,7 +6,9 @@ import pytest
 from arsbench_cli.main import cli
 from click.testing import CliRunner
 
+from arsbench.analysis import load, problems
 from arsbench.errors import UserError
+from arsbench.report.profile import profile_charts
 
 
 def invoke(*arguments):
@@ -60,6 +62,14 @@ def test_as_json(runs):
     assert data["problems"][0]["costs"]["AdamW"]["steps"] == "Infinity"
     assert data["problems"][2]["costs"]["AdamW"] == {"steps": 200, "passes": 240, "seconds": 60.0}
     assert data["profiles"]["steps"]["Muon"] == {"ratios": [1.0], "shares": [1.0]}
+
+
+def test_the_steps_that_are_drawn(runs):
+    found = profile_charts(problems(load(runs)))
+    assert [chart.name for chart in found] == ["profile-steps", "profile-passes", "profile-seconds"]
+    adamw, muon = found[1].series
+    assert (adamw.label, adamw.x, adamw.median) == ("AdamW", (1.0, 2.0, pytest.approx(2.2)), (0.5, 1.0, 1.0))
+    assert (muon.label, muon.x, muon.median) == ("Muon", (1.0, pytest.approx(2.2)), (0.5, 0.5))
 
 
 def test_pictures(runs, tmp_path, monkeypatch):

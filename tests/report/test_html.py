@@ -256,6 +256,23 @@ def test_configurations_and_environments_that_differ(page, rivals):
     assert differing[1]["ARS-3"] == "reference"
 
 
+def test_the_best_of_one_run_may_be_within_an_epoch(page, made_run):
+    run = made_run("ARS", 7)
+    within = {"epoch": 2, "step": 15, "forward_backward_passes": 5, "epoch_seconds": 1.0}
+    figures = {"validation": {"strict": {"loss": 3.5}}}
+    outcome = page([replace(run, evaluations=[within | {"evaluation": figures}])]).section("verdict").text
+    assert "was 3.5000, in epoch 2 of 3 and 4.0700 after the last." in outcome
+
+
+def test_milestones_are_those_of_runs_that_ended(page, made_run):
+    runs = [made_run("A", seed, task="mod_addition", loss=1.2) for seed in (1, 2)]
+    runs += [made_run("A", seed, task="mod_addition", epochs=0, state="waiting") for seed in (3, 4, 5)]
+    runs.append(made_run("B", task="mod_addition", loss=5.0))
+    tables = list(page(runs).section("results").find("table"))
+    _, a, _ = tables[1].find("tr")
+    assert [cell.text for cell in a.children] == ["A", "1", "1", "not reached", "not reached"]
+
+
 def test_milestones_of_modular_addition(page, made_run):
     runs = [made_run("A", task="mod_addition", loss=1.2), made_run("B", task="mod_addition", loss=5.0)]
     tables = list(page(runs).section("results").find("table"))
