@@ -23,8 +23,9 @@ from arsbench.ops.reference import ars_moments as reference
 from benchmarks.floors import Shapes, parameter_shapes, phase_bytes
 from benchmarks.harness import Run, common_options, compare, measure, publish
 
-# The arguments that the phases share; a step late enough that the bias corrections are ordinary.
-MOMENTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 10}
+# The arguments that the phases share; a step late enough that the bias corrections are ordinary. The second
+# moment is that of ARS's fixed schedule.
+MOMENTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 10, "second_moment": "bounded"}
 STEP_SIZE = {"lr": 1e-4, "weight_decay": 0.1}
 ASCENT = {"rho": 0.1, "beta2": 0.999, "eps": 1e-8, "step": 10, "adaptive": True}
 
@@ -90,8 +91,7 @@ def moment_phases(m: Tensors, o: Tensors, injected: bool) -> dict[str, Phase]:
         f"ars_whiten{suffix}": Phase(
             lambda: ops.ars_whiten(m.grads, m.exp_avgs, m.exp_avg_sqs, **MOMENTS, **ours_extra(m)),
             lambda: reference.ars_whiten(
-                m.grads, m.exp_avgs, m.exp_avg_sqs, like(m.grads), *peer_extra(m), **MOMENTS,
-                inject_second=False,
+                m.grads, m.exp_avgs, m.exp_avg_sqs, like(m.grads), *peer_extra(m), **MOMENTS
             ),
             m.params,
         ),
@@ -100,8 +100,7 @@ def moment_phases(m: Tensors, o: Tensors, injected: bool) -> dict[str, Phase]:
                 o.params, o.grads, o.exp_avgs, o.exp_avg_sqs, **STEP_SIZE, **MOMENTS, **ours_extra(o)
             ),
             lambda: reference.ars_adamw(
-                o.params, o.grads, o.exp_avgs, o.exp_avg_sqs, *peer_extra(o), **STEP_SIZE, **MOMENTS,
-                inject_second=False,
+                o.params, o.grads, o.exp_avgs, o.exp_avg_sqs, *peer_extra(o), **STEP_SIZE, **MOMENTS
             ),
             o.params,
         ),

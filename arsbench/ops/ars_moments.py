@@ -20,7 +20,7 @@ from torch import Tensor
 from arsbench.ops._block import empty_block
 from arsbench.ops._register import register
 from arsbench.ops.reference import ars_moments as _reference
-from arsbench.ops.reference.ars_moments import state_dtype
+from arsbench.ops.reference.ars_moments import check_second_moment, state_dtype
 
 __all__ = [
     "ars_adamw",
@@ -99,17 +99,28 @@ def ars_whiten(
     step: int,
     flats: Tensors = (),
     strengths: Tensor | None = None,
-    inject_second: bool = False,
+    second_moment: str = "plain",
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Update both moments in place and whiten the first by the second, in one pass over memory.
 
-    g' = g + strengths[i]·flats[i] where flats are given, else g. m is updated with g', v with the plain g
-    (with g' if `inject_second`); s = m̂/(√v̂+ε), where a hat is the bias correction for `step`.
+    g' = g + strengths[i]·flats[i] where flats are given, else g. m ← β₁m + (1−β₁)g'; `second_moment` decides
+    how v is updated; s = m̂/(√v̂+ε), where a hat is the bias correction for `step`.
+
+    Args:
+        second_moment: the update of v, the same for all three choices without flats:
+
+            - "plain": v ← β₂v + (1−β₂)g². Where v and g are next to nothing and f is not, s is about m̂/ε.
+            - "bounded": v ← max(β₂v + (1−β₂)g², (1−β₂)g'²), so that (1−β₁)|g'| is at most
+              (1−β₁)/√(1−β₂) times √v.
+            - "injected": v ← β₂v + (1−β₂)g'².
 
     Returns:
         the directions s in `state_dtype`; the energies ‖s‖, float64 (n,); the norms ‖g'‖, float64 (n,).
+
+    Raises:
+        ValueError: lists, flats or strengths do not match, `step` is below 1, or `second_moment` is unknown.
     """
-    _check_update(grads, flats, strengths, step)
+    _check_update(grads, flats, strengths, step, second_moment)
     directions = empty_block(grads, state_dtype)
     energies, grad_norms = _whiten(
         grads,
@@ -122,7 +133,7 @@ def ars_whiten(
         beta2,
         eps,
         step,
-        inject_second,
+        second_moment,
     )
     return directions, energies, grad_norms
 
@@ -141,14 +152,17 @@ def ars_adamw(
     step: int,
     flats: Tensors = (),
     strengths: Tensor | None = None,
-    inject_second: bool = False,
+    second_moment: str = "plain",
 ) -> Tensor:
-    """AdamW in place: moments and s as in `ars_whiten`, then θ ← θ·(1 − lr·wd) − lr·s.
+    """AdamW in place: moments, s and `second_moment` as in `ars_whiten`, then θ ← θ·(1 − lr·wd) − lr·s.
 
     Returns:
         the norms ‖g'‖ of the gradients consumed, float64 (n,).
+
+    Raises:
+        ValueError: as in `ars_whiten`.
     """
-    _check_update(grads, flats, strengths, step)
+    _check_update(grads, flats, strengths, step, second_moment)
     grad_norms = _adamw(
         params,
         grads,
@@ -162,7 +176,7 @@ def ars_adamw(
         eps,
         weight_decay,
         step,
-        inject_second,
+        second_moment,
     )
     torch.autograd.graph.increment_version(params)
     return grad_norms
@@ -176,7 +190,10 @@ def ars_apply(
     torch.autograd.graph.increment_version(params)
 
 
-def _check_update(grads: Tensors, flats: Tensors, strengths: Tensor | None, step: int) -> None:
+def _check_update(
+    grads: Tensors, flats: Tensors, strengths: Tensor | None, step: int, second_moment: str
+) -> None:
+    check_second_moment(second_moment)
     if step < 1:
         raise ValueError(f"step must be 1 or more, not {step}")
     if len(flats) != (0 if strengths is None else len(grads)):
@@ -237,7 +254,7 @@ _residual = register(
 _whiten = register(
     "ars_whiten",
     "(Tensor[] grads, Tensor(a!)[] exp_avgs, Tensor(b!)[] exp_avg_sqs, Tensor(c!)[] directions, "
-    "Tensor[] flats, Tensor? strengths, float beta1, float beta2, float eps, int step, bool inject_second) "
+    "Tensor[] flats, Tensor? strengths, float beta1, float beta2, float eps, int step, str second_moment) "
     "-> (Tensor, Tensor)",
     reference=_reference.ars_whiten,
     fake=_fake_whiten,
@@ -246,7 +263,7 @@ _adamw = register(
     "ars_adamw",
     "(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] exp_avgs, Tensor(c!)[] exp_avg_sqs, Tensor[] flats, "
     "Tensor? strengths, float lr, float beta1, float beta2, float eps, float weight_decay, int step, "
-    "bool inject_second) -> Tensor",
+    "str second_moment) -> Tensor",
     reference=_reference.ars_adamw,
     fake=_fake_adamw,
 )

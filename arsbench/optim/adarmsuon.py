@@ -37,7 +37,7 @@ def adarmsuon_update(
         params, grads: two or more dimensions each, one dtype and device.
         exp_avgs, exp_avg_sqs: their moments.
         step: the optimizer's step, from 1, for the bias corrections.
-        injection: `flats`, `strengths` and `inject_second` of `ops.ars_whiten`.
+        injection: `flats`, `strengths` and `second_moment` of `ops.ars_whiten`.
     """
     directions, energies, grad_norms = ops.ars_whiten(
         grads, exp_avgs, exp_avg_sqs, beta1=betas[0], beta2=betas[1], eps=eps, step=step, **injection

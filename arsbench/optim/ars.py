@@ -215,7 +215,7 @@ class ARS(MatrixOptimizer):
                 injection = {
                     "flats": bucket.entries("flatness"),
                     "strengths": strengths,
-                    "inject_second": self.defaults["adaptive_sync"],
+                    "second_moment": "injected" if self.defaults["adaptive_sync"] else "plain",
                 }
             outcomes.append(self._update(bucket, step, **injection))
         if before:

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "../common/bfloat16.h"
+#include "second_moment.h"
 
 namespace arsbench {
 
@@ -44,7 +45,7 @@ void subtract_scaled(std::int64_t n, Compute<T>* out, const T* x, const T* y, do
 struct MomentParameters {
   double beta1, beta2, eps;
   double inverse_correction1, inverse_correction2;  // 1/(1 − βᵗ)
-  bool inject_second;
+  SecondMoment second_moment;
 };
 
 struct MomentSums {
@@ -52,7 +53,8 @@ struct MomentSums {
   double injected;  // Σ g'²
 };
 
-// Updates both moments and writes the whitened direction s. flat may be null: nothing is injected then.
+// Updates both moments and writes the whitened direction s. flat may be null: nothing is injected then,
+// and second_moment does not matter.
 template <class T>
 MomentSums whiten(std::int64_t n, const T* grad, Compute<T>* exp_avg, Compute<T>* exp_avg_sq,
                   const Compute<T>* flat, double strength, Compute<T>* direction,

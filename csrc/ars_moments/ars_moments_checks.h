@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 
 #include "../common/checks.h"
+#include "second_moment.h"
 
 namespace arsbench {
 
@@ -55,6 +57,15 @@ inline void check_moments(const char* op, at::TensorList grads, at::TensorList e
     check_like(op, "flats", flats, grads, true);
     check_scalars(op, "strengths", *strengths, grads);
   }
+}
+
+// The names are those of SECOND_MOMENTS in arsbench/ops/reference/ars_moments.py.
+inline SecondMoment second_moment_named(const char* op, std::string_view name) {
+  if (name == "plain") return SecondMoment::plain;
+  if (name == "bounded") return SecondMoment::bounded;
+  TORCH_CHECK_VALUE(name == "injected", op, ": second_moment is \"", name,
+                    "\"; it must be \"plain\", \"bounded\" or \"injected\"");
+  return SecondMoment::injected;
 }
 
 inline void check_apply(at::TensorList params, at::TensorList directions, const at::Tensor& scales,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string_view>
 #include <tuple>
 
 #include "../common/tensor_lists.h"
@@ -106,8 +107,9 @@ void ars_residual(TensorList grads, TensorList base_grads, TensorList residuals)
   out.write_back(residuals);
 }
 
-MomentParameters moment_parameters(double beta1, double beta2, double eps, int64_t step, bool inject_second) {
-  return {beta1, beta2, eps, 1 / (1 - std::pow(beta1, step)), 1 / (1 - std::pow(beta2, step)), inject_second};
+MomentParameters moment_parameters(double beta1, double beta2, double eps, int64_t step,
+                                   SecondMoment second_moment) {
+  return {beta1, beta2, eps, 1 / (1 - std::pow(beta1, step)), 1 / (1 - std::pow(beta2, step)), second_moment};
 }
 
 std::vector<double> values_of(const std::optional<Tensor>& scalars, size_t n) {
@@ -119,14 +121,15 @@ std::vector<double> values_of(const std::optional<Tensor>& scalars, size_t n) {
 std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
                                       TensorList directions, TensorList flats,
                                       const std::optional<Tensor>& strengths, double beta1, double beta2,
-                                      double eps, int64_t step, bool inject_second) {
+                                      double eps, int64_t step, std::string_view second_moment) {
+  const SecondMoment choice = second_moment_named("ars_whiten", second_moment);
   check_moments("ars_whiten", grads, exp_avgs, exp_avg_sqs, flats, strengths, step, at::kCPU);
   check_like("ars_whiten", "directions", directions, grads, true);
   check_writable(directions);
   const ContiguousList g(grads), m(exp_avgs), v(exp_avg_sqs), f(flats), s(directions);
   const std::vector<Chunk> chunks = chunks_of(g);
   const std::vector<double> strength = values_of(strengths, grads.size());
-  const MomentParameters parameters = moment_parameters(beta1, beta2, eps, step, inject_second);
+  const MomentParameters parameters = moment_parameters(beta1, beta2, eps, step, choice);
 
   std::vector<double> whitened(chunks.size()), injected(chunks.size());
   for_each_chunk(chunks, g, [&](auto type, const Chunk& c, int64_t position) {
@@ -147,14 +150,16 @@ std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, Ten
 
 Tensor ars_adamw(TensorList params, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
                  TensorList flats, const std::optional<Tensor>& strengths, double lr, double beta1,
-                 double beta2, double eps, double weight_decay, int64_t step, bool inject_second) {
+                 double beta2, double eps, double weight_decay, int64_t step,
+                 std::string_view second_moment) {
+  const SecondMoment choice = second_moment_named("ars_adamw", second_moment);
   check_moments("ars_adamw", grads, exp_avgs, exp_avg_sqs, flats, strengths, step, at::kCPU);
   check_like("ars_adamw", "params", params, grads, false);
   check_writable(params);
   const ContiguousList p(params), g(grads), m(exp_avgs), v(exp_avg_sqs), f(flats);
   const std::vector<Chunk> chunks = chunks_of(g);
   const std::vector<double> strength = values_of(strengths, grads.size());
-  const MomentParameters parameters = moment_parameters(beta1, beta2, eps, step, inject_second);
+  const MomentParameters parameters = moment_parameters(beta1, beta2, eps, step, choice);
 
   std::vector<double> injected(chunks.size());
   for_each_chunk(chunks, g, [&](auto type, const Chunk& c, int64_t position) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <optional>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -158,7 +159,8 @@ void ars_residual(TensorList grads, TensorList base_grads, TensorList residuals)
 std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
                                       TensorList directions, TensorList flats,
                                       const std::optional<Tensor>& strengths, double beta1, double beta2,
-                                      double eps, int64_t step, bool inject_second) {
+                                      double eps, int64_t step, std::string_view second_moment) {
+  const SecondMoment choice = second_moment_named("ars_whiten", second_moment);
   check_moments("ars_whiten", grads, exp_avgs, exp_avg_sqs, flats, strengths, step,
                 gpu_of("ars_whiten", grads));
   check_like("ars_whiten", "directions", directions, grads, true);
@@ -166,12 +168,12 @@ std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, Ten
   if (grads.empty()) return {strengths->new_empty({0}), strengths->new_empty({0})};
   if (const char* why = hindrance(grads))
     return call_reference<decltype(ars_whiten)>("ars_whiten", why, grads, exp_avgs, exp_avg_sqs, directions,
-                                                flats, strengths, beta1, beta2, eps, step, inject_second);
+                                                flats, strengths, beta1, beta2, eps, step, second_moment);
   const c10::cuda::CUDAGuard guard(grads[0].device());
   const ContiguousList g(grads), m(exp_avgs), v(exp_avg_sqs), s(directions), f(flats);
   const Tensor strength = strengths.has_value() ? contiguous(*strengths) : Tensor();
   const auto injection = ars_moments_cuda::injection_of(
-      beta1, beta2, eps, step, inject_second, strength.defined() ? strength.data_ptr<double>() : nullptr);
+      beta1, beta2, eps, step, choice, strength.defined() ? strength.data_ptr<double>() : nullptr);
   const Numbers energies(grads[0], {length(grads)}), grad_norms(grads[0], {length(grads)});
   for (const auto& group : groups_of<5>({&g, &m, &v, &s, &f}))
     ars_moments_cuda::whiten(group.dtype(), group.lists(), injection,
@@ -185,7 +187,9 @@ std::tuple<Tensor, Tensor> ars_whiten(TensorList grads, TensorList exp_avgs, Ten
 
 Tensor ars_adamw(TensorList params, TensorList grads, TensorList exp_avgs, TensorList exp_avg_sqs,
                  TensorList flats, const std::optional<Tensor>& strengths, double lr, double beta1,
-                 double beta2, double eps, double weight_decay, int64_t step, bool inject_second) {
+                 double beta2, double eps, double weight_decay, int64_t step,
+                 std::string_view second_moment) {
+  const SecondMoment choice = second_moment_named("ars_adamw", second_moment);
   check_moments("ars_adamw", grads, exp_avgs, exp_avg_sqs, flats, strengths, step,
                 gpu_of("ars_adamw", grads));
   check_like("ars_adamw", "params", params, grads, false);
@@ -194,12 +198,12 @@ Tensor ars_adamw(TensorList params, TensorList grads, TensorList exp_avgs, Tenso
   if (const char* why = hindrance(grads))
     return call_reference<decltype(ars_adamw)>("ars_adamw", why, params, grads, exp_avgs, exp_avg_sqs, flats,
                                                strengths, lr, beta1, beta2, eps, weight_decay, step,
-                                               inject_second);
+                                               second_moment);
   const c10::cuda::CUDAGuard guard(grads[0].device());
   const ContiguousList p(params), g(grads), m(exp_avgs), v(exp_avg_sqs), f(flats);
   const Tensor strength = strengths.has_value() ? contiguous(*strengths) : Tensor();
   const auto injection = ars_moments_cuda::injection_of(
-      beta1, beta2, eps, step, inject_second, strength.defined() ? strength.data_ptr<double>() : nullptr);
+      beta1, beta2, eps, step, choice, strength.defined() ? strength.data_ptr<double>() : nullptr);
   const Numbers grad_norms(grads[0], {length(grads)});
   for (const auto& group : groups_of<5>({&p, &g, &m, &v, &f}))
     ars_moments_cuda::adamw(group.dtype(), group.lists(), injection, lr, weight_decay,

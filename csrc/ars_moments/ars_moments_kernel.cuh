@@ -71,12 +71,13 @@ inline void residual(Dtype dtype, const Lists<3>& lists, double* partials, doubl
 }
 
 // strengths may be null: nothing is injected then, and the list of flats is null as well.
-inline Injection injection_of(double beta1, double beta2, double eps, int64_t step, bool inject_second,
-                              const double* strengths) {
+inline Injection injection_of(double beta1, double beta2, double eps, int64_t step,
+                              SecondMoment second_moment, const double* strengths) {
   return {{static_cast<float>(beta1), static_cast<float>(beta2), static_cast<float>(1 - beta1),
            static_cast<float>(1 - beta2), static_cast<float>(eps),
            static_cast<float>(1 / (1 - std::pow(beta1, step))),
-           static_cast<float>(1 / (1 - std::pow(beta2, step))), strengths != nullptr, inject_second},
+           static_cast<float>(1 / (1 - std::pow(beta2, step))), strengths != nullptr,
+           strengths != nullptr ? second_moment : SecondMoment::plain},
           strengths};
 }
 

@@ -108,11 +108,16 @@ struct SubtractScaled {
   }
 };
 
-// One element's moment update. kInject is known at compile time, so that the loop has no branch.
-template <class S, bool kInject>
+// The larger of two numbers, or NaN if either is NaN, which std::max does not promise.
+template <class S>
+ARSBENCH_INLINE S maximum(S x, S y) {
+  return x > y || x != x ? x : y;
+}
+
+// One element's moment update. The choices are known at compile time, so that the loop has no branch.
+template <class S, bool kInject, SecondMoment kSecondMoment>
 struct Moments {
   S beta1, beta2, rest1, rest2, eps, inverse_correction1, inverse_correction2, strength;
-  bool inject_second;
 
   Moments(const MomentParameters& p, double strength)
       : beta1(static_cast<S>(p.beta1)),
@@ -122,29 +127,30 @@ struct Moments {
         eps(static_cast<S>(p.eps)),
         inverse_correction1(static_cast<S>(p.inverse_correction1)),
         inverse_correction2(static_cast<S>(p.inverse_correction2)),
-        strength(static_cast<S>(strength)),
-        inject_second(p.inject_second) {}
+        strength(static_cast<S>(strength)) {}
 
   // Returns the whitened moment s and leaves the injected gradient g' in grad.
   ARSBENCH_INLINE S operator()(S& grad, S& exp_avg, S& exp_avg_sq, const S* flat, std::int64_t i) const {
     S second = grad;
     if constexpr (kInject) {
       grad += strength * flat[i];
-      if (inject_second) second = grad;
+      if constexpr (kSecondMoment == SecondMoment::injected) second = grad;
     }
     exp_avg = beta1 * exp_avg + rest1 * grad;
     exp_avg_sq = beta2 * exp_avg_sq + rest2 * second * second;
+    if constexpr (kSecondMoment == SecondMoment::bounded)
+      exp_avg_sq = maximum(exp_avg_sq, rest2 * grad * grad);
     return exp_avg * inverse_correction1 / (std::sqrt(exp_avg_sq * inverse_correction2) + eps);
   }
 };
 
-template <bool kInject>
+template <bool kInject, SecondMoment kSecondMoment>
 struct Whiten {
   template <class T>
   static ARSBENCH_INLINE MomentSums run(std::int64_t n, const T* grad, Compute<T>* exp_avg,
                                         Compute<T>* exp_avg_sq, const Compute<T>* flat, double strength,
                                         Compute<T>* direction, MomentParameters parameters) {
-    const Moments<Compute<T>, kInject> moments(parameters, strength);
+    const Moments<Compute<T>, kInject, kSecondMoment> moments(parameters, strength);
     double whitened[kLanes] = {}, injected[kLanes] = {};
     for_each_in_lanes(
         n,
@@ -160,13 +166,13 @@ struct Whiten {
   }
 };
 
-template <bool kInject>
+template <bool kInject, SecondMoment kSecondMoment>
 struct AdamW {
   template <class T>
   static ARSBENCH_INLINE double run(std::int64_t n, T* param, const T* grad, Compute<T>* exp_avg,
                                     Compute<T>* exp_avg_sq, const Compute<T>* flat, double strength,
                                     double lr, double decay, MomentParameters parameters) {
-    const Moments<Compute<T>, kInject> moments(parameters, strength);
+    const Moments<Compute<T>, kInject, kSecondMoment> moments(parameters, strength);
     const auto rate = static_cast<Compute<T>>(lr), keep = static_cast<Compute<T>>(decay);
     double injected[kLanes] = {};
     for_each_in_lanes(n, [&](std::int64_t i, int lane) __attribute__((always_inline)) {
@@ -189,6 +195,21 @@ struct DecayAndStep {
     for (std::int64_t i = 0; i < n; ++i) store(param[i], load(param[i]) * keep - scale * direction[i]);
   }
 };
+
+// Runs the loop compiled for the choice of second moment, which matters only where something is injected.
+template <template <bool, SecondMoment> class Loop, class... Arguments>
+auto run_injecting(bool inject, SecondMoment second_moment, Arguments... arguments) {
+  if (!inject) return run_widest<Loop<false, SecondMoment::plain>>(arguments...);
+  switch (second_moment) {
+    case SecondMoment::bounded:
+      return run_widest<Loop<true, SecondMoment::bounded>>(arguments...);
+    case SecondMoment::injected:
+      return run_widest<Loop<true, SecondMoment::injected>>(arguments...);
+    case SecondMoment::plain:
+      break;
+  }
+  return run_widest<Loop<true, SecondMoment::plain>>(arguments...);
+}
 
 }  // namespace
 
@@ -218,18 +239,15 @@ template <class T>
 MomentSums whiten(std::int64_t n, const T* grad, Compute<T>* exp_avg, Compute<T>* exp_avg_sq,
                   const Compute<T>* flat, double strength, Compute<T>* direction,
                   MomentParameters parameters) {
-  if (flat == nullptr)
-    return run_widest<Whiten<false>>(n, grad, exp_avg, exp_avg_sq, flat, strength, direction, parameters);
-  return run_widest<Whiten<true>>(n, grad, exp_avg, exp_avg_sq, flat, strength, direction, parameters);
+  return run_injecting<Whiten>(flat != nullptr, parameters.second_moment, n, grad, exp_avg, exp_avg_sq, flat,
+                               strength, direction, parameters);
 }
 
 template <class T>
 double adamw(std::int64_t n, T* param, const T* grad, Compute<T>* exp_avg, Compute<T>* exp_avg_sq,
              const Compute<T>* flat, double strength, double lr, double decay, MomentParameters parameters) {
-  if (flat == nullptr)
-    return run_widest<AdamW<false>>(n, param, grad, exp_avg, exp_avg_sq, flat, strength, lr, decay,
-                                    parameters);
-  return run_widest<AdamW<true>>(n, param, grad, exp_avg, exp_avg_sq, flat, strength, lr, decay, parameters);
+  return run_injecting<AdamW>(flat != nullptr, parameters.second_moment, n, param, grad, exp_avg, exp_avg_sq,
+                              flat, strength, lr, decay, parameters);
 }
 
 template <class T>

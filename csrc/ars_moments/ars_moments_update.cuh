@@ -5,16 +5,21 @@
 #include <cmath>
 
 #include "../common/multi_tensor.cuh"
+#include "second_moment.h"
 
 namespace arsbench::ars_moments_cuda {
 
 using multi_tensor::kVectorSize;
 using multi_tensor::Pack;
 
+// The larger of two numbers, or NaN if either is NaN, unlike fmaxf.
+__device__ __forceinline__ float maximum(float x, float y) { return x > y || x != x ? x : y; }
+
 // One element's moment update.
 struct Moments {
   float beta1, beta2, rest1, rest2, eps, inverse_correction1, inverse_correction2;
-  bool inject, inject_second;
+  bool inject;
+  SecondMoment second_moment;  // plain where nothing is injected
 
   // Returns the whitened moment s and leaves the injected gradient g' in grad.
   __device__ __forceinline__ float operator()(float& grad, float& exp_avg, float& exp_avg_sq, float flat,
@@ -22,10 +27,11 @@ struct Moments {
     float second = grad;
     if (inject) {
       grad += strength * flat;
-      if (inject_second) second = grad;
+      if (second_moment == SecondMoment::injected) second = grad;
     }
     exp_avg = beta1 * exp_avg + rest1 * grad;
     exp_avg_sq = beta2 * exp_avg_sq + rest2 * second * second;
+    if (second_moment == SecondMoment::bounded) exp_avg_sq = maximum(exp_avg_sq, rest2 * grad * grad);
     return exp_avg * inverse_correction1 / (sqrtf(exp_avg_sq * inverse_correction2) + eps);
   }
 };

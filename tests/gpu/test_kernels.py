@@ -162,7 +162,7 @@ def copied(lists):
     return [[x.clone() for x in part] if isinstance(part, list) else part for part in lists]
 
 
-def every_phase(module, lists):
+def every_phase(module, lists, second_moment="bounded"):
     """All that a sync and a lazy step do to a list; returns everything that was computed."""
     params, grads, bases, exp_avgs, exp_avg_sqs, flats, strengths = lists
     like = [torch.empty_like(x) for x in params]
@@ -172,11 +172,12 @@ def every_phase(module, lists):
     module.ars_restore(params, like)
     module.ars_residual(grads, bases, residuals)
     dots = module.ars_dots(grads, flats)
-    moments = (0.9, 0.99, 1e-8, 3, False)
+    moments = (0.9, 0.99, 1e-8, 3, second_moment)
     energies, norms = module.ars_whiten(grads, exp_avgs, exp_avg_sqs, directions, flats, strengths, *moments)
     module.ars_apply(params, directions, energies, 1e-3, 0.1)
     adam = (1e-3, *moments[:3], 0.1, *moments[3:])
     again = module.ars_adamw(params, grads, exp_avgs, exp_avg_sqs, [], None, *adam)
+    norms_injected = module.ars_adamw(params, grads, exp_avgs, exp_avg_sqs, flats, strengths, *adam)
     return [
         *perturbed,
         *residuals,
@@ -188,18 +189,21 @@ def every_phase(module, lists):
         energies,
         norms,
         again,
+        norms_injected,
     ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("sizes", [[70], [50, 0, 100_000, 33], [20 + 37 * i for i in range(400)]])
-def test_ars_moments(sizes, dtype, device, assert_as_good_as):
+@pytest.mark.parametrize("second_moment", ars_reference.SECOND_MOMENTS)
+def test_ars_moments(sizes, second_moment, dtype, device, assert_as_good_as):
     lists = make_lists(dtype, device, sizes)
     kernels = torch.ops.arsbench
-    kernel = every_phase(kernels, copied(lists))
-    repeated = every_phase(kernels, copied(lists))
+    kernel = every_phase(kernels, copied(lists), second_moment)
+    repeated = every_phase(kernels, copied(lists), second_moment)
     assert all(torch.equal(a, b) for a, b in zip(kernel, repeated, strict=True))
-    plain, truth = every_phase(ars_reference, copied(lists)), every_phase(ars_reference, double(lists))
+    plain = every_phase(ars_reference, copied(lists), second_moment)
+    truth = every_phase(ars_reference, double(lists), second_moment)
     for mine, theirs, true in zip(kernel, plain, truth, strict=True):
         if true.numel():
             assert_as_good_as(mine.to(theirs.dtype), theirs, true)

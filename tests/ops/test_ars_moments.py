@@ -9,9 +9,18 @@ from arsbench.ops.reference import ars_moments as reference
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 RHO, LR, BETA1, BETA2, EPS, DECAY = 0.05, 1e-2, 0.9, 0.99, 1e-8, 0.1
 NAMES = ["ars_perturb", "ars_restore", "ars_dots", "ars_residual", "ars_whiten", "ars_adamw", "ars_apply"]
+SECOND_MOMENTS = ["plain", "bounded", "injected"]
+every_op = pytest.mark.parametrize("name", NAMES)
+every_case = pytest.mark.parametrize(
+    ("name", "second_moment"),
+    [
+        *((name, "plain") for name in NAMES),
+        *((name, choice) for name in ("ars_whiten", "ars_adamw") for choice in SECOND_MOMENTS[1:]),
+    ],
+)
 
 
-def arguments(name, x, step=3):
+def arguments(name, x, step=3, second_moment="plain"):
     """The op's arguments in the schema's order, from a set of inputs."""
     injection = (x.flats, x.strengths)
     return {
@@ -29,7 +38,7 @@ def arguments(name, x, step=3):
             BETA2,
             EPS,
             step,
-            False,
+            second_moment,
         ),
         "ars_adamw": (
             x.params,
@@ -43,19 +52,36 @@ def arguments(name, x, step=3):
             EPS,
             DECAY,
             step,
-            False,
+            second_moment,
         ),
         "ars_apply": (x.params, x.flats, x.strengths, LR, DECAY),
     }[name]
 
 
-def truth(name, x, step=3):
+def second_moments(x, second_moment):
+    """v after the update, in the dtype of the tensors."""
+    rest = 1 - BETA2
+    lists = zip(x.exp_avg_sqs, x.grads, x.strengths, x.flats, strict=True)
+    new_v = []
+    for v, g, strength, f in lists:
+        plain, injected = BETA2 * v + rest * g**2, rest * (g + strength * f) ** 2
+        new_v.append(
+            {
+                "plain": plain,
+                "bounded": torch.where(injected > plain, injected, plain),
+                "injected": BETA2 * v + injected,
+            }[second_moment]
+        )
+    return new_v
+
+
+def truth(name, x, step=3, second_moment="plain"):
     """What the op returns and what it leaves in its arguments, in float64, for tensors that are float64."""
     n = len(x.params)
     p, g, m, v = x.params, x.grads, x.exp_avgs, x.exp_avg_sqs
     g_in = [g[i] + x.strengths[i] * x.flats[i] for i in range(n)]
     new_m = [BETA1 * m[i] + (1 - BETA1) * g_in[i] for i in range(n)]
-    new_v = [BETA2 * v[i] + (1 - BETA2) * g[i] ** 2 for i in range(n)]
+    new_v = second_moments(x, second_moment)
     s = [(new_m[i] / (1 - BETA1**step)) / ((new_v[i] / (1 - BETA2**step)) ** 0.5 + EPS) for i in range(n)]
     norms = [t.pow(2).sum().sqrt() for t in g_in]
     if name == "ars_perturb":
@@ -103,25 +129,30 @@ def op_named(name):
     return getattr(torch.ops.arsbench, name).default
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_case
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["contiguous", "permuted", "strided"])
-def test_opcheck(name, dtype, layout, make_inputs):
-    torch.library.opcheck(op_named(name), arguments(name, make_inputs(dtype, layout)))
+def test_opcheck(name, second_moment, dtype, layout, make_inputs):
+    x = make_inputs(dtype, layout)
+    torch.library.opcheck(op_named(name), arguments(name, x, second_moment=second_moment))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_case
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["contiguous", "permuted", "strided"])
 @pytest.mark.parametrize("step", [1, 2, 50])
-def test_parity(name, dtype, layout, step, compiled, assert_as_good_as, make_inputs):
+def test_parity(name, second_moment, dtype, layout, step, compiled, assert_as_good_as, make_inputs):
     compiled(name)
-    mine = outcome(op_named(name), arguments(name, make_inputs(dtype, layout), step))
-    theirs = outcome(getattr(reference, name), arguments(name, make_inputs(dtype, layout), step))
+
+    def drawn():
+        return arguments(name, make_inputs(dtype, layout), step, second_moment)
+
+    mine = outcome(op_named(name), drawn())
+    theirs = outcome(getattr(reference, name), drawn())
     exact = make_inputs(dtype)
     for attribute in ("params", "grads", "others", "exp_avgs", "exp_avg_sqs", "flats"):
         setattr(exact, attribute, [t.double() for t in getattr(exact, attribute)])
-    expected = truth(name, exact, step)
+    expected = truth(name, exact, step, second_moment)
     assert len(mine) == len(theirs) == len(expected)
     for kernel, plain, true in zip(mine, theirs, expected, strict=True):
         if name == "ars_residual" and true.numel() == 1:
@@ -131,17 +162,17 @@ def test_parity(name, dtype, layout, step, compiled, assert_as_good_as, make_inp
         assert_as_good_as(kernel, plain, true, computed_in=computed_in)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_empty_lists(name, make_inputs):
-    x = make_inputs(torch.float32)
+@every_case
+def test_empty_lists(name, second_moment, make_inputs):
     nothing = tuple(
-        [] if isinstance(a, list) else a[:0] if isinstance(a, torch.Tensor) else a for a in arguments(name, x)
+        [] if isinstance(a, list) else a[:0] if isinstance(a, torch.Tensor) else a
+        for a in arguments(name, make_inputs(torch.float32), second_moment=second_moment)
     )
     for result in tensors_in(op_named(name)(*nothing)):
         assert result.shape in ((0,), (0, 3))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_op
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_threads_do_not_change_a_bit(name, dtype, threads, compiled, make_inputs):
     compiled(name)
@@ -152,18 +183,3 @@ def test_threads_do_not_change_a_bit(name, dtype, threads, compiled, make_inputs
         results.append(outcome(op_named(name), arguments(name, make_inputs(dtype, shapes=shapes))))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
-@pytest.mark.parametrize("use", ["op", "reference"])
-def test_second_moment_sees_the_injected_gradient_only_if_asked(use, make_inputs):
-    function = op_named("ars_whiten") if use == "op" else reference.ars_whiten
-    for inject_second in (False, True):
-        x = make_inputs(torch.float64)
-        seen = (
-            [g + a * f for g, a, f in zip(x.grads, x.strengths, x.flats, strict=True)]
-            if inject_second
-            else x.grads
-        )
-        expected = [BETA2 * v + (1 - BETA2) * g**2 for v, g in zip(x.exp_avg_sqs, seen, strict=True)]
-        function(*arguments("ars_whiten", x)[:-1], inject_second)
-        torch.testing.assert_close(x.exp_avg_sqs, expected)

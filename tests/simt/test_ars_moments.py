@@ -29,9 +29,12 @@ CASES = {
     "residual": ("ars_residual", {}),
     "whiten": ("ars_whiten", {"step": 1}),
     "whiten-injected": ("ars_whiten", {"step": 3, "inject": True}),
-    "whiten-injected-twice": ("ars_whiten", {"step": 3, "inject": True, "inject_second": True}),
+    "whiten-bounded": ("ars_whiten", {"step": 3, "inject": True, "second_moment": "bounded"}),
+    "whiten-injected-twice": ("ars_whiten", {"step": 3, "inject": True, "second_moment": "injected"}),
     "adamw": ("ars_adamw", {"step": 1}),
     "adamw-injected": ("ars_adamw", {"step": 3, "inject": True}),
+    "adamw-bounded": ("ars_adamw", {"step": 3, "inject": True, "second_moment": "bounded"}),
+    "adamw-injected-twice": ("ars_adamw", {"step": 3, "inject": True, "second_moment": "injected"}),
     "apply": ("ars_apply", {}),
 }
 every_case = pytest.mark.parametrize("case", CASES)
@@ -44,7 +47,9 @@ every_kernel = pytest.mark.parametrize(
         "dots-flats",
         "residual",
         "whiten-injected",
+        "whiten-bounded",
         "adamw-injected",
+        "adamw-bounded",
         "apply",
     ],
 )
@@ -89,7 +94,7 @@ class Inputs:
 def arguments(case, x):
     """The op's name, and its arguments in the order of its schema."""
     name, options = CASES[case]
-    step, second = options.get("step"), options.get("inject_second", False)
+    step, second = options.get("step"), options.get("second_moment", "plain")
     eps = options.get("eps", EPS)
     injection = (x.flats, x.strengths) if options.get("inject") else ([], None)
     moments = (x.exp_avgs, x.exp_avg_sqs)
@@ -129,8 +134,9 @@ def by_kernel(host_kernels):
 
     def call(case, x, schedule=(0, 0), threads=1):
         name, args = arguments(case, x)
-        # Lists that are not given are null pointers; what is not written stays NaN.
+        # Lists that are not given are null pointers, choices their numbers; what is not written stays NaN.
         args = [None if isinstance(arg, list) and not arg else arg for arg in args]
+        args = [reference.SECOND_MOMENTS.index(arg) if isinstance(arg, str) else arg for arg in args]
         rows = [
             torch.full((len(x.params), *shape), math.nan, dtype=torch.float64)
             for shape in results.get(name, [])
@@ -260,6 +266,18 @@ def test_a_bad_gradient_is_not_hidden(bad, dtype, by_kernel):
             for one, other in zip(mine[name], tensors, strict=True):
                 assert torch.equal(one.isnan(), other.isnan()), (case, name)
                 assert torch.equal(one.isinf(), other.isinf()), (case, name)
+    for case in ("whiten-injected", "whiten-bounded", "whiten-injected-twice", "adamw-bounded"):
+        for spoiled_list in ("grads", "flats", "exp_avg_sqs"):
+            results = []
+            for run in (by_kernel, by_reference):
+                x = Inputs(dtype, [9000, 20, 5, 0])
+                for i, k in ((0, 0), (0, 8999), (2, 1)):
+                    getattr(x, spoiled_list)[i][k] = abs(bad)
+                results.append(run(case, x))
+            mine, theirs = results
+            for one, other in zip(mine["exp_avg_sqs"], theirs["exp_avg_sqs"], strict=True):
+                assert torch.equal(one.isnan(), other.isnan()), (case, spoiled_list)
+                assert torch.equal(one.isinf(), other.isinf()), (case, spoiled_list)
     for case, name in (("perturb", "params"), ("residual", "directions")):
         mine = by_kernel(case, spoiled())[name]
         assert [bool(x.isfinite().all()) for x in mine] == [False, True, False, True]
@@ -300,7 +318,7 @@ def test_elements_beyond_a_tensor_count_for_nothing(host_kernels):
         BETA2,
         0.0,
         1,
-        False,
+        0,
         energy,
         norm,
     )

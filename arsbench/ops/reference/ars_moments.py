@@ -18,11 +18,18 @@ NORM_EPS = 1e-12
 # The smallest ε that the perturbation computes with: below any √v that float32 can hold, so that ε = 0 still
 # means "gradients without a history dominate" instead of 0/0 or ∞/∞.
 SMALLEST_EPS = 1e-20
+# Which gradient the second moment sees where a flatness vector is injected, see `ars_whiten`.
+SECOND_MOMENTS = ("plain", "bounded", "injected")
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
     """Dtype of moments and directions for parameters of `dtype`: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def check_second_moment(second_moment: str) -> None:
+    if second_moment not in SECOND_MOMENTS:
+        raise ValueError(f'second_moment is {second_moment!r}; it must be "plain", "bounded" or "injected"')
 
 
 def ars_perturb(
@@ -75,11 +82,11 @@ def ars_whiten(
     beta2: float,
     eps: float,
     step: int,
-    inject_second: bool,
+    second_moment: str,
 ) -> tuple[Tensor, Tensor]:
     energies, grad_norms = [], []
     updates = _update_moments(
-        grads, exp_avgs, exp_avg_sqs, flats, strengths, beta1, beta2, eps, step, inject_second
+        grads, exp_avgs, exp_avg_sqs, flats, strengths, beta1, beta2, eps, step, second_moment
     )
     for direction, (s, injected) in zip(directions, updates, strict=True):
         direction.copy_(s)
@@ -101,11 +108,11 @@ def ars_adamw(
     eps: float,
     weight_decay: float,
     step: int,
-    inject_second: bool,
+    second_moment: str,
 ) -> Tensor:
     grad_norms = []
     updates = _update_moments(
-        grads, exp_avgs, exp_avg_sqs, flats, strengths, beta1, beta2, eps, step, inject_second
+        grads, exp_avgs, exp_avg_sqs, flats, strengths, beta1, beta2, eps, step, second_moment
     )
     for p, (s, injected) in zip(params, updates, strict=True):
         p.copy_(p.to(s.dtype) * (1 - lr * weight_decay) - lr * s)
@@ -128,14 +135,17 @@ def _update_moments(
     beta2: float,
     eps: float,
     step: int,
-    inject_second: bool,
+    second_moment: str,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Update both moments in place; per tensor, the whitened moment m̂/(√v̂+ε) and the injected gradient."""
+    check_second_moment(second_moment)
     for i, (g, m, v) in enumerate(zip(grads, exp_avgs, exp_avg_sqs, strict=True)):
         plain = g.to(m.dtype)
         injected = plain if strengths is None else plain + strengths[i] * flats[i]
-        second = injected if inject_second else plain
+        second = injected if second_moment == "injected" else plain
         v.mul_(beta2).addcmul_(second, second, value=1 - beta2)
+        if second_moment == "bounded" and strengths is not None:
+            torch.maximum(v, (1 - beta2) * injected * injected, out=v)
         m.mul_(beta1).add_(injected, alpha=1 - beta1)
         yield (m / (1 - beta1**step)) / ((v / (1 - beta2**step)).sqrt() + eps), injected
 

@@ -1,5 +1,5 @@
 // ars_moments' kernels for the Python tests. A list of n tensors is an array of n addresses; bfloat16 is 0
-// or 1.
+// or 1, second_moment the number of the choice.
 #include <numeric>
 #include <vector>
 
@@ -9,6 +9,7 @@
 namespace {
 
 using namespace arsbench::ars_moments_cuda;
+using arsbench::SecondMoment;
 using arsbench::multi_tensor::chunks_in;
 
 Dtype dtype_of(int64_t bfloat16) { return bfloat16 ? Dtype::bfloat16 : Dtype::float32; }
@@ -71,12 +72,13 @@ SIMT_API const char* ars_residual(int64_t bfloat16, int64_t n, void* numels, voi
 
 SIMT_API const char* ars_whiten(int64_t bfloat16, int64_t n, void* numels, void* grads, void* exp_avgs,
                                 void* exp_avg_sqs, void* directions, void* flats, void* strengths,
-                                double beta1, double beta2, double eps, int64_t step, int64_t inject_second,
+                                double beta1, double beta2, double eps, int64_t step, int64_t second_moment,
                                 void* energies, void* grad_norms) {
   return reported([&] {
     Call<5> call(n, numels, grads, exp_avgs, exp_avg_sqs, directions, flats);
     const Injection injection =
-        injection_of(beta1, beta2, eps, step, inject_second != 0, static_cast<const double*>(strengths));
+        injection_of(beta1, beta2, eps, step, static_cast<SecondMoment>(second_moment),
+                     static_cast<const double*>(strengths));
     whiten(dtype_of(bfloat16), call.lists, injection, call.partials.data(), static_cast<double*>(energies),
            static_cast<double*>(grad_norms), nullptr);
   });
@@ -85,11 +87,12 @@ SIMT_API const char* ars_whiten(int64_t bfloat16, int64_t n, void* numels, void*
 SIMT_API const char* ars_adamw(int64_t bfloat16, int64_t n, void* numels, void* params, void* grads,
                                void* exp_avgs, void* exp_avg_sqs, void* flats, void* strengths, double lr,
                                double beta1, double beta2, double eps, double weight_decay, int64_t step,
-                               int64_t inject_second, void* grad_norms) {
+                               int64_t second_moment, void* grad_norms) {
   return reported([&] {
     Call<5> call(n, numels, params, grads, exp_avgs, exp_avg_sqs, flats);
     const Injection injection =
-        injection_of(beta1, beta2, eps, step, inject_second != 0, static_cast<const double*>(strengths));
+        injection_of(beta1, beta2, eps, step, static_cast<SecondMoment>(second_moment),
+                     static_cast<const double*>(strengths));
     adamw(dtype_of(bfloat16), call.lists, injection, lr, weight_decay, call.partials.data(),
           static_cast<double*>(grad_norms), nullptr);
   });

@@ -1,5 +1,6 @@
 // All kernels of ars_moments on two threads of the system, for the sanitizers: lists longer than one launch
 // takes, with empty and misaligned tensors among them, against the formulas in double.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -12,6 +13,7 @@
 namespace {
 
 using namespace arsbench::ars_moments_cuda;
+using arsbench::SecondMoment;
 using arsbench::multi_tensor::chunks_in;
 using arsbench::multi_tensor::from_float;
 using arsbench::multi_tensor::to_float;
@@ -119,7 +121,8 @@ void run(Dtype dtype, const std::vector<int64_t>& numels) {
   }
   s.expect("residual", [&](size_t i, int64_t k) { return g.before[i][k] - norms[i] * g1.before[i][k]; });
 
-  const Injection injection = injection_of(kBeta1, kBeta2, kEps, kStep, false, strengths.data());
+  const Injection injection =
+      injection_of(kBeta1, kBeta2, kEps, kStep, SecondMoment::bounded, strengths.data());
   const auto injected = [&](size_t i, int64_t k) {
     return g.before[i][k] + strengths[indices[i]] * f.before[i][k];
   };
@@ -127,7 +130,8 @@ void run(Dtype dtype, const std::vector<int64_t>& numels) {
     return kBeta1 * m.before[i][k] + (1 - kBeta1) * injected(i, k);
   };
   const auto new_v = [&](size_t i, int64_t k) {
-    return kBeta2 * v.before[i][k] + (1 - kBeta2) * g.before[i][k] * g.before[i][k];
+    const double plain = kBeta2 * v.before[i][k] + (1 - kBeta2) * g.before[i][k] * g.before[i][k];
+    return std::max(plain, (1 - kBeta2) * injected(i, k) * injected(i, k));
   };
   const auto direction = [&](size_t i, int64_t k) {
     return new_m(i, k) / (1 - std::pow(kBeta1, kStep)) /
