@@ -39,7 +39,7 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
 
     with create_observer(sys.stdout) as observer:
         if resume:
-            training.check_resumable(folder, loaded)
+            loaded = training.check_resumable(folder, loaded)
             trainer = training.prepare_trainer(loaded, observer)
             training.resumed_run(folder, loaded, trainer)
         else:

@@ -100,9 +100,9 @@ class OptimizerConfig:
     betas: list[float] = key([0.9, 0.999], "decays of the first and second moment", minimum=0, below=1)
     eps: float = key(1e-8, "added to the root of the second moment", minimum=0)
     weight_decay: float = key(0.1, "decoupled weight decay", minimum=0)
-    ns_steps: int = key(5, "Newton-Schulz iterations", minimum=0)
+    ns_steps: int = key(5, "Newton-Schulz iterations", minimum=0, maximum=100)
     rho: float = key(0.1, "radius of the SAM perturbation", minimum=0)
-    k: int = key(5, "a SAM (sync) step every k steps; 1: every step, 0: never", minimum=0)
+    k: int = key(5, "a SAM (sync) step every k steps; 1: every step, 0: never", minimum=0, maximum=10_000)
     alpha: float = key(0.1, "strength at which the flatness vector is injected on lazy steps", minimum=0)
     adam_lr: float | None = key(None, "learning rate of the AdamW group (default: `lr`)", minimum=0)
     adam_betas: list[float] = key([0.9, 0.999], "decays in the AdamW group", minimum=0, below=1)
@@ -118,6 +118,13 @@ class OptimizerConfig:
     )
     adaptive_lambda: float = key(2.0, "A-GSAM: a sync below minus this many root mean squares", minimum=0)
     adaptive_gamma: float = key(2.0, "A-GSAM: exponent of the injection strength", minimum=0)
+    second_moment: str | None = key(
+        None,
+        "gradient that the second moment sees on a lazy step: `plain`, as published, which may throw a "
+        "weight far off; `bounded`, the plain one, but no less than the injected one's share; `injected` "
+        "(default: `injected` with `adaptive_sync`, else `bounded`)",
+        choices=("bounded", "plain", "injected"),
+    )
 
 
 @dataclass

@@ -6,7 +6,7 @@
 from arsbench.optim.adamuon import AdaMuon
 from arsbench.optim.adamw import AdamW
 from arsbench.optim.adarmsuon import AdaRMSuon
-from arsbench.optim.ars import ARS
+from arsbench.optim.ars import ARS, default_second_moment, published_second_moment
 from arsbench.optim.groups import describe_groups, split_parameters
 from arsbench.optim.muon import Muon
 from arsbench.optim.registry import accepts_closure, argument_names, create_optimizer, measurements
@@ -22,7 +22,9 @@ __all__ = [
     "accepts_closure",
     "argument_names",
     "create_optimizer",
+    "default_second_moment",
     "describe_groups",
     "measurements",
+    "published_second_moment",
     "split_parameters",
 ]

@@ -65,7 +65,8 @@ class AdaMuon(MatrixOptimizer):
         betas: the second is the decay of v; the first has no part in this update (`momentum` has).
         ns_steps: Newton-Schulz iterations.
         adam_lr, adam_betas, adam_eps, adam_weight_decay: learning rate, decays of the two moments, ε and
-            decoupled weight decay of the AdamW groups; `adam_lr` None means `lr`.
+            decoupled weight decay of the tensors that take AdamW; `adam_lr` None means `lr`.
+        maximize: go up the loss instead of down.
     """
 
     matrix_keys = ("lr", "betas", "eps", "weight_decay", "momentum", "ns_steps")
@@ -85,16 +86,18 @@ class AdaMuon(MatrixOptimizer):
         adam_betas: tuple[float, float] = (0.9, 0.999),
         adam_eps: float = 1e-8,
         adam_weight_decay: float = 0.01,
+        maximize: bool = False,
     ) -> None:
         arguments = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum": momentum,
             "ns_steps": ns_steps, "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
             "adam_weight_decay": adam_weight_decay,
+            "maximize": maximize,
         }  # fmt: skip
         super().__init__(params, arguments)
 
-    def _update_matrices(self, bucket: Bucket, step: int) -> Outcome:
-        settings = {name: bucket.group[name] for name in self.matrix_keys}
+    def _update_matrices(self, bucket: Bucket) -> Outcome:
+        settings = dict(bucket.settings)
         beta2 = settings.pop("betas")[1]
         buffers, exp_avg_sqs = bucket.entries("momentum_buffer"), bucket.entries("exp_avg_sq")
         return adamuon_update(bucket.params, bucket.grads, buffers, exp_avg_sqs, beta2=beta2, **settings)

@@ -19,7 +19,7 @@ class AdamW(torch.optim.AdamW):
 
     Args:
         params: parameters, named parameters or groups.
-        lr, betas, eps, weight_decay: as torch.optim.AdamW's.
+        lr, betas, eps, weight_decay, maximize: as torch.optim.AdamW's.
 
     Raises:
         ValueError: naming the argument that is out of range.
@@ -32,9 +32,12 @@ class AdamW(torch.optim.AdamW):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        maximize: bool = False,
     ) -> None:
-        check_arguments({"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-        super().__init__(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+        arguments = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        check_arguments(arguments)
+        super().__init__(params, **arguments | {"betas": tuple(betas)})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)

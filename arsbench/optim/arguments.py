@@ -7,6 +7,12 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from torch import Tensor
+
+SECOND_MOMENTS = ("bounded", "plain", "injected")
+# Nobody needs more; a slip of the keyboard would take hours or all of the memory.
+MOST_ITERATIONS, LONGEST_PERIOD = 100, 10_000
+
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Check every argument whose name is known; `adam_` before a name changes nothing.
@@ -34,8 +40,14 @@ def _is_decay(value: Any) -> bool:
     return _is_number(value) and 0 <= value < 1
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
+def _is_learning_rate(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex() and _is_nonnegative(value.item())
+    return _is_nonnegative(value)
+
+
+def _counts_to(most: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _are_decays(value: Any) -> bool:
@@ -44,22 +56,23 @@ def _are_decays(value: Any) -> bool:
 
 _NONNEGATIVE = (_is_nonnegative, "a number of 0 or more")
 _DECAY = (_is_decay, "a number in [0, 1)")
-_COUNT = (_is_count, "an integer of 0 or more")
 _FLAG = (lambda value: isinstance(value, bool), "True or False")
 
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "lr": _NONNEGATIVE,
+    "lr": (_is_learning_rate, "a number of 0 or more, or a tensor of one"),
     "betas": (_are_decays, "two numbers in [0, 1)"),
     "eps": _NONNEGATIVE,
     "weight_decay": _NONNEGATIVE,
     "momentum": _DECAY,
-    "ns_steps": _COUNT,
+    "ns_steps": (_counts_to(MOST_ITERATIONS), f"an integer from 0 to {MOST_ITERATIONS}"),
     "rho": _NONNEGATIVE,
-    "k": _COUNT,
+    "k": (_counts_to(LONGEST_PERIOD), f"an integer from 0 to {LONGEST_PERIOD}"),
     "alpha": _NONNEGATIVE,
     "adaptive": _FLAG,
     "adaptive_sync": _FLAG,
     "adaptive_beta": _DECAY,
     "adaptive_lambda": _NONNEGATIVE,
     "adaptive_gamma": _NONNEGATIVE,
+    "second_moment": (lambda value: value in SECOND_MOMENTS, f"one of {', '.join(SECOND_MOMENTS)}"),
+    "maximize": _FLAG,
 }

@@ -8,7 +8,8 @@ P. Foret et al. (2021); reuse of its second gradient, Y. Liu et al., "LookSAM" (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,34 +17,28 @@ from torch import Tensor
 
 from arsbench import ops
 from arsbench.optim.adarmsuon import adarmsuon_update
-from arsbench.optim.base import GLOBAL, Bucket, MatrixOptimizer, Outcome, Parameters, join
-from arsbench.optim.flatness import cosines, global_cosine, injected_dots, injection_strengths
+from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters, join
+from arsbench.optim.flatness import (
+    cosine_names,
+    cosines,
+    global_cosine,
+    injected_dots,
+    injection_strengths,
+    mean_cosines,
+    no_cosines,
+    with_averaged,
+)
+from arsbench.optim.sync_schedule import adaptive_schedule, is_sync_step
 
 
-def is_sync_step(step: int, k: int) -> bool:
-    """Whether `step` (from 1) is a sync step of the fixed schedule of period k ≥ 1."""
-    return k == 1 or step % k == 1
+def default_second_moment(adaptive_sync: bool) -> str:
+    """What v sees on a lazy step where `second_moment` is not given."""
+    return "injected" if adaptive_sync else "bounded"
 
 
-def adaptive_schedule(
-    phi: float, phi_squared: float, since_sync: int, *, k: int, beta: float, threshold: float, gamma: float
-) -> tuple[bool, float, float]:
-    """One step of A-GSAM's schedule.
-
-    Args:
-        phi: the global cosine of this step's gradient with the flatness vectors.
-        phi_squared: the EMA of its square before this step.
-        since_sync: steps since the last sync step, from 1.
-        k, beta, threshold, gamma: `k`, `adaptive_beta`, `adaptive_lambda` and `adaptive_gamma` of `ARS`.
-
-    Returns:
-        whether to sync; the EMA after this step, with which φ is compared; the factor of α.
-    """
-    # Right after a sync f is fresh and φ at its best: that would tighten the threshold for no reason.
-    if since_sync >= 2:
-        phi_squared = beta * phi_squared + (1 - beta) * phi * phi
-    sync = since_sync >= k or phi < -threshold * phi_squared**0.5
-    return sync, phi_squared, (1 + max(0.0, phi)) ** gamma
+def published_second_moment(adaptive_sync: bool) -> str:
+    """What v saw on a lazy step before there was a `second_moment`."""
+    return "injected" if adaptive_sync else "plain"
 
 
 class ARS(MatrixOptimizer):
@@ -55,7 +50,11 @@ class ARS(MatrixOptimizer):
     the closure raises (the flatness vectors are then gone: nothing is injected until the next sync step).
     Afterwards `p.grad` holds the gradient of the last call, before injection. Parameters without a gradient
     in one of the calls are skipped (and lose their flatness vector in a sync step). A closure with random
-    parts (dropout) draws anew in its second call.
+    parts (dropout) draws anew in its second call. A caller that has no closure to give, such as Hugging
+    Face's Trainer, uses k = 0. Without a closure and with every learning rate at 0, `step` makes the state
+    and moves nothing, which is how PyTorch's distributed checkpoints prepare an optimizer for loading.
+
+    The schedule counts the optimizer's steps t; bias corrections count each tensor's own.
 
     Diagnostics beside the base's: `sync` (1 if the last step was one, else 0); `cos_pos_i` and
     `cos_pos_i_pre`, the mean over tensors of cos(g, f) after and before injection at position i of the cycle
@@ -67,7 +66,8 @@ class ARS(MatrixOptimizer):
         lr, betas, eps, weight_decay: learning rate, decays of the two moments, ε and decoupled weight decay
             of the matrices.
         ns_steps: Newton-Schulz iterations.
-        rho: length of each tensor's perturbation e. A group may have its own, as of alpha and adaptive.
+        rho: length of each tensor's perturbation e. A group may have its own, as of alpha, adaptive and
+            second_moment.
         k: 0: no SAM, which is AdaRMSuon; 1: every step is a sync step; above: the steps t with t mod k = 1
             are.
         alpha: length of the injected f, relative to the gradient's.
@@ -75,14 +75,24 @@ class ARS(MatrixOptimizer):
         adaptive_sync: A-GSAM's schedule, for k ≥ 2. φ, the cosine between all of g and all of f, is measured
             at every step; it syncs when φ < −adaptive_lambda·√(mean of φ²), at the latest k steps after the
             last sync, and scales alpha by (1+max(0,φ))^adaptive_gamma. The mean is an EMA of decay
-            adaptive_beta. The second moment of a lazy step then sees the injected gradient, not the plain
-            one. Waits for the device once a step.
+            adaptive_beta. Waits for the device once a step.
+        second_moment: what v sees on a lazy step, g being the plain gradient and g′ the injected one.
+            "bounded": v ← max(β₂v + (1−β₂)g², (1−β₂)g′²), which is "plain" but where v is next to nothing.
+            "plain": v ← β₂v + (1−β₂)g², the published formula of the fixed schedule. It is dangerous: where
+            a sync step's first pass has a gradient and its second has none (a ReLU that switches off,
+            dropout, another batch), v = 0 and f ≠ 0, the next lazy step divides by ε, and one step may throw
+            a weight by hundreds. "injected": v ← β₂v + (1−β₂)g′², as published for A-GSAM. None, the
+            default, is "injected" with adaptive_sync and "bounded" without.
         adam_lr, adam_betas, adam_eps, adam_weight_decay: learning rate, decays of the two moments, ε and
-            decoupled weight decay of the AdamW groups; `adam_lr` None means `lr`.
+            decoupled weight decay of the tensors that take AdamW; `adam_lr` None means `lr`.
+        maximize: go up the loss instead of down, on flat hills.
     """
 
     matrix_keys = ("lr", "betas", "eps", "weight_decay", "ns_steps")
-    shared_keys = ("rho", "alpha", "adaptive")
+    shared_keys = ("rho", "alpha", "adaptive", "second_moment", "maximize")
+    # t, the t of the last sync step (0: none yet), A-GSAM's EMA of φ², the averaged cosines: in every group,
+    # since groups are what PyTorch's checkpoints save.
+    progress_keys = ("schedule_step", "last_sync", "phi_squared", "cosines")
 
     def __init__(
         self,
@@ -101,72 +111,131 @@ class ARS(MatrixOptimizer):
         adaptive_beta: float = 0.99,
         adaptive_lambda: float = 2.0,
         adaptive_gamma: float = 2.0,
+        second_moment: str | None = None,
         adam_lr: float | None = None,
         adam_betas: tuple[float, float] = (0.9, 0.999),
         adam_eps: float = 1e-8,
         adam_weight_decay: float = 0.01,
+        maximize: bool = False,
     ) -> None:
         arguments = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "ns_steps": ns_steps,
             "rho": rho, "k": k, "alpha": alpha, "adaptive": adaptive, "adaptive_sync": adaptive_sync,
             "adaptive_beta": adaptive_beta, "adaptive_lambda": adaptive_lambda,
-            "adaptive_gamma": adaptive_gamma, "adam_lr": adam_lr, "adam_betas": adam_betas,
-            "adam_eps": adam_eps, "adam_weight_decay": adam_weight_decay,
+            "adaptive_gamma": adaptive_gamma, "second_moment": second_moment, "adam_lr": adam_lr,
+            "adam_betas": adam_betas, "adam_eps": adam_eps, "adam_weight_decay": adam_weight_decay,
+            "maximize": maximize,
         }  # fmt: skip
+        if second_moment is None:
+            arguments["second_moment"] = default_second_moment(adaptive_sync)
+        self._positions: list[int] = []  # of the cycle, that have been averaged
         super().__init__(params, arguments)
         if adaptive_sync and k < 2:
             raise ValueError(f"k must be 2 or more with adaptive_sync, not {k}")
-        self.state[GLOBAL] |= {"last_sync": 0, "phi_squared": 0.0}
 
-    def _advance(self, step: int, closure: Callable[[], Any] | None) -> list[Outcome]:
-        options, shared = self.defaults, self.state[GLOBAL]
-        k = options["k"]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        averages, k = self.param_groups[0]["cosines"], self.defaults["k"]
+        if averages.shape != no_cosines(k).shape:  # of another cycle
+            averages = no_cosines(k)
+        self._set_progress(cosines=averages)
+        averaged = averages[:, 0].isinf().logical_not().nonzero().flatten().tolist()
+        self._positions = sorted(averaged, key=lambda position: (position - 2) % k)
+
+    def measurements(self) -> dict[str, Tensor | float]:
+        """See `MatrixOptimizer.measurements` and the class."""
+        averages = self.param_groups[0]["cosines"]
+        named = {name: averages[row, column] for name, row, column in cosine_names(self._positions)}
+        return super().measurements() | named
+
+    def entries_of_version_0_1_0(self, progress: dict[str, Any]) -> dict[str, Any]:
+        """What a group of that version's state lacks, by its entry "global"."""
+        averages = no_cosines(self.defaults["k"])
+        for name, row, column in cosine_names(range(self.defaults["k"])):
+            if name in progress["diagnostics"]:
+                averages[row, column] = float(progress["diagnostics"][name])
+        return super().entries_of_version_0_1_0(progress) | {
+            "second_moment": published_second_moment(self.defaults["adaptive_sync"]),
+            "schedule_step": progress["step"],
+            "last_sync": progress["last_sync"],
+            "phi_squared": progress["phi_squared"],
+            "cosines": averages,
+        }
+
+    def _progress(self) -> dict[str, Any]:
+        if self.param_groups:
+            return {name: self.param_groups[0][name] for name in self.progress_keys}
+        return {
+            "schedule_step": 0,
+            "last_sync": 0,
+            "phi_squared": 0.0,
+            "cosines": no_cosines(self.defaults["k"]),
+        }
+
+    def _set_progress(self, **values: Any) -> None:
+        for group in self.param_groups:
+            group |= values
+
+    def state_names(self, matrix: bool) -> tuple[str, ...]:
+        """See `MatrixOptimizer.state_names`; a flatness vector of zeros is none."""
+        return super().state_names(matrix) + (("flatness",) if self.defaults["k"] > 1 else ())
+
+    def _advance(self, closure: Callable[[], Any] | None) -> list[Outcome]:
+        options, progress = self.defaults, self.param_groups[0]
+        k, step = options["k"], progress["schedule_step"] + 1
         if k == 0:
-            return super()._advance(step, closure)
+            outcomes = super()._advance(closure)
+            self._set_progress(schedule_step=step)
+            return outcomes
         if closure is None:
-            raise ValueError("closure must be given to ARS.step unless k is 0: sync steps run the loss twice")
+            if any(float(group["lr"]) for group in self.param_groups):
+                raise ValueError(
+                    "closure must be given to ARS.step unless k is 0: sync steps run the loss twice"
+                )
+            self._buckets()
+            return []
+        # After a second pass that raised there are none; the states of new parameters begin with zeros.
+        has_flatness = any(
+            "flatness" in self.state.get(p, ()) for group in self.param_groups for p in group["params"]
+            if p.grad is not None
+        )  # fmt: skip
         buckets = self._buckets()
-        since_sync = step - shared["last_sync"]
-        phi_squared, amplification, measured = shared["phi_squared"], 1.0, {}
+        since_sync = step - progress["last_sync"]
+        phi_squared, amplification = progress["phi_squared"], 1.0
         if options["adaptive_sync"]:
             dots = self._measure(buckets)
-            phi = global_cosine([dot for dot in dots if dot is not None])
+            phi = global_cosine(dots)
             sync, phi_squared, amplification = adaptive_schedule(
                 phi, phi_squared, since_sync, k=k, beta=options["adaptive_beta"],
                 threshold=options["adaptive_lambda"], gamma=options["adaptive_gamma"],
             )  # fmt: skip
-            # At the first step, and after a second pass that raised: then there are no flatness vectors.
-            sync = sync or all(dot is None for dot in dots)
-            measured = {"phi": phi, "strength": self.param_groups[0]["alpha"] * amplification}
+            sync = sync or not has_flatness or progress["last_sync"] == 0
+            self._measured |= {"sync": int(sync), "phi": phi, "strength": progress["alpha"] * amplification}
         else:
             sync = is_sync_step(step, k)
             dots = [] if sync else self._measure(buckets)
+            self._measured["sync"] = int(sync)
         if sync:
-            buckets = self._second_pass(closure, buckets, step)
-            outcomes = [self._update(bucket, step) for bucket in buckets]
-            shared["last_sync"] = step
+            buckets = self._second_pass(closure, buckets)
+            outcomes = [self._update(bucket) for bucket in buckets]
+            self._set_progress(last_sync=step)
         else:
-            outcomes = self._lazy_update(buckets, dots, step, amplification, position=(1 + since_sync) % k)
+            outcomes = self._lazy_update(buckets, dots, amplification, position=(1 + since_sync) % k)
         # Only now: an exception in the second pass leaves the schedule's own numbers as they were.
-        shared["phi_squared"] = phi_squared
-        shared["diagnostics"] |= {"sync": int(sync), **measured}
+        self._set_progress(schedule_step=step, phi_squared=phi_squared)
         return outcomes
 
-    def _update_matrices(self, bucket: Bucket, step: int, **injection: Any) -> Outcome:
-        settings = {name: bucket.group[name] for name in self.matrix_keys}
-        exp_avgs, exp_avg_sqs = bucket.entries("exp_avg"), bucket.entries("exp_avg_sq")
+    def _update_matrices(self, bucket: Bucket, **injection: Any) -> Outcome:
         return adarmsuon_update(
-            bucket.params, bucket.grads, exp_avgs, exp_avg_sqs, step=step, **settings, **injection
-        )
+            bucket.params, bucket.grads, bucket.entries("exp_avg"), bucket.entries("exp_avg_sq"),
+            step=bucket.step, **bucket.settings, **injection,
+        )  # fmt: skip
 
-    def _measure(self, buckets: list[Bucket]) -> list[Tensor | None]:
-        """`ops.ars_dots(g, f)` of each bucket; None where its tensors have no flatness vector yet."""
-        return [
-            ops.ars_dots(bucket.grads, bucket.entries("flatness")) if "flatness" in bucket.states[0] else None
-            for bucket in buckets
-        ]
+    def _measure(self, buckets: list[Bucket]) -> list[Tensor]:
+        """`ops.ars_dots(g, f)` of each bucket."""
+        return [ops.ars_dots(bucket.grads, bucket.entries("flatness")) for bucket in buckets]
 
-    def _second_pass(self, closure: Callable[[], Any], buckets: list[Bucket], step: int) -> list[Bucket]:
+    def _second_pass(self, closure: Callable[[], Any], buckets: list[Bucket]) -> list[Bucket]:
         """Run the closure uphill of the parameters and keep the flatness vectors; no moment is touched.
 
         Returns:
@@ -178,66 +247,70 @@ class ARS(MatrixOptimizer):
         backups: list[list[Tensor]] = []
         try:
             for bucket in buckets:
-                group = bucket.group
+                group, settings = bucket.group, bucket.settings
                 backups.append(ops.ars_perturb(
                     bucket.params, bucket.grads, bucket.entries("exp_avg_sq"),
-                    rho=group["rho"], beta2=group["betas"][1], eps=group["eps"], step=step,
-                    adaptive=group["adaptive"], backups=_take_flatness(bucket),
+                    rho=group["rho"], beta2=settings["betas"][1], eps=settings["eps"], step=bucket.step,
+                    adaptive=group["adaptive"], backups=_space_for_backups(bucket),
                 ))  # fmt: skip
             with torch.enable_grad():
                 closure()
-        finally:
-            # Fewer backups than buckets: a perturbation failed, and left its own bucket alone.
-            for bucket, backup in zip(buckets, backups, strict=False):
-                ops.ars_restore(bucket.params, backup)
-        free = {p: b for bucket, backup in zip(buckets, backups, strict=True)
-                for p, b in zip(bucket.params, backup, strict=True)}  # fmt: skip
+        except BaseException:
+            _restore(buckets, backups)
+            _drop_flatness(chain.from_iterable(bucket.states for bucket in buckets))
+            raise
+        _restore(buckets, backups)
         buckets = self._buckets(among=first)
         if self.defaults["k"] > 1:
             for bucket in buckets:
-                base, spaces = [first[p] for p in bucket.params], [free[p] for p in bucket.params]
-                fits = all(space.dtype == ops.state_dtype(space.dtype) for space in spaces)
-                residuals = ops.ars_residual(bucket.grads, base, spaces if fits else None)
-                for state, residual in zip(bucket.states, residuals, strict=True):
-                    state["flatness"] = residual
+                base = [first.pop(p) for p in bucket.params]
+                ops.ars_residual(bucket.grads, base, bucket.entries("flatness"))
+            # Those that had no gradient in the second pass hold a backup, or nothing.
+            _drop_flatness(self.state[p] for p in first)
+            self._make_states(list(first), ("flatness",))
         return buckets
 
     def _lazy_update(
-        self, buckets: list[Bucket], dots: list[Tensor | None], step: int, amplification: float, position: int
+        self, buckets: list[Bucket], dots: list[Tensor], amplification: float, position: int
     ) -> list[Outcome]:
         outcomes, before, after = [], [], []
         for bucket, dot in zip(buckets, dots, strict=True):
-            injection = {}
-            if dot is not None:
-                strengths = injection_strengths(dot, bucket.group["alpha"] * amplification)
-                before.append(cosines(dot))
-                after.append(cosines(injected_dots(dot, strengths)))
-                injection = {
-                    "flats": bucket.entries("flatness"),
-                    "strengths": strengths,
-                    "second_moment": "injected" if self.defaults["adaptive_sync"] else "plain",
-                }
-            outcomes.append(self._update(bucket, step, **injection))
+            strengths = injection_strengths(dot, bucket.group["alpha"] * amplification)
+            before.append(cosines(dot))
+            after.append(cosines(injected_dots(dot, strengths)))
+            outcomes.append(self._update(
+                bucket, flats=bucket.entries("flatness"), strengths=strengths,
+                second_moment=bucket.group["second_moment"],
+            ))  # fmt: skip
         if before:
-            self._track(f"cos_pos_{position}", join(after).mean())
-            self._track(f"cos_pos_{position}_pre", join(before).mean())
+            has_flatness = join([dot[:, 1] > 0 for dot in dots])
+            now = mean_cosines((join(after), join(before)), has_flatness)
+            averages = self.param_groups[0]["cosines"]
+            self._set_progress(cosines=with_averaged(averages, position, now))
+            if position not in self._positions:
+                self._positions.append(position)
         return outcomes
 
-    def _track(self, name: str, value: Tensor) -> None:
-        diagnostics = self.state[GLOBAL]["diagnostics"]
-        old = diagnostics.get(name)
-        diagnostics[name] = value if old is None else 0.9 * old.to(value.device) + 0.1 * value
 
-
-def _take_flatness(bucket: Bucket) -> list[Tensor] | None:
-    """Take the old flatness vectors, which have served, out of the state.
+def _space_for_backups(bucket: Bucket) -> list[Tensor] | None:
+    """The old flatness vectors, which have served, where the parameters fit into them.
 
     The second pass is where a step needs most memory. That of the old vectors holds the parameters during it,
     and the new vectors after it: a sync step allocates nothing of the parameters' size.
-
-    Returns:
-        the old vectors, if the parameters fit into them.
     """
-    old = [state.pop("flatness", None) for state in bucket.states]
-    fits = all(f is not None and f.dtype == p.dtype for f, p in zip(old, bucket.params, strict=True))
-    return old if fits else None
+    flats = [state.get("flatness") for state in bucket.states]
+    if all(f is not None and f.dtype == p.dtype for f, p in zip(flats, bucket.params, strict=True)):
+        return flats
+    _drop_flatness(bucket.states)
+    return None
+
+
+def _drop_flatness(states: Iterable[dict[str, Any]]) -> None:
+    for state in states:
+        state.pop("flatness", None)
+
+
+def _restore(buckets: list[Bucket], backups: list[list[Tensor]]) -> None:
+    # Fewer backups than buckets: a perturbation failed, and left its own bucket alone.
+    for bucket, backup in zip(buckets, backups, strict=False):
+        ops.ars_restore(bucket.params, backup)

@@ -1,8 +1,8 @@
 """Bookkeeping shared by the optimizers that treat matrices and the rest differently.
 
-A parameter group's `kind` says which update its tensors take: "matrix", the subclass's own, or "adamw". State
-that belongs to no tensor (the step count, what was measured) is the entry `GLOBAL` of `Optimizer.state`, so
-that `state_dict`, `load_state_dict` and `deepcopy` carry it like any other.
+State that belongs to a tensor, its own step count included, is in `Optimizer.state`; numbers that belong to
+the optimizer are in every parameter group. Both survive `state_dict`, deepcopy and PyTorch's distributed
+checkpoints, which know nothing else.
 """
 
 from __future__ import annotations
@@ -19,23 +19,30 @@ from torch import Tensor
 
 from arsbench import ops
 from arsbench.optim.arguments import check_arguments
-
-MATRIX, ADAMW = "matrix", "adamw"
-MOMENTS = ("exp_avg", "exp_avg_sq")
-ADAMW_KEYS = ("lr", "betas", "eps", "weight_decay")
-GLOBAL = "global"
-DTYPES = (torch.float32, torch.bfloat16, torch.float64)
+from arsbench.optim.param_groups import (
+    ADAMW_KEYS,
+    MOMENTS,
+    check_parameters,
+    group_settings,
+    is_matrix,
+    tuple_of,
+    update_settings,
+)
+from arsbench.optim.saved_state import check_state, converted
 
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 
 
 @dataclass
 class Bucket:
-    """Tensors that are updated in one call: same group, device, dtype and entries in the state."""
+    """Tensors that are updated in one call: same group, update, own step, device and dtype."""
 
     group: dict[str, Any]
+    matrix: bool
+    step: int  # that is being taken, from 1
+    settings: dict[str, Any]  # of the update, the learning rate as a number
     params: list[Tensor]
-    grads: list[Tensor]
+    grads: list[Tensor]  # negated where the group maximizes
     states: list[dict[str, Any]]
 
     def entries(self, name: str) -> list[Tensor]:
@@ -52,19 +59,25 @@ class Outcome(NamedTuple):
 class MatrixOptimizer(torch.optim.Optimizer):
     """Base of ARS, AdaRMSuon, RMSuon, AdaMuon and Muon.
 
-    A subclass names its matrix groups' hyperparameters in `matrix_keys`, those of every group in
-    `shared_keys`, what it keeps of each of their tensors in `matrix_state`, and defines `_update_matrices`.
+    A subclass names its matrices' hyperparameters in `matrix_keys`, those of every group in `shared_keys`,
+    what it keeps of each matrix in `matrix_state` and of each tensor in `shared_state`, and defines
+    `_update_matrices`.
 
-    Groups. A group may name its `kind`: "matrix" (tensors of two and more dimensions, flattened to (first,
-    rest)) or "adamw". One that does not, and a plain iterable of parameters, is split by dimensions: two and
-    more are matrices, the rest takes AdamW. (`split_parameters(model)` also keeps embeddings and heads out of
-    the matrices.) An AdamW group's `lr`, `betas`, `eps` and `weight_decay` default to the constructor's
-    `adam_lr` and so on; what a group gives itself goes before the constructor's value.
+    Groups. A group is one list of parameters, and stays one. It may name its `kind`: "matrix" (tensors of two
+    and more dimensions, flattened to (first, rest)) or "adamw". In a group without a kind, and in a plain
+    iterable of parameters, tensors of two and more dimensions are matrices and the rest takes AdamW with the
+    group's `adam_lr`, `adam_betas`, `adam_eps` and `adam_weight_decay`; `adam_lr` is that of the group's
+    first `lr` and moves with it, so that a scheduler of `lr` scales both. (`split_parameters(model)` also
+    keeps embeddings and heads out of the matrices.) The `lr`, `betas`, `eps` and `weight_decay` of a group of
+    kind "adamw" default to the constructor's `adam_lr` and so on. What a group gives itself goes before the
+    constructor's value.
     """
 
     matrix_keys: ClassVar[tuple[str, ...]] = ()
-    shared_keys: ClassVar[tuple[str, ...]] = ()
+    shared_keys: ClassVar[tuple[str, ...]] = ("maximize",)
     matrix_state: ClassVar[tuple[str, ...]] = MOMENTS
+    # Entries of every group that are not hyperparameters but change with the steps.
+    progress_keys: ClassVar[tuple[str, ...]] = ()
 
     # torch's own, without the decorator around them that keeps torch.compile out: it imports all of the
     # compiler, a second and 70 MB, whether anything is ever compiled or not.
@@ -76,55 +89,45 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
         Raises:
             ValueError: an argument out of range, a `kind` that does not exist, a matrix group with a tensor
-                of fewer than two dimensions, or a tensor that is not float32, bfloat16 or float64.
+                of fewer than two dimensions, or a tensor that is a DTensor or not float32, bfloat16 or
+                float64.
         """
         check_arguments(arguments)
-        super().__init__(params, {name: _tuple_of(value) for name, value in arguments.items()})
-        self.state[GLOBAL] = {"step": 0, "diagnostics": {}}
+        self._measured: dict[str, Tensor | float] = {}
+        super().__init__(params, {name: tuple_of(value) for name, value in arguments.items()})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_measured": self._measured}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._measured = {}
+        super().__setstate__(state)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; one without a `kind` may become two."""
+        """Add a group of parameters; see the class for its `kind`."""
         # torch's own checks, and its defaults, which are not ours.
         unwrap(torch.optim.Optimizer.add_param_group)(self, dict(param_group))
-        whole = self.param_groups.pop()
-        for p in whole["params"]:
-            if p.dtype not in DTYPES:
-                raise ValueError(f"params must be float32, bfloat16 or float64, not {p.dtype}")
-        if "kind" in param_group:
-            groups = [self._group(param_group["kind"], whole, range(len(whole["params"])), param_group)]
-        else:
-            chosen = {MATRIX: [], ADAMW: []}
-            for i, p in enumerate(whole["params"]):
-                chosen[MATRIX if p.ndim >= 2 else ADAMW].append(i)
-            groups = [self._group(kind, whole, some, param_group) for kind, some in chosen.items() if some]
-        self.param_groups.extend(groups)
-
-    def _group(
-        self, kind: str, whole: dict[str, Any], chosen: Iterable[int], given: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The group of the tensors at the positions `chosen`, with the hyperparameters of its kind alone."""
-        values = {**self.defaults, **given}
-        if kind == MATRIX:
-            settings = {name: values[name] for name in self.matrix_keys}
-        elif kind == ADAMW:
-            settings = {name: given.get(name, values[f"adam_{name}"]) for name in ADAMW_KEYS}
-            if settings["lr"] is None:
-                settings["lr"] = values["lr"]
-        else:
-            raise ValueError(f"kind must be {MATRIX!r} or {ADAMW!r}, not {kind!r}")
-        settings |= {name: values[name] for name in self.shared_keys}
+        group = self.param_groups.pop()
+        check_parameters(group["params"], param_group.get("kind"), type(self).__name__)
+        settings = group_settings(param_group, self.defaults, self.matrix_keys, self.shared_keys)
         check_arguments(settings)
-        params = [whole["params"][i] for i in chosen]
-        if kind == MATRIX and any(p.ndim < 2 for p in params):
-            raise ValueError(
-                "params of a matrix group must have two dimensions or more; kind='adamw' takes any"
-            )
         # Whatever is no hyperparameter of ours is the caller's own label and stays.
-        group = {name: value for name, value in whole.items() if name not in self.defaults}
-        group |= {"params": params, "kind": kind}
-        if "param_names" in whole:
-            group["param_names"] = [whole["param_names"][i] for i in chosen]
-        return group | {name: _tuple_of(value) for name, value in settings.items()}
+        labels = {name: value for name, value in group.items() if name not in self.defaults}
+        self.param_groups.append(labels | settings | self._progress())
+
+    @property
+    def own_keys(self) -> frozenset[str]:
+        """What this class keeps in groups; the rest are the caller's labels, or a scheduler's."""
+        rest = {*ADAMW_KEYS, *(f"adam_{name}" for name in ADAMW_KEYS), "base_lr"}
+        return frozenset((*self.matrix_keys, *self.shared_keys, *self.progress_keys, *rest))
+
+    def entries_of_version_0_1_0(self, progress: dict[str, Any]) -> dict[str, Any]:
+        """What a group of that version's state lacks, by its entry "global"."""
+        return {"maximize": False}
+
+    def _progress(self) -> dict[str, Any]:
+        """The values of `progress_keys` in a group that is added now."""
+        return {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -140,9 +143,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
             RuntimeError: a gradient is sparse.
         """
         loss = None if closure is None else torch.enable_grad()(closure)()
-        step = self.state[GLOBAL]["step"] + 1
-        self._record(self._advance(step, closure))
-        self.state[GLOBAL]["step"] = step
+        self._measured = {}
+        self._record(self._advance(closure))
         return loss
 
     def measurements(self) -> dict[str, Tensor | float]:
@@ -152,7 +154,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
             `grad_norm`, the global 2-norm of the gradient that the update consumed, after perturbation and
             injection; `energy`, the mean of E over the matrices, where there is one. Tensors are of shape ().
         """
-        return dict(self.state[GLOBAL]["diagnostics"])
+        return dict(self._measured)
 
     def diagnostics(self) -> dict[str, float]:
         """`measurements` as numbers; waits for the device."""
@@ -161,15 +163,18 @@ class MatrixOptimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a `state_dict`, which afterwards shares no tensor with the optimizer.
 
+        State that version 0.1.0 saved is taken, too, and goes on bitwise as it would have there.
+
         Raises:
             ValueError: its groups do not match, or it is not the state of an optimizer of this package.
         """
         loaded: dict[str, Any] = {}
 
-        def keep(_: torch.optim.Optimizer, given: dict[str, Any]) -> None:
-            if GLOBAL not in given["state"]:
-                raise ValueError(f"state_dict has no entry {GLOBAL!r}: it is not {type(self).__name__}'s")
-            loaded.update(given)
+        def keep(_: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+            state = converted(self, given)
+            check_state(self, state)
+            loaded.update(state)
+            return state
 
         # Registered last, it sees what the caller's own hooks made of the dict.
         with self.register_load_state_dict_pre_hook(keep):
@@ -181,30 +186,33 @@ class MatrixOptimizer(torch.optim.Optimizer):
         for index, p in zip(saved, params, strict=True):
             if index in loaded["state"]:
                 self.state[p] = {
-                    name: value.to(p.device, copy=True) if isinstance(value, Tensor) else deepcopy(value)
+                    # Steps are read by the host, whatever the device.
+                    name: value.to("cpu" if name == "step" else p.device, copy=True)
+                    if isinstance(value, Tensor)
+                    else deepcopy(value)
                     for name, value in loaded["state"][index].items()
                 }
-        self.state[GLOBAL] = deepcopy(loaded["state"][GLOBAL])
 
-    def _advance(self, step: int, closure: Callable[[], Any] | None) -> list[Outcome]:
-        """The update proper, after the closure's first call; `step` counts from 1."""
-        return [self._update(bucket, step) for bucket in self._buckets()]
+    def _advance(self, closure: Callable[[], Any] | None) -> list[Outcome]:
+        """The update proper, after the closure's first call."""
+        return [self._update(bucket) for bucket in self._buckets()]
 
-    def _update(self, bucket: Bucket, step: int, **injection: Any) -> Outcome:
-        update = self._update_matrices if bucket.group["kind"] == MATRIX else self._update_adamw
-        return update(bucket, step, **injection)
+    def _update(self, bucket: Bucket, **injection: Any) -> Outcome:
+        update = self._update_matrices if bucket.matrix else self._update_adamw
+        outcome = update(bucket, **injection)
+        torch._foreach_add_(bucket.entries("step"), 1)
+        return outcome
 
-    def _update_adamw(self, bucket: Bucket, step: int, **injection: Any) -> Outcome:
-        group = bucket.group
-        beta1, beta2 = group["betas"]
+    def _update_adamw(self, bucket: Bucket, **injection: Any) -> Outcome:
+        settings = dict(bucket.settings)
+        beta1, beta2 = settings.pop("betas")
         grad_norms = ops.ars_adamw(
             bucket.params, bucket.grads, bucket.entries("exp_avg"), bucket.entries("exp_avg_sq"),
-            lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"], weight_decay=group["weight_decay"],
-            step=step, **injection,
+            beta1=beta1, beta2=beta2, step=bucket.step, **settings, **injection,
         )  # fmt: skip
         return Outcome(grad_norms)
 
-    def _update_matrices(self, bucket: Bucket, step: int, **injection: Any) -> Outcome:
+    def _update_matrices(self, bucket: Bucket, **injection: Any) -> Outcome:
         raise NotImplementedError
 
     def _buckets(self, among: Container[Tensor] | None = None) -> list[Bucket]:
@@ -218,43 +226,52 @@ class MatrixOptimizer(torch.optim.Optimizer):
             ]
             if any(p.grad.layout != torch.strided for p in chosen):
                 raise RuntimeError(f"{type(self).__name__} does not take sparse gradients")
-            names = self.matrix_state if group["kind"] == MATRIX else MOMENTS
-            self._make_states([p for p in chosen if not self.state[p]], names)
-            for p in chosen:
-                state = self.state[p]
-                key = (index, p.device, p.dtype, tuple(state))
-                bucket = buckets.setdefault(key, Bucket(group, [], [], []))
-                bucket.params.append(p)
-                bucket.grads.append(p.grad)
-                bucket.states.append(state)
+            for matrix in (True, False):
+                some = [p for p in chosen if is_matrix(group, p) == matrix]
+                self._make_states(some, self.state_names(matrix))
+                for p in some:
+                    state = self.state[p]
+                    key = (index, matrix, step := int(state["step"]) + 1, p.device, p.dtype)
+                    if key not in buckets:
+                        settings = update_settings(group, matrix, self.matrix_keys)
+                        buckets[key] = Bucket(group, matrix, step, settings, [], [], [])
+                    buckets[key].params.append(p)
+                    buckets[key].grads.append(p.grad)
+                    buckets[key].states.append(state)
+        for bucket in buckets.values():
+            if bucket.group["maximize"]:
+                bucket.grads = list(torch._foreach_neg(bucket.grads))
         return list(buckets.values())
 
+    def state_names(self, matrix: bool) -> tuple[str, ...]:
+        """What is kept of a matrix, or of a tensor that takes AdamW, beside its step."""
+        return self.matrix_state if matrix else MOMENTS
+
     def _make_states(self, params: list[Tensor], names: tuple[str, ...]) -> None:
-        """Zeros of each parameter's shape under each name, in the dtype that moments are kept in."""
+        """Zeros of each parameter's shape under each name that it lacks, in the dtype of moments."""
         # torch.save refuses tensors of several dtypes in one block.
         alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for p in params:
+            if "step" not in self.state[p]:
+                self.state[p]["step"] = torch.zeros((), dtype=torch.float32)
             alike.setdefault((p.device, ops.state_dtype(p.dtype)), []).append(p)
         for some in alike.values():
             for name in names:
-                for p, entry in zip(some, ops.empty_block(some, ops.state_dtype), strict=True):
+                new = [p for p in some if name not in self.state[p]]
+                for p, entry in zip(new, ops.empty_block(new, ops.state_dtype), strict=True):
                     self.state[p][name] = entry.zero_()
 
     def _record(self, outcomes: list[Outcome]) -> None:
         # Tensors, not numbers: nothing here waits for the device.
-        diagnostics = self.state[GLOBAL]["diagnostics"]
-        diagnostics["grad_norm"] = 0.0
+        self._measured["grad_norm"] = 0.0
         if outcomes:
-            diagnostics["grad_norm"] = torch.linalg.vector_norm(join([o.grad_norms for o in outcomes]))
-        energies = [o.energies for o in outcomes if o.energies is not None]
+            norms = join([outcome.grad_norms for outcome in outcomes])
+            self._measured["grad_norm"] = torch.linalg.vector_norm(norms)
+        energies = [outcome.energies for outcome in outcomes if outcome.energies is not None]
         if energies:
-            diagnostics["energy"] = join(energies).mean()
+            self._measured["energy"] = join(energies).mean()
 
 
 def join(parts: list[Tensor]) -> Tensor:
     """Concatenate per-tensor results of buckets that may live on several devices."""
     return torch.cat([part.to(parts[0].device) for part in parts])
-
-
-def _tuple_of(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,9 @@ NORM_EPS = 1e-12
 
 
 def injection_strengths(dots: Tensor, alpha: float) -> Tensor:
-    """α·‖g‖/(‖f‖+1e-12) per tensor (n,)."""
-    return alpha * dots[:, 0].sqrt() / (dots[:, 1].sqrt() + NORM_EPS)
+    """α·‖g‖/(‖f‖+1e-12) per tensor (n,); 0 where there is no f, whatever the length of g."""
+    gg, ff, _ = dots.unbind(1)
+    return torch.where(ff > 0, alpha * gg.sqrt() / (ff.sqrt() + NORM_EPS), 0.0)
 
 
 def cosines(dots: Tensor) -> Tensor:
@@ -30,6 +33,35 @@ def injected_dots(dots: Tensor, strengths: Tensor) -> Tensor:
     c = strengths
     # Rounding may leave a square just below 0 where g and c·f cancel.
     return torch.stack(((gg + 2 * c * gf + c * c * ff).clamp_min(0), ff, gf + c * ff), dim=1)
+
+
+def mean_cosines(kinds: Sequence[Tensor], chosen: Tensor) -> Tensor:
+    """The mean of each kind of cosines (n,) over the tensors that are chosen (n,); nothing waits."""
+    count = chosen.sum().clamp_min(1)
+    return torch.stack([(values * chosen).sum() / count for values in kinds])
+
+
+def no_cosines(k: int) -> Tensor:
+    """Averages over nothing yet, float64 (k, 2) by position of the cycle, after and before injection.
+
+    They are infinite, which no cosine is; unlike NaN it equals itself when states are compared.
+    """
+    return torch.full((k if k > 1 else 0, 2), torch.inf, dtype=torch.float64)
+
+
+def with_averaged(averages: Tensor, position: int, now: Tensor) -> Tensor:
+    """`averages` (k, 2) with those at `position` moved by a tenth towards `now` (2,); the first are `now`."""
+    averages = averages.to(now.device, copy=True)
+    old = averages[position]
+    averages[position] = torch.where(old.isinf(), now, 0.9 * old + 0.1 * now)
+    return averages
+
+
+def cosine_names(positions: Iterable[int]) -> Iterator[tuple[str, int, int]]:
+    """The names that reports know averaged cosines by, with their row and column in the averages."""
+    for position in positions:
+        yield f"cos_pos_{position}", position, 0
+        yield f"cos_pos_{position}_pre", position, 1
 
 
 def global_cosine(dots: list[Tensor]) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arsbench.optim.base import ADAMW, MATRIX
+from arsbench.optim.base import MatrixOptimizer
+from arsbench.optim.param_groups import ADAMW, MATRIX
 
 HEAD_NAMES = ("lm_head", "head", "output", "output_layer", "classifier", "score", "embed_out")
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
@@ -64,8 +65,11 @@ def describe_groups(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
         many), and `hyperparameters`.
     """
     described = []
+    hidden = {"params", "param_names", "kind"}
+    if isinstance(optimizer, MatrixOptimizer):
+        hidden |= {*optimizer.progress_keys, "base_lr"}
     for index, group in enumerate(optimizer.param_groups):
-        settings = {key: group[key] for key in group if key not in ("params", "param_names", "kind")}
+        settings = {key: group[key] for key in group if key not in hidden}
         described.append(
             {
                 "name": str(group.get("kind", index)),

@@ -59,7 +59,8 @@ class Muon(MatrixOptimizer):
             matrices.
         ns_steps: Newton-Schulz iterations.
         adam_lr, adam_betas, adam_eps, adam_weight_decay: learning rate, decays of the two moments, ε and
-            decoupled weight decay of the AdamW groups; `adam_lr` None means `lr`.
+            decoupled weight decay of the tensors that take AdamW; `adam_lr` None means `lr`.
+        maximize: go up the loss instead of down.
     """
 
     matrix_keys = ("lr", "momentum", "weight_decay", "ns_steps")
@@ -77,14 +78,15 @@ class Muon(MatrixOptimizer):
         adam_betas: tuple[float, float] = (0.9, 0.999),
         adam_eps: float = 1e-8,
         adam_weight_decay: float = 0.01,
+        maximize: bool = False,
     ) -> None:
         arguments = {
             "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps,
             "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
             "adam_weight_decay": adam_weight_decay,
+            "maximize": maximize,
         }  # fmt: skip
         super().__init__(params, arguments)
 
-    def _update_matrices(self, bucket: Bucket, step: int) -> Outcome:
-        settings = {name: bucket.group[name] for name in self.matrix_keys}
-        return muon_update(bucket.params, bucket.grads, bucket.entries("momentum_buffer"), **settings)
+    def _update_matrices(self, bucket: Bucket) -> Outcome:
+        return muon_update(bucket.params, bucket.grads, bucket.entries("momentum_buffer"), **bucket.settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -16,9 +17,10 @@ from arsbench.optim.adamuon import AdaMuon
 from arsbench.optim.adamw import AdamW
 from arsbench.optim.adarmsuon import AdaRMSuon
 from arsbench.optim.ars import ARS
-from arsbench.optim.base import ADAMW, ADAMW_KEYS, MatrixOptimizer
+from arsbench.optim.base import MatrixOptimizer
 from arsbench.optim.groups import split_parameters
 from arsbench.optim.muon import Muon
+from arsbench.optim.param_groups import ADAMW, ADAMW_KEYS
 from arsbench.optim.rmsuon import RMSuon
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -84,7 +86,8 @@ def argument_names(name: str) -> tuple[str, ...]:
             f"optimizer.name {name!r} is neither one of ours nor a package.module:Class"
             f"{nearest(name, OPTIMIZERS)}"
         )
-    return tuple(key for key in inspect.signature(OPTIMIZERS[name]).parameters if key != "params")
+    keys = {field.name for field in fields(OptimizerConfig)}
+    return tuple(key for key in inspect.signature(OPTIMIZERS[name]).parameters if key in keys)
 
 
 def measurements(optimizer: torch.optim.Optimizer) -> dict[str, Tensor | float]:

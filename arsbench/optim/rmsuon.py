@@ -45,8 +45,9 @@ class RMSuon(MatrixOptimizer):
         lr, betas, eps, weight_decay: learning rate, decays of the two moments, ε and decoupled weight decay
             of the matrices.
         ns_steps: Newton-Schulz iterations.
-        adam_lr, adam_betas, adam_eps, adam_weight_decay: the same of the AdamW groups; `adam_lr` None means
-            `lr`.
+        adam_lr, adam_betas, adam_eps, adam_weight_decay: the same of the tensors that take AdamW; `adam_lr`
+            None means `lr`.
+        maximize: go up the loss instead of down.
     """
 
     matrix_keys = ("lr", "betas", "eps", "weight_decay", "ns_steps")
@@ -64,15 +65,18 @@ class RMSuon(MatrixOptimizer):
         adam_betas: tuple[float, float] = (0.9, 0.999),
         adam_eps: float = 1e-8,
         adam_weight_decay: float = 0.01,
+        maximize: bool = False,
     ) -> None:
         arguments = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "ns_steps": ns_steps,
             "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
             "adam_weight_decay": adam_weight_decay,
+            "maximize": maximize,
         }  # fmt: skip
         super().__init__(params, arguments)
 
-    def _update_matrices(self, bucket: Bucket, step: int) -> Outcome:
-        settings = {name: bucket.group[name] for name in self.matrix_keys}
+    def _update_matrices(self, bucket: Bucket) -> Outcome:
         exp_avgs, exp_avg_sqs = bucket.entries("exp_avg"), bucket.entries("exp_avg_sq")
-        return rmsuon_update(bucket.params, bucket.grads, exp_avgs, exp_avg_sqs, step=step, **settings)
+        return rmsuon_update(
+            bucket.params, bucket.grads, exp_avgs, exp_avg_sqs, step=bucket.step, **bucket.settings
+        )

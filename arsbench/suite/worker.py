@@ -63,16 +63,17 @@ def train(path: Path, config: Config, observer: training.Observer) -> str:
     Raises:
         UserError: the run or its data do not allow it.
     """
-    trainer = training.prepare_trainer(config, observer)
     if (path / "status.json").is_file():
         folder = RunFolder.open(path)
-        training.check_resumable(folder, config)
+        config = training.check_resumable(folder, config)
+        trainer = training.prepare_trainer(config, observer)
         training.resumed_run(folder, config, trainer)
     else:
         if (path / "checkpoints").exists():
             raise UserError(lost_status(path))
         # A process that was killed while it made the folder has recorded nothing in it.
         shutil.rmtree(path, ignore_errors=True)
+        trainer = training.prepare_trainer(config, observer)
         folder = training.new_run(path, config, trainer)
     return trainer.run(folder)
 

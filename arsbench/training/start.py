@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from arsbench.config import Config, effective
 from arsbench.config.schema import is_foreign
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
-from arsbench.optim import argument_names
+from arsbench.optim import argument_names, default_second_moment, published_second_moment
 from arsbench.records import RunFolder
 from arsbench.tasks import prepare_task
 from arsbench.training.observer import Observer
@@ -55,7 +56,10 @@ def as_run(config: Config) -> dict[str, dict[str, Any]]:
     tables = effective(config)
     if not is_foreign(tables["optimizer"]):
         known = {"name", *argument_names(config.optimizer.name)}
-        tables["optimizer"] = {key: value for key, value in tables["optimizer"].items() if key in known}
+        optimizer = {key: value for key, value in tables["optimizer"].items() if key in known}
+        if optimizer.get("second_moment", "") is None:
+            optimizer["second_moment"] = default_second_moment(optimizer["adaptive_sync"])
+        tables["optimizer"] = optimizer
     return tables
 
 
@@ -76,8 +80,11 @@ def new_run(path: Path, config: Config, trainer: Trainer) -> RunFolder:
     return run
 
 
-def check_resumable(run: RunFolder, config: Config) -> None:
+def check_resumable(run: RunFolder, config: Config) -> Config:
     """Refuse to go on with a run under another configuration than its own, or without its weights.
+
+    Returns:
+        the configuration to go on with: `config`, and what it leaves open as the run was started.
 
     Raises:
         UserError: names every key that differs, but for more epochs; or a run that has ended, such as one
@@ -89,7 +96,11 @@ def check_resumable(run: RunFolder, config: Config) -> None:
             f"into another folder"
         )
     differences = []
-    before, now, defaults = run.effective, as_run(config), effective(Config())
+    before = _as_started(run)
+    stored = before.get("optimizer", {}).get("second_moment")
+    if config.optimizer.second_moment is None and stored is not None:
+        config = replace(config, optimizer=replace(config.optimizer, second_moment=stored))
+    now, defaults = as_run(config), effective(Config())
     for section, table in now.items():
         old_table = before.get(section, {})
         if not is_foreign(table):
@@ -105,6 +116,17 @@ def check_resumable(run: RunFolder, config: Config) -> None:
             f"{run.path} cannot be resumed under another configuration: {'; '.join(differences)}; "
             f"only train.epochs may grow"
         )
+    return config
+
+
+def _as_started(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """The stored configuration; a run of ARS that is older than `second_moment` had the published one."""
+    tables = run.effective
+    optimizer = tables.get("optimizer", {})
+    if optimizer.get("name") == "ARS":
+        published = published_second_moment(optimizer.get("adaptive_sync", False))
+        optimizer.setdefault("second_moment", published)
+    return tables
 
 
 def resumed_run(run: RunFolder, config: Config, trainer: Trainer) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from arsbench.optim import ARS
-from arsbench.optim.ars import adaptive_schedule
+from arsbench.optim.sync_schedule import adaptive_schedule
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -146,7 +146,8 @@ def test_a_parameter_that_joins_between_syncs_is_not_injected() -> None:
             return loss
 
         optimizer.step(closure)
-        assert ("flatness" in optimizer.state.get(late, {})) == (step >= 4)
+        if step >= 2:
+            assert bool(optimizer.state[late]["flatness"].any()) == (step >= 4)
 
 
 def test_position_in_the_cycle_survives_saving(problem: type) -> None:

@@ -82,15 +82,20 @@ def test_loaded_state_shares_nothing(optimizer: type, problem: type) -> None:
     second.load_state_dict(first.state_dict())
     b.train(second, range(2, 5))
     assert_same_bits(tensors_of(first.state_dict()), tensors_of(before))
-    assert first.state_dict()["state"]["global"]["step"] == 2
+    assert first.state_dict()["state"][0]["step"] == 2
 
 
 def test_state_of_another_optimizer_is_refused(problem: type) -> None:
     a = problem()
     torch_optimizer = torch.optim.SGD(a.params, lr=0.1)
     single_group = ARS([{"params": a.params[:5], "kind": "matrix"}])
-    with pytest.raises(ValueError, match="global"):
+    with pytest.raises(ValueError, match=r"not ARS's: a parameter group has no .*ns_steps"):
         single_group.load_state_dict(torch_optimizer.state_dict())
+    muon, other = Muon(a.params), AdaRMSuon(a.params)
+    a.train(muon, range(1))
+    mixed = {"state": muon.state_dict()["state"], "param_groups": other.state_dict()["param_groups"]}
+    with pytest.raises(ValueError, match="not AdaRMSuon's: the state of a parameter has no exp_avg"):
+        other.load_state_dict(mixed)
 
 
 def test_deepcopy_goes_on_alike(make: Make, problem: type) -> None:
@@ -100,14 +105,15 @@ def test_deepcopy_goes_on_alike(make: Make, problem: type) -> None:
     q, twin = deepcopy((p, optimizer))
     assert p.train(optimizer, range(3, 7)) == q.train(twin, range(3, 7))
     assert_same_bits(bits(p, optimizer), bits(q, twin))
-    twin.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))]})
+    new = [torch.nn.Parameter(torch.ones(shape)) for shape in ((3,), (3, 3))]
+    twin.add_param_group({"params": new})
     assert len(twin.param_groups) == len(optimizer.param_groups) + 1
 
 
-def test_learning_rate_schedulers_reach_both_groups(make: Make, problem: type) -> None:
+def test_one_list_of_parameters_is_one_group_for_a_scheduler(make: Make, problem: type) -> None:
     p = problem()
     optimizer = make(p.params)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: float(step < 2))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [lambda step: float(step < 2)])
     for step in range(2):
         p.train(optimizer, range(step, step + 1))
         scheduler.step()

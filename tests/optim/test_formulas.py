@@ -101,7 +101,12 @@ def transcribe_simple(name: str) -> list[Tensor]:
 
 
 def transcribe_ars(
-    k: int, rho: float, alpha: float, adaptive: bool, schedule: tuple[float, float, float] | None = None
+    k: int,
+    rho: float,
+    alpha: float,
+    adaptive: bool,
+    second_moment: str,
+    schedule: tuple[float, float, float] | None = None,
 ) -> tuple[list[Tensor], list[int], dict[str, float], float]:
     """ARS with k ≥ 1; `schedule` is (beta, lambda, gamma) of A-GSAM.
 
@@ -155,9 +160,11 @@ def transcribe_ars(
                 cos[key] = now if key not in cos else 0.9 * cos[key] + 0.1 * now
         for i, p in enumerate(theta):
             lr, b1, b2, eps, wd = decays(i)
-            # The order matters: v sees the plain gradient (in A-GSAM the injected one), m the injected.
-            second = consumed[i] if schedule is not None else plain[i]
+            # m sees the injected gradient, v what `second_moment` says.
+            second = consumed[i] if second_moment == "injected" else plain[i]
             v[i] = b2 * v[i] + (1 - b2) * second**2
+            if second_moment == "bounded" and not sync:
+                v[i] = torch.maximum(v[i], (1 - b2) * consumed[i] ** 2)
             m[i] = b1 * m[i] + (1 - b1) * consumed[i]
             if i == 2:
                 theta[i] = adamw_update(i, p, m[i], v[i], t)
@@ -230,11 +237,11 @@ def test_ars_without_sam_equals_adarmsuon_formulas() -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 5])
 @pytest.mark.parametrize("adaptive", [True, False], ids=["asam", "sam"])
-def test_ars_equals_its_formulas(k: int, adaptive: bool) -> None:
-    ours, optimizer, calls = run(
-        lambda theta: ARS(theta, **H, **A, k=k, rho=0.2, alpha=0.3, adaptive=adaptive)
-    )
-    truth, syncs, cos, norm = transcribe_ars(k, rho=0.2, alpha=0.3, adaptive=adaptive)
+@pytest.mark.parametrize("second_moment", ["bounded", "plain", "injected"])
+def test_ars_equals_its_formulas(k: int, adaptive: bool, second_moment: str) -> None:
+    options = {"rho": 0.2, "alpha": 0.3, "adaptive": adaptive, "second_moment": second_moment}
+    ours, optimizer, calls = run(lambda theta: ARS(theta, **H, **A, k=k, **options))
+    truth, syncs, cos, norm = transcribe_ars(k, **options)
     assert_same(ours, truth)
     assert [t for t, n in enumerate(calls, 1) if n == 2] == syncs
     measured = optimizer.diagnostics()
@@ -251,7 +258,7 @@ def test_ars_adaptive_schedule_equals_its_formulas(threshold: float) -> None:
     ours, optimizer, calls = run(
         lambda theta: ARS(theta, **H, **A, k=4, rho=0.2, alpha=0.3, adaptive_sync=True, **schedule)
     )
-    truth, syncs, cos, norm = transcribe_ars(4, 0.2, 0.3, True, schedule=(0.7, threshold, 1.5))
+    truth, syncs, cos, norm = transcribe_ars(4, 0.2, 0.3, True, "injected", (0.7, threshold, 1.5))
     assert_same(ours, truth)
     assert [t for t, n in enumerate(calls, 1) if n == 2] == syncs
     measured = optimizer.diagnostics()

@@ -87,42 +87,58 @@ def test_the_seed_model(tied: bool) -> None:
     assert total == 39_605_248 + (0 if tied else 40479 * 512)
 
 
-def test_plain_parameters_are_split_by_dimensions() -> None:
-    params = [nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (3,), (2, 2, 2), ())]
-    matrix, rest = ARS(iter(params)).param_groups
-    assert [p.ndim for p in matrix["params"]] == [2, 3]
-    assert [p.ndim for p in rest["params"]] == [1, 0]
-    assert (matrix["kind"], rest["kind"]) == ("matrix", "adamw")
-    (only,) = Muon([params[1]]).param_groups
-    assert only["kind"] == "adamw"
+def test_plain_parameters_are_one_group_and_split_by_dimensions_inside() -> None:
+    params = [nn.Parameter(torch.ones(shape)) for shape in ((3,), (2, 2), (2, 2, 2), ())]
+    optimizer = Muon(iter(params))
+    (only,) = optimizer.param_groups
+    assert all(p is q for p, q in zip(only["params"], params, strict=True))
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    assert ["momentum_buffer" in optimizer.state[p] for p in params] == [False, True, True, False]
+    assert ["exp_avg" in optimizer.state[p] for p in params] == [True, False, False, True]
 
 
 def test_named_parameters_keep_their_names() -> None:
-    matrix, rest = ARS(nn.Linear(3, 2).named_parameters()).param_groups
-    assert (matrix["param_names"], rest["param_names"]) == (["weight"], ["bias"])
+    (only,) = ARS(nn.Linear(3, 2).named_parameters()).param_groups
+    assert only["param_names"] == ["weight", "bias"]
 
 
 def test_the_adamw_group_has_hyperparameters_of_its_own() -> None:
     model = nn.Linear(3, 2)
-    matrix, rest = ARS(model.parameters(), lr=0.1, weight_decay=0.5).param_groups
+    matrix, rest = ARS(split_parameters(model), lr=0.1, weight_decay=0.5).param_groups
     assert rest["lr"] == 0.1
     assert (rest["betas"], rest["eps"], rest["weight_decay"]) == ((0.9, 0.999), 1e-8, 0.01)
     assert "ns_steps" in matrix
     assert "ns_steps" not in rest
     assert "k" not in matrix
-    _, rest = ARS(
-        model.parameters(), lr=0.1, adam_lr=0.3, adam_betas=[0.5, 0.6], adam_eps=1e-3, adam_weight_decay=0.7
-    ).param_groups
+    rest_alone = {"adam_lr": 0.3, "adam_betas": [0.5, 0.6], "adam_eps": 1e-3, "adam_weight_decay": 0.7}
+    _, rest = ARS(split_parameters(model), lr=0.1, **rest_alone).param_groups
     assert [rest[key] for key in ("lr", "betas", "eps", "weight_decay")] == [0.3, (0.5, 0.6), 1e-3, 0.7]
 
 
 def test_what_a_group_gives_goes_first() -> None:
     weight, bias = nn.Linear(3, 2).parameters()
     given = {"params": [weight, bias], "lr": 0.7, "adam_eps": 1e-4, "label": "mine"}
-    matrix, rest = ARS([given], lr=0.1, adam_lr=0.2).param_groups
-    assert (matrix["lr"], rest["lr"], rest["eps"]) == (0.7, 0.7, 1e-4)
-    assert matrix["label"] == rest["label"] == "mine"
+    (group,) = ARS([given], lr=0.1, adam_lr=0.2).param_groups
+    assert (group["lr"], group["adam_lr"], group["adam_eps"]) == (0.7, None, 1e-4)
+    assert group["label"] == "mine"
     assert given.keys() == {"params", "lr", "adam_eps", "label"}  # the caller's dict is the caller's
+    (rest,) = ARS([{"params": [bias], "kind": "adamw", "lr": 0.7}], lr=0.1, adam_lr=0.2).param_groups
+    assert rest["lr"] == 0.7
+
+
+def test_a_scheduler_of_lr_scales_adam_lr_too() -> None:
+    moves = []
+    for arguments in ({"lr": 0.1, "adam_lr": 0.4}, {"lr": 0.025, "adam_lr": 0.1}):
+        p = nn.Parameter(torch.ones(3))
+        optimizer = ARS([p], k=0, adam_weight_decay=0.0, **arguments)
+        optimizer.param_groups[0]["lr"] = 0.025
+        p.grad = torch.ones(3)
+        optimizer.step()
+        moves.append(1 - p.detach())
+    assert torch.equal(*moves)
+    assert moves[0][0].item() == pytest.approx(0.1)
 
 
 def test_groups_are_described_in_plain_types() -> None:

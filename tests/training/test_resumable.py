@@ -9,7 +9,7 @@ from arsbench.config import config_from_dict
 from arsbench.errors import UserError
 from arsbench.records import RunFolder
 
-from .test_resume import records, train
+from .test_resume import Watcher, records, train
 
 
 def test_another_configuration_is_refused_by_name(tiny, tmp_path):
@@ -44,6 +44,33 @@ def test_only_the_optimizers_own_keys_are_the_runs(tiny, tmp_path):
         training.check_resumable(
             run, config_from_dict(tiny | {"optimizer": tiny["optimizer"] | {"eps": 1e-6}})
         )
+
+
+@pytest.mark.parametrize(("adaptive_sync", "second_moment"), [(False, "plain"), (True, "injected")])
+def test_a_run_from_before_there_was_a_second_moment_keeps_its_own(
+    adaptive_sync, second_moment, tiny, tmp_path
+):
+    tiny["optimizer"]["adaptive_sync"] = adaptive_sync
+    as_then = tiny | {"optimizer": tiny["optimizer"] | {"second_moment": second_moment}}
+    run = train(as_then, tmp_path / "run")
+    before = run.effective
+    del before["optimizer"]["second_moment"]
+    run.reconfigure(config=tiny, effective=before)
+    longer = config_from_dict(tiny | {"train": tiny["train"] | {"epochs": 3}})
+    for _ in range(2):  # the second time it is stored
+        config = training.check_resumable(run, longer)
+        assert config.optimizer.second_moment == second_moment
+        trainer = training.prepare_trainer(config, Watcher())
+        training.resumed_run(run, config, trainer)
+        assert run.effective["optimizer"]["second_moment"] == second_moment
+        assert {group["second_moment"] for group in trainer.optimizer.param_groups} == {second_moment}
+    other = tiny | {"optimizer": tiny["optimizer"] | {"second_moment": "bounded"}}
+    with pytest.raises(UserError, match=f"second_moment was '{second_moment}' and is now 'bounded'"):
+        training.check_resumable(run, config_from_dict(other))
+
+
+def test_a_new_run_states_its_second_moment(tiny, tmp_path):
+    assert train(tiny, tmp_path / "run").effective["optimizer"]["second_moment"] == "bounded"
 
 
 def test_a_finished_run_whose_continuation_fails_can_be_resumed(tiny, tmp_path, monkeypatch):

@@ -1,0 +1,105 @@
+"""States of version 0.1.0 are loaded, and go on bitwise as there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from arsbench.optim import ARS, AdaMuon, AdaRMSuon, Muon, RMSuon
+
+# As version 0.1.0 computed: it had no other second moment.
+VARIANTS = {
+    "ARS-k4": partial(ARS, lr=0.01, k=4, second_moment="plain"),
+    "ARS-k1": partial(ARS, lr=0.01, k=1, second_moment="plain"),
+    "ARS-k0": partial(ARS, lr=0.01, k=0, second_moment="plain"),
+    "ARS-adaptive": partial(ARS, lr=0.01, k=4, adaptive_sync=True),
+    "AdaRMSuon": partial(AdaRMSuon, lr=0.01),
+    "RMSuon": partial(RMSuon, lr=0.01),
+    "AdaMuon": partial(AdaMuon, lr=0.01),
+    "Muon": partial(Muon, lr=0.01),
+}
+RENAMED = {"adam_lr": "lr", "adam_betas": "betas", "adam_eps": "eps", "adam_weight_decay": "weight_decay"}
+
+
+def as_version_0_1_0(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state of an optimizer of one list of parameters in that version's layout."""
+    state_dict = deepcopy(optimizer.state_dict())
+    (group,) = state_dict["param_groups"]
+    matrices = [p.ndim >= 2 for p in optimizer.param_groups[0]["params"]]
+    state = state_dict["state"]
+    steps = int(next(iter(state.values()))["step"])
+    # Matrices came first, and were numbered in that order.
+    order = sorted(range(len(matrices)), key=lambda i: not matrices[i])
+    new_state = {order.index(i): entries for i, entries in state.items()}
+    for entries in new_state.values():
+        del entries["step"]
+    new_state["global"] = {"step": steps, "diagnostics": optimizer.measurements()}
+    if isinstance(optimizer, ARS):
+        new_state["global"] |= {"last_sync": group["last_sync"], "phi_squared": group["phi_squared"]}
+    count = sum(matrices)
+    shared = {key: group[key] for key in ("rho", "alpha", "adaptive") if key in group}
+    matrix = {key: group[key] for key in optimizer.matrix_keys}
+    rest = {name: group[key] for key, name in RENAMED.items()}
+    rest["lr"] = group["lr"] if rest["lr"] is None else rest["lr"]
+    groups = [
+        {"params": list(range(count)), "kind": "matrix", **matrix, **shared},
+        {"params": list(range(count, len(order))), "kind": "adamw", **rest, **shared},
+    ]
+    return {"state": new_state, "param_groups": groups}
+
+
+@pytest.mark.parametrize("make", VARIANTS.values(), ids=VARIANTS.keys())
+def test_goes_on_bit_for_bit(make: Callable[..., torch.optim.Optimizer], problem: type) -> None:
+    p = problem()
+    optimizer = make(p.params, adam_lr=0.02)
+    p.train(optimizer, range(3))
+    saved = as_version_0_1_0(optimizer)
+
+    q = problem()
+    for new, old in zip(q.params, p.params, strict=True):
+        new.data.copy_(old.detach())
+    arguments = {"second_moment": None} if isinstance(optimizer, ARS) else {}
+    resumed = make(q.params, adam_lr=0.02, **arguments)  # as by a user who has not heard of it
+    resumed.load_state_dict(saved)
+    assert "global" not in resumed.state
+    assert p.train(optimizer, range(3, 10)) == q.train(resumed, range(3, 10))
+    for new, old in zip(q.params, p.params, strict=True):
+        assert torch.equal(new, old)
+    assert resumed.diagnostics() == optimizer.diagnostics()
+
+
+def test_groups_of_a_kind_are_taken_as_they_are(problem: type) -> None:
+    p, q = problem(), problem()
+
+    def make(params: list[torch.Tensor]) -> ARS:
+        groups = [{"params": params[:5], "kind": "matrix"}, {"params": params[5:], "kind": "adamw"}]
+        return ARS(groups, k=4, second_moment="plain")
+
+    optimizer, resumed = make(p.params), make(q.params)
+    p.train(optimizer, range(2))
+    saved = deepcopy(optimizer.state_dict())
+    progress = {"step": 2, "last_sync": 1, "phi_squared": 0.0}
+    saved["state"]["global"] = progress | {"diagnostics": optimizer.diagnostics()}
+    for entries in list(saved["state"].values())[:-1]:
+        del entries["step"]
+    for group in saved["param_groups"]:
+        for key in (*ARS.progress_keys, "second_moment", "maximize"):
+            del group[key]
+    for new, old in zip(q.params, p.params, strict=True):
+        new.data.copy_(old.detach())
+    resumed.load_state_dict(saved)
+    assert [group["second_moment"] for group in resumed.param_groups] == ["plain", "plain"]
+    assert p.train(optimizer, range(2, 6)) == q.train(resumed, range(2, 6))
+
+
+def test_another_number_of_parameters_is_refused(problem: type) -> None:
+    p = problem()
+    optimizer = AdaRMSuon(p.params)
+    p.train(optimizer, range(1))
+    with pytest.raises(ValueError, match="size of optimizer's group"):
+        AdaRMSuon(problem().params[:-2]).load_state_dict(as_version_0_1_0(optimizer))
