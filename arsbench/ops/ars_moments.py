@@ -20,9 +20,10 @@ from torch import Tensor
 from arsbench.ops._block import empty_block
 from arsbench.ops._register import register
 from arsbench.ops.reference import ars_moments as _reference
-from arsbench.ops.reference.ars_moments import check_second_moment, state_dtype
+from arsbench.ops.reference.ars_moments import SECOND_MOMENTS, check_second_moment, state_dtype
 
 __all__ = [
+    "SECOND_MOMENTS",
     "ars_adamw",
     "ars_apply",
     "ars_dots",

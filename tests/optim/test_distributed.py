@@ -22,6 +22,7 @@ from arsbench.optim import ARS, AdaMuon, AdaRMSuon, Muon, RMSuon, split_paramete
 
 Make = Callable[..., torch.optim.Optimizer]
 FLAT = [False, True]
+pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
 
 class Network(torch.nn.Module):
