@@ -9,6 +9,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,29 @@ from arsbench import ops
 _M_MMAP_THRESHOLD = -3
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Facts to store beside every figure, as plain JSON types."""
+class CalledOps:
+    """The ops called since this object was made: those of one run, of several in a process.
+
+    Args:
+        earlier: ops that an earlier process of the run called.
+    """
+
+    def __init__(self, earlier: Iterable[str] = ()) -> None:
+        self._earlier = frozenset(earlier)
+        self._before = ops.calls()
+
+    def names(self) -> frozenset[str]:
+        """Their names, as of `arsbench.ops.calls`."""
+        return self._earlier | {name for name, n in ops.calls().items() if n > self._before.get(name, 0)}
+
+
+def environment(device: torch.device, called: Set[str] = frozenset()) -> dict[str, Any]:
+    """Facts to store beside every figure, as plain JSON types.
+
+    Args:
+        device: where the run is.
+        called: the ops that it has called (`CalledOps.names`); backends are named of these alone.
+    """
     return {
         "arsbench": arsbench.__version__,
         "commit": _commit(),
@@ -34,7 +56,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "device": str(device),
-        "backends": ops.backends(device.type),
+        "backends": ops.backends(device.type, called),
     }
 
 

@@ -14,6 +14,20 @@ BUDGETS = ("steps", "passes", "seconds")
 MILESTONES = (0.1, 0.5, 0.9, 0.99)
 
 
+# A perplexity above the limit is printed so: not one of its digits means anything.
+PERPLEXITY_LIMIT, ABOVE_LIMIT = 1e6, "> 1e6"
+
+
+def perplexity(loss: float) -> float:
+    """e^loss, infinite where a float cannot hold it (a word of many badly predicted tokens)."""
+    return math.exp(loss) if loss < 709 else math.inf
+
+
+def perplexity_text(value: float, spec: str) -> str:
+    """A perplexity as text: by the format specification up to the limit, and "> 1e6" above it."""
+    return ABOVE_LIMIT if value > PERPLEXITY_LIMIT else format(value, spec)
+
+
 @dataclass(frozen=True)
 class Metric:
     """A figure of an evaluation.
@@ -36,6 +50,10 @@ class Metric:
         for key in self.path:
             value = value.get(key) if isinstance(value, dict) else None
         return value
+
+    def text(self, value: float) -> str:
+        """A value of this metric as text."""
+        return perplexity_text(value, ".4f") if self.path[-1] == "perplexity" else f"{value:.4f}"
 
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is better than `b`; a NaN is worse than everything else."""

@@ -3,15 +3,17 @@
     runs/<name>/
       config.json        the configuration as it was given
       effective.json     the configuration as it was run: every default, only its optimizer's keys
-      environment.json   versions, processor, backend of each op, commit
+      environment.json   versions, processor, backend of each op that was called, commit
       groups.json        the optimizer's parameter groups
-      status.json        {"state": …, "step": …, "message": …}, and of a finished run {"records": …}
+      status.json        {"state": …, "step": …, "message": …}, of a finished run also {"records": …},
+                         and of one that has diverged {"diverged_at": …}
       steps.jsonl        one record per logged step
       epochs.jsonl       one record per epoch and task
       evaluations.jsonl  one record per evaluation within an epoch
       checkpoints/       written by the trainer
       tokenizer.json     written by the trainer
       summary.md         the report
+      traceback.txt      of the exception that last ended the run
 
 Documents are replaced atomically and lines appended one by one: a crash loses nothing already measured.
 """
@@ -28,7 +30,7 @@ from arsbench.json_files import JsonLines, read_json, write_json
 from arsbench.run_paths import occupied, reserve, unwritable
 
 # "imported": read back from a report written elsewhere; only what that report told is known.
-STATES = ("running", "finished", "interrupted", "non_finite", "imported")
+STATES = ("running", "finished", "interrupted", "non_finite", "failed", "imported")
 
 _DOCUMENTS: dict[str, type] = {
     "config.json": dict,
@@ -47,6 +49,7 @@ class RunFolder:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
         self.tokenizer_path = self.path / "tokenizer.json"
+        self.traceback_path = self.path / "traceback.txt"
         self._steps = JsonLines(self.path / _STEPS)
         self._epochs = JsonLines(self.path / _EPOCHS)
         self._evaluations = JsonLines(self.path / _EVALUATIONS)
@@ -130,7 +133,8 @@ class RunFolder:
     def status(self) -> dict[str, Any]:
         """{"state": one of `STATES`, "step": the last step taken, "message": a sentence or ""}.
 
-        Of a finished run also {"records": the number of records by file}.
+        Of a finished run also {"records": the number of records by file}, and of one that has diverged
+        {"diverged_at": the first step whose loss was above twice the uniform prediction's}.
         """
         return self._read("status.json")
 
@@ -189,11 +193,17 @@ class RunFolder:
         write_json(self.path / "effective.json", effective)
 
     def set_environment(self, environment: dict[str, Any]) -> None:
-        """Replace what the run runs on, of which the backends are known for certain only after some steps."""
+        """Replace what the run runs on; the ops that it calls are known only after some steps."""
         write_json(self.path / "environment.json", environment)
 
-    def set_status(self, state: str, step: int, message: str = "") -> None:
+    def set_status(self, state: str, step: int, message: str = "", *, diverged_at: int | None = None) -> None:
         """Replace the status.
+
+        Args:
+            state: one of `STATES`.
+            step: the last step taken.
+            message: a sentence, or "".
+            diverged_at: the step at which the run diverged; None if it has not.
 
         Raises:
             ValueError: `state` is not one of `STATES`.
@@ -203,6 +213,8 @@ class RunFolder:
         status: dict[str, Any] = {"state": state, "step": step, "message": message}
         if state == "finished":
             status["records"] = self._counts()
+        if diverged_at is not None:
+            status["diverged_at"] = diverged_at
         write_json(self.path / "status.json", status)
 
     def write_summary(self, text: str) -> Path:
@@ -211,6 +223,15 @@ class RunFolder:
         with atomic_write(path) as file:
             file.write(text)
         return path
+
+    def write_traceback(self, text: str) -> None:
+        """Replace `traceback.txt`.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with atomic_write(self.traceback_path) as file:
+            file.write(text)
 
     def _counts(self) -> dict[str, int]:
         """How many records each file has."""
@@ -232,7 +253,8 @@ class RunFolder:
         content = read_json(self.path / name, _DOCUMENTS[name])
         if name == "status.json" and not _is_status(content):
             raise UserError(
-                f"{self.path / name} is damaged: its state, step or records are unknown; restore the file"
+                f"{self.path / name} is damaged: its state, step, records or diverged_at are unknown; "
+                f"restore the file"
             )
         if name == "groups.json" and not all(isinstance(group, dict) for group in content):
             raise UserError(f"{self.path / name} is damaged: a group is no table; restore the file")
@@ -246,4 +268,5 @@ def _is_status(content: dict[str, Any]) -> bool:
         and "step" in content
         and isinstance(records, dict)
         and all(isinstance(count, int) for count in records.values())
+        and type(content.get("diverged_at", 0)) is int
     )

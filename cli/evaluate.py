@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from arsbench.metrics import perplexity_text
+
 from .common import json_option, print_json, run_argument, warn
 
 
@@ -32,11 +34,13 @@ def evaluate(run: Path, splits: tuple[str, ...], as_json: bool) -> None:
         return
     for split, protocols in results.items():
         for protocol, figures in protocols.items():
-            shown = ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in figures.items())
+            shown = ", ".join(f"{k.replace('_', ' ')} {_number(k, v)}" for k, v in figures.items())
             click.echo(f"{split}, {protocol}: {shown}")
 
 
-def _number(value: float | int | None) -> str:
+def _number(name: str, value: float | int | None) -> str:
     if value is None:
         return "N/A"
+    if name.endswith("perplexity"):
+        return perplexity_text(value, ".4f")
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

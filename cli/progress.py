@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import click
 
+from arsbench.metrics import perplexity_text
 from arsbench.records import RunFolder
 
 STEP_INTERVAL_S = 10.0
@@ -133,11 +134,17 @@ def epoch_line(record: dict[str, Any]) -> str:
     """An epoch in a line."""
     # The first protocol is the one that the report's columns are of.
     figures = next(iter(record["evaluation"]["validation"].values()))
-    shown = ", ".join(f"{name} {figures[name]:{spec}}" for name, spec in FIGURES.items() if name in figures)
+    shown = ", ".join(_figure(name, figures[name]) for name in FIGURES if name in figures)
     return (
         f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, validation {shown}, "
         f"{duration(record['epoch_seconds'])}"
     )
+
+
+def _figure(name: str, value: float) -> str:
+    if name == "perplexity":
+        return f"{name} {perplexity_text(value, FIGURES[name])}"
+    return f"{name} {value:{FIGURES[name]}}"
 
 
 def describe(run: RunFolder) -> list[str]:
@@ -151,7 +158,9 @@ def describe(run: RunFolder) -> list[str]:
             f"group {group['name']}: {group['tensors']} tensors, {group['parameters']:,} parameters, "
             f"{hyperparameters}"
         )
-    lines.append("backends: " + ", ".join(f"{op} {name}" for op, name in run.environment["backends"].items()))
+    backends = run.environment["backends"]  # {} before any op was called
+    if backends:
+        lines.append("backends: " + ", ".join(f"{op} {name}" for op, name in backends.items()))
     return lines
 
 

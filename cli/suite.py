@@ -89,7 +89,8 @@ def status(directory: Path, as_json: bool) -> None:
         click.echo(line)
     for line in _tuning(facts):
         click.echo(line)
-    for name, message in facts["failures"].items():
+    failures = {run["name"]: run["message"] for run in facts["runs"] if run["state"] == "failed"}
+    for name, message in (facts["failures"] | failures).items():
         click.echo(f"failed: {name}: {message}")
 
 
@@ -128,7 +129,9 @@ def _table(runs: list[dict[str, Any]]) -> list[str]:
     rows = [("run", "state", "epoch", "step", metric)]
     for run in runs:
         value = "" if run["value"] is None else f"{run['value']:.4f}"
-        rows.append((run["name"], run["state"], str(run["epoch"]), f"{run['step']}/{run['steps']}", value))
+        at = run["diverged_at"]
+        state = run["state"] if at is None else f"{run['state']}, diverged at step {at:,d}"
+        rows.append((run["name"], state, str(run["epoch"]), f"{run['step']}/{run['steps']}", value))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

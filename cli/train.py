@@ -34,6 +34,7 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
         folder = RunFolder.open(out or latest(RUNS, stem))
 
     from arsbench import report, training
+    from arsbench.errors import UserError
 
     from .progress import create_observer
 
@@ -47,13 +48,31 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
                 trainer = training.prepare_trainer(loaded, observer)
                 folder = training.new_run(path, loaded, trainer)
         observer.configuration(folder)
-        state = trainer.run(folder)
+        failure = None
+        try:
+            state = trainer.run(folder)
+        except UserError:
+            raise
+        except Exception as error:  # of a model or an optimizer, perhaps the user's
+            failure = training.describe_failure(error)
+    if failure is not None:
+        with contextlib.suppress(UserError):  # of a full disk; the failure matters more
+            report.write(folder)
+        click.echo(
+            f"Error: training failed: {failure}; {folder.traceback_path} has the traceback: correct the "
+            f"cause, then go on with: {_resume_command(config, overrides, folder.path)}",
+            err=True,
+        )
+        sys.exit(1)
     summary = report.write(folder)
     headers, *rows = report.results_table(folder)
     if len(rows) > SHOWN_EPOCHS:
         click.echo(f"The last {SHOWN_EPOCHS} of {len(rows)} epochs:")
     click.echo("\n".join(report.table_lines([headers, *rows[-SHOWN_EPOCHS:]])))
     click.echo(f"Report: {summary}")
+    diverged_at = folder.status.get("diverged_at")
+    if state == "finished" and diverged_at is not None:
+        click.echo(f"The run diverged at step {diverged_at}.")
     if state == "interrupted":
         resume_command = _resume_command(config, overrides, folder.path)
         click.echo(f"Stopped after step {folder.status['step']}; go on with: {resume_command}")

@@ -132,8 +132,9 @@ def record_run(tmp_path: Path) -> Callable[..., Path]:
     """Make the folder of a run of WikiText-2 by hand.
 
     `record_run(name, losses=(4.5, 4.0), optimizer="ARS", seed=1, config={}, environment={}, state="finished",
-    message="")`: `losses` are the strict protocol's, one for each epoch, which has 100 steps, 120 passes and
-    takes 30 seconds; the seed protocol's are 0.5 less. `config` changes sections, `environment` facts.
+    message="", diverged_at=None)`: `losses` are the strict protocol's, one for each epoch, which has 100
+    steps, 120 passes and takes 30 seconds; the seed protocol's are 0.5 less. `config` changes sections,
+    `environment` facts.
     """
     from arsbench.config import config_from_dict
     from arsbench.records import RunFolder
@@ -161,7 +162,12 @@ def record_run(tmp_path: Path) -> Callable[..., Path]:
         for epoch, loss in enumerate(losses, start=1):
             folder.append_step({"step": 100 * epoch - 50, "epoch": epoch, "loss": loss + 0.25})
             folder.append_epoch(_epoch(epoch, loss, folder.effective["experiment"]["tasks"][0]))
-        folder.set_status(changes.get("state", "finished"), 100 * len(losses), changes.get("message", ""))
+        folder.set_status(
+            changes.get("state", "finished"),
+            100 * len(losses),
+            changes.get("message", ""),
+            diverged_at=changes.get("diverged_at"),
+        )
         return folder.path
 
     return record

@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from arsbench.environment import cpu_name, environment, peak_resident_bytes
+from arsbench import ops
+from arsbench.environment import CalledOps, cpu_name, environment, peak_resident_bytes
 
 
 def test_the_facts_are_there():
@@ -15,15 +16,17 @@ def test_the_facts_are_there():
     assert facts["torch"] == torch.__version__
     assert facts["gpu"] is None
     assert facts["cpu"] == cpu_name() != ""
-    assert set(facts["backends"]) == {
-        "newton_schulz",
-        "ars_moments",
-        "rope_attention",
-        "linear_cross_entropy",
-        "linear",
-        "swiglu_linear",
-        "rms_norm",
-    }
+    assert facts["backends"] == {}
+
+
+def test_only_ops_that_were_called_have_a_backend():
+    ops.newton_schulz(torch.ones(2, 3))
+    called = CalledOps(earlier=["rms_norm_backward"])
+    assert called.names() == {"rms_norm_backward"}
+    ops.ars_dots([torch.ones(3)], [torch.ones(3)])
+    assert called.names() == {"rms_norm_backward", "ars_dots"}
+    backends = environment(torch.device("cpu"), called.names())["backends"]
+    assert backends == {name: ops.backends("cpu")[name] for name in ("ars_moments", "rms_norm")}
 
 
 def test_peak_memory_is_this_processs_own():

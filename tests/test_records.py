@@ -165,6 +165,17 @@ def test_status_is_replaced_and_checked(tmp_path):
     assert run.status["step"] == 7
 
 
+def test_a_run_that_diverged_says_at_which_step(tmp_path):
+    run = create(tmp_path)
+    run.set_status("finished", 20, diverged_at=7)
+    assert RunFolder.open(run.path).status["diverged_at"] == 7
+    run.set_status("running", 20)
+    assert "diverged_at" not in run.status
+    (run.path / "status.json").write_text('{"state": "finished", "step": 20, "diverged_at": "7"}')
+    with pytest.raises(UserError, match=r"status\.json is damaged: .* or diverged_at are unknown; restore"):
+        RunFolder.open(run.path)
+
+
 def test_configurations_can_be_replaced(tmp_path):
     run = create(tmp_path)
     run.reconfigure(config={"c": 1}, effective={"e": 2})
@@ -240,7 +251,9 @@ def test_counts_of_another_shape_are_damage(tmp_path, records):
     run = create(tmp_path / "run")
     status = run.status | {"state": "finished", "records": records}
     (run.path / "status.json").write_text(json.dumps(status))
-    with pytest.raises(UserError, match=r"status\.json is damaged: its state, step or records are unknown"):
+    with pytest.raises(
+        UserError, match=r"status\.json is damaged: its state, step, records or diverged_at are"
+    ):
         RunFolder.open(run.path)
 
 

@@ -31,13 +31,7 @@ _BUDGET = ("train.epochs", "train.max_steps", "train.stop_at", "train.accumulate
 _MACHINE = ("device", "gpu", "cpu", "threads", "torch")
 _VERSION = ("arsbench", "commit")
 
-_STATES = {
-    "running": "not finished",
-    "interrupted": "interrupted",
-    "waiting": "not begun",
-    "failed": "failed",
-    "non_finite": "diverged",
-}
+_STATES = {"running": "not finished", "waiting": "not begun"}
 
 
 def same_task(runs: Sequence[Run]) -> str:
@@ -192,7 +186,9 @@ def _untold(runs: Sequence[Run]) -> list[str]:
 
 
 def _states(runs: Sequence[Run]) -> list[str]:
-    groups = by_value([run for run in runs if run.state in _STATES], lambda run: _STATES[run.state])
+    groups = by_value(
+        [run for run in runs if not run.whole], lambda run: _STATES.get(run.standing, run.standing)
+    )
     if not groups:
         return []
     states = "; ".join(f"{words}: {listed([run.name for run in members])}" for words, members in groups)
@@ -227,7 +223,7 @@ def _tuned(runs: Sequence[Run]) -> list[str]:
         runs, lambda run: f"{tuned[run.contender]['trials']} trials" if run.contender in tuned else "untuned"
     )
     result = [
-        f"{contender} is left out: none of its {found['trials']} trials of tuning ended with finite figures."
+        f"{contender} is left out: none of its {found['trials']} trials of tuning ended without diverging."
         for contender, found in tuned.items()
         if found["best"] is None
     ]

@@ -6,12 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arsbench.analysis.runs import WHOLE, Run
+from arsbench.analysis.runs import COMPLETE, Run
 from arsbench.errors import UserError
 from arsbench.metrics import Metric, Point, best_point
-
-# A run that has come to its end: what it reached may be held against another's. One that diverged has, too.
-COMPLETE = (*WHOLE, "non_finite")
 
 
 def counted(runs: Sequence[Run]) -> list[Run]:
@@ -66,7 +63,7 @@ def pair(
     if not seeds or any(p.spent(budget) is None for points in histories.values() for p in points):
         return None
     # One that diverged has lost whatever the others spend, and must not end the comparison for them.
-    lasting = [histories[run.name] for run in runs if run.state != "non_finite"]
+    lasting = [histories[run.name] for run in runs if not run.diverged]
     if not all(lasting):
         return None
     # Where all diverged, they are held to what the first of them had spent when it was last evaluated.
@@ -97,7 +94,7 @@ def _by_seed(runs: Sequence[Run]) -> dict[int, Run]:
 
 
 def _value(run: Run, points: Sequence[Point], metric: Metric, budget: str, limit: float, at: str) -> float:
-    if run.state == "non_finite" and (at == "final" or not points):
+    if run.diverged and (at == "final" or not points):
         return math.nan
     before = [point for point in points if point.spent(budget) <= limit]
     after = next((point for point in points if point.spent(budget) > limit), None)

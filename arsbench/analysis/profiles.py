@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from arsbench.analysis.comparing import common_metric
 from arsbench.analysis.contenders import by_contender, distinct, suite_baseline
 from arsbench.analysis.cost import Profile, baseline_target, cost_to_target, performance_profile
-from arsbench.analysis.pairing import COMPLETE
-from arsbench.analysis.runs import Run
+from arsbench.analysis.runs import COMPLETE, Run
 from arsbench.analysis.wording import listed
 from arsbench.errors import UserError
 from arsbench.metrics import Metric

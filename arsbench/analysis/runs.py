@@ -18,8 +18,10 @@ __all__ = ["BUDGETS", "PLAN", "Point", "Run", "load"]
 # A suite's folder holds this file; see arsbench/suite.
 PLAN = "plan.json"
 
-# The states of a run that came to its end and did not diverge.
+# The states of a run that came to its end, with finite numbers.
 WHOLE = ("finished", "imported")
+# And with others: what a run reached may be held against another's, if it has diverged too.
+COMPLETE = (*WHOLE, "non_finite")
 
 _IDENTITY = {"optimizer.name": str, "experiment.seed": int, "experiment.tasks": list}
 
@@ -34,13 +36,14 @@ class Run:
         contender: what it competes as: a suite's name for it, or else its optimizer's.
         seed: None where the configuration does not tell.
         task: with its label.
-        state: as in `RunFolder.status`, or "waiting" (planned by a suite, not begun) or "failed".
+        state: as in `RunFolder.status`, or "waiting" (planned by a suite, not begun).
         message: what went wrong, or "".
         config: effective where known, else as given.
         environment: {} where a report does not tell.
         epochs: the records of the epochs.
         steps: the records of logged steps; [] in a report.
         evaluations: the records of evaluations within epochs; [] likewise.
+        diverged_at: the step at which it diverged with finite numbers, as in `RunFolder.status`, or None.
     """
 
     name: str
@@ -55,11 +58,30 @@ class Run:
     epochs: list[dict[str, Any]]
     steps: list[dict[str, Any]]
     evaluations: list[dict[str, Any]] = field(default_factory=list)
+    diverged_at: int | None = None
 
     @property
     def imported(self) -> bool:
         """Whether it was read from a report of the seed report's form that has nothing else."""
         return self.state == "imported"
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it is at its end and has diverged, with finite numbers or others."""
+        return self.state == "non_finite" or (self.state in WHOLE and self.diverged_at is not None)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it came to its end and has not diverged."""
+        return self.state in WHOLE and not self.diverged
+
+    @property
+    def standing(self) -> str:
+        """Its state in words, such as "diverged at step 812"."""
+        at = "" if self.diverged_at is None else f" at step {self.diverged_at:,d}"
+        if self.diverged:
+            return f"diverged{at}"
+        return f"{self.state}, diverged{at}" if at else self.state
 
     def metrics(self) -> list[Metric]:
         """Those of its task that it has figures of, the deciding one first."""
@@ -67,8 +89,14 @@ class Run:
         return [metric for metric in known if any(metric.value(r) is not None for r in self.epochs)]
 
     def history(self, metric: Metric) -> list[Point]:
-        """The metric over the run, an entry for each evaluation that has it."""
-        return history(self.epochs, metric, self.evaluations)
+        """The metric over the run, an entry for each evaluation that has it; nothing after it diverged."""
+        return history(self.before_divergence(self.epochs), metric, self.before_divergence(self.evaluations))
+
+    def before_divergence(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of its records that were made before it diverged; all where it has not."""
+        if self.diverged_at is None:
+            return records
+        return [record for record in records if (record.get("step") or 0) < self.diverged_at]
 
 
 def load(sources: Sequence[str | Path]) -> list[Run]:
@@ -106,6 +134,7 @@ def _from_folder(folder: RunFolder, **changes: Any) -> Run:
         **_identity(config, epochs, folder.path, folder.path.name),
         "state": status["state"],
         "message": status.get("message", ""),
+        "diverged_at": status.get("diverged_at"),
         "config": config,
         "environment": folder.environment,
         "epochs": epochs,
@@ -176,6 +205,7 @@ def _from_report(path: Path) -> Run:
         **_identity(config, report.epochs, path, path.stem),
         state=told.state if told else "imported",
         message=told.message if told else "",
+        diverged_at=told.diverged_at if told else None,
         config=config,
         environment=told.environment if told else {},
         epochs=report.epochs,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from arsbench.analysis.comparing import Comparison, common_metric, compare, contender_pairs
 from arsbench.analysis.contenders import by_contender
-from arsbench.analysis.pairing import COMPLETE
-from arsbench.analysis.runs import BUDGETS, Run
+from arsbench.analysis.runs import BUDGETS, COMPLETE, Run
 from arsbench.analysis.significance import FEWEST_SEEDS
+from arsbench.analysis.wording import in_digits
 from arsbench.metrics import Metric
 
 # As a share of the budget.
@@ -57,6 +57,10 @@ def verdict(
         for budget, found in by_budget.items()
         if (cut := _cut_short(runs, found, metric, budget))
     ]
+    diverged = [f"{run.name} {run.standing}" for run in runs if run.diverged]
+    if diverged:
+        counts = "count" if len(diverged) > 1 else "counts"
+        lines.append(f"{_listed(diverged)}, and {counts} as worse than every run that did not.")
     left_out = [run.name for run in runs if run.state not in COMPLETE]
     if left_out:
         lines.append(f"Left out, since they are not complete: {', '.join(left_out)}.")
@@ -147,7 +151,7 @@ def _member(c: Comparison, against_one: bool) -> str:
 
 
 def _difference(c: Comparison) -> str:
-    return "a run diverged" if c.difference != c.difference else f"{c.difference:+.4f}"
+    return "a run diverged" if c.difference != c.difference else in_digits(c.difference, "+.4f")
 
 
 def _unreachable(few: Sequence[Comparison], against_one: bool) -> str:

@@ -48,6 +48,11 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
 
 
+def in_digits(value: float, spec: str) -> str:
+    """A number by the specification `spec` of fixed digits; in scientific notation where it has too many."""
+    return format(value, spec if abs(value) < 1e15 else spec.replace("f", "e"))
+
+
 def without_repetition(values: Iterable[Any]) -> list[Any]:
     """Without repetition; the values need not be hashable."""
     result: list[Any] = []

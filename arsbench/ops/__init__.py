@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from arsbench._native import build_info, fallbacks, has_kernel
 from arsbench.ops._block import empty_block
+from arsbench.ops._register import calls
 from arsbench.ops.ars_moments import (
     ars_adamw,
     ars_apply,
@@ -32,6 +35,7 @@ __all__ = [
     "ars_whiten",
     "backends",
     "build_info",
+    "calls",
     "empty_block",
     "has_kernel",
     "linear",
@@ -63,14 +67,22 @@ _OPS = {
 }
 
 
-def backends(device: str = "cpu") -> dict[str, str]:
+def backends(device: str = "cpu", called: Set[str] | None = None) -> dict[str, str]:
     """What runs each op on `device` ("cpu" or "cuda"), as a report names it.
+
+    Args:
+        device: the device.
+        called: only ops of which one of these was called, by the names of `calls`; None for every op.
 
     Returns:
         for each op "CPU kernel", "CUDA kernel" or "reference" (plain PyTorch). Where a kernel has handed
         calls of this process to the reference, a dtype that it is not made for say, that follows.
     """
-    return {stem: _backend(ops, device) for stem, ops in _OPS.items()}
+    return {
+        stem: _backend(ops, device)
+        for stem, ops in _OPS.items()
+        if called is None or not called.isdisjoint(ops)
+    }
 
 
 def _backend(ops: tuple[str, ...], device: str) -> str:

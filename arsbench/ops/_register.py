@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,33 @@ from torch import Tensor
 from arsbench import _native  # noqa: F401  (loading it registers the compiled kernels)
 from arsbench.ops._autocast import without_autocast
 
+_calls: Counter[str] = Counter()
 
-def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> torch._ops.OpOverload:
+
+def calls() -> dict[str, int]:
+    """How often this process has called each op, by the dispatcher's names without namespace."""
+    return dict(_calls)
+
+
+class Op:
+    """An op that counts its calls.
+
+    Attributes:
+        overload: what the dispatcher knows.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.overload: torch._ops.OpOverload = getattr(torch.ops.arsbench, name).default
+        self._name = name
+
+    def __call__(self, *arguments: Any) -> Any:
+        # A compiler would guard on the count, and compile again after every call.
+        if not torch.compiler.is_compiling():
+            _calls[self._name] += 1
+        return self.overload(*arguments)
+
+
+def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> Op:
     """Define `arsbench::<name>` and return it, ready to be called.
 
     Beside it `arsbench::<name>_reference` is defined, which runs the reference whatever kernels there are: a
@@ -31,7 +57,7 @@ def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> 
         torch.library.define(qualified, schema)
         torch.library.impl(qualified, "default", implementation)
         torch.library.register_fake(qualified, fake)
-    return getattr(torch.ops.arsbench, name).default
+    return Op(name)
 
 
 def register_gradient(
@@ -41,7 +67,7 @@ def register_gradient(
     reference: Callable,
     setup_context: Callable | None = None,
     backward: Callable | None = None,
-) -> torch._ops.OpOverload:
+) -> Op:
     """Define `arsbench::<name>_backward`, make it the derivative of `arsbench::<name>`, and return it.
 
     It has no derivative itself: a gradient that is differentiated raises RuntimeError, instead of silently
@@ -57,7 +83,7 @@ def register_gradient(
     """
 
     def fake(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-        return tuple(x.new_empty(x.shape) for x in inputs[: len(op._schema.returns)])
+        return tuple(x.new_empty(x.shape) for x in inputs[: len(op.overload._schema.returns)])
 
     op = register(f"{name}_backward", schema, reference=without_autocast(reference), fake=fake)
 

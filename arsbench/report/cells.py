@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from arsbench.analysis.checks import UNKNOWN
+from arsbench.analysis.wording import in_digits
+from arsbench.metrics import Metric
 from arsbench.report.columns import NOT_AVAILABLE, text_of
 
 NOT_REACHED = "not reached"
@@ -40,7 +42,12 @@ def figure(value: float | None, spec: str = ".4f") -> str:
     """A number as a cell; NaN has no sign."""
     if value is None:
         return NOT_AVAILABLE
-    return "nan" if math.isnan(value) else format(value, spec)
+    return "nan" if math.isnan(value) else in_digits(value, spec)
+
+
+def metric_value(value: float | None, metric: Metric) -> str:
+    """A metric's value as a cell."""
+    return figure(value) if value is None or math.isnan(value) else metric.text(value)
 
 
 def p_value(value: float | None) -> str:
@@ -70,4 +77,4 @@ def best_settings(tuned: dict[str, Any]) -> str:
 
 
 def _is_figure(cell: str) -> bool:
-    return cell.lstrip("+-−<")[:1] in _DIGITS
+    return cell.lstrip("+-−<> ")[:1] in _DIGITS

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arsbench.metrics import task_name
+from arsbench.metrics import ABOVE_LIMIT, perplexity_text, task_name
 
 NOT_AVAILABLE = "N/A"
 
@@ -65,6 +65,21 @@ class Column:
         record[last] = value
 
 
+class Perplexity(Column):
+    """A perplexity, printed as "> 1e6" above that, and then read back as infinite."""
+
+    def format(self, value: Any) -> str:
+        """A cell's text."""
+        return NOT_AVAILABLE if value is None else perplexity_text(value, self.spec)
+
+    def read(self, cell: str, record: Record) -> None:
+        """Put the value of a cell into `record` (see `Column.read`)."""
+        if cell == ABOVE_LIMIT:
+            self.put(math.inf, record)
+        else:
+            super().read(cell, record)
+
+
 EPOCH = Column("Epoch", ("epoch",), "d", int)
 TASK = Column("Task", ("task",), "", str)
 
@@ -106,15 +121,15 @@ class Metrics:
         return choose(comparable, key=column.value, default=None)
 
 
-def _evaluated(header: str, protocol: str, spec: str) -> Column:
-    return Column(f"Eval {header}", ("evaluation", "validation", protocol, header.lower()), spec)
+def _evaluated(header: str, protocol: str, spec: str, kind: type[Column] = Column) -> Column:
+    return kind(f"Eval {header}", ("evaluation", "validation", protocol, header.lower()), spec)
 
 
 METRICS = {
     "wikitext2_line": Metrics(
         {
             "loss": _evaluated("Loss", "seed", ".2f"),  # the protocol that the seed report used
-            "perplexity": _evaluated("Perplexity", "seed", ".2f"),
+            "perplexity": _evaluated("Perplexity", "seed", ".2f", Perplexity),
         }
     ),
     "mod_addition": Metrics(
@@ -136,9 +151,9 @@ STRICT = [
     TASK,
     Column("Split", ("split",), "", str),
     Column("Loss", ("metrics", "loss"), ".4f"),
-    Column("Perplexity", ("metrics", "perplexity"), ",.2f"),
+    Perplexity("Perplexity", ("metrics", "perplexity"), ",.2f"),
     Column("Bits per byte", ("metrics", "bits_per_byte"), ".4f"),
-    Column("Word perplexity", ("metrics", "word_perplexity"), ",.2f"),
+    Perplexity("Word perplexity", ("metrics", "word_perplexity"), ",.2f"),
     Column("Targets", ("metrics", "targets"), ",d", int),
 ]
 

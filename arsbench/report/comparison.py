@@ -14,12 +14,14 @@ from arsbench.analysis.contenders import by_contender, distinct
 from arsbench.analysis.runs import PLAN
 from arsbench.files import atomic_write
 from arsbench.json_files import read_json
+from arsbench.metrics import Metric
 from arsbench.report.cells import (
     NOT_REACHED,
     TUNED,
     aligned,
     best_settings,
     figure,
+    metric_value,
     p_value,
     settings,
 )
@@ -58,7 +60,7 @@ def render(found: Overview, *, title: str = "ARS-Bench Comparison", plots: Itera
         "After each run's last epoch; Best is the mean of each run's best evaluation. Steps, passes (forward "
         "and backward) and seconds of training are means per run, memory is the highest of any.",
         "",
-        *table_lines(aligned(_results(found.results))),
+        *table_lines(aligned(_results(found.results, metric))),
         *plots,
         *_comparisons(found.comparisons),
         *_costs(found),
@@ -124,22 +126,22 @@ def _differences(found: Overview) -> list[str]:
     ]
 
 
-def _results(results: Iterable[Result]) -> list[list[str]]:
+def _results(results: Iterable[Result], metric: Metric) -> list[list[str]]:
     rows = [
         ["Contender", "Runs", "Mean", "Median", "Range", "Best", "Steps", "Passes", "Seconds", "Peak MiB"]
     ]
     for result in results:
         count, planned = len(result.finals), len(result.states)
-        ends = [figure(value) for value in _range(result.finals)]
+        ends = [metric_value(end, metric) for end in _range(result.finals)]
         peak = figure(result.peak_mib, ",.0f")
         rows.append(
             [
                 result.contender,
                 str(count) if count == planned else f"{count} of {planned}",
-                figure(result.mean),
-                figure(result.median),
+                metric_value(result.mean, metric),
+                metric_value(result.median, metric),
                 "–".join(dict.fromkeys(ends)) or NOT_AVAILABLE,
-                figure(result.best),
+                metric_value(result.best, metric),
                 figure(result.steps, ",.0f"),
                 figure(result.passes, ",.0f"),
                 figure(result.seconds, ",.0f"),
@@ -215,7 +217,7 @@ def _costs(found: Overview) -> list[str]:
     ]
     return [
         "",
-        f"## Cost to reach {found.target:.4f}",
+        f"## Cost to reach {found.metric.text(found.target)}",
         "Median over the runs, counted at evaluations; one that did not reach it counts as infinite.",
         "",
         *table_lines(aligned(rows)),
@@ -223,8 +225,8 @@ def _costs(found: Overview) -> list[str]:
 
 
 def _spent(cost: Cost, budget: str) -> str:
-    value = cost.medians[budget]
-    return NOT_REACHED if value == math.inf else figure(value, ",.0f")
+    median = cost.medians[budget]
+    return NOT_REACHED if median == math.inf else figure(median, ",.0f")
 
 
 def _tuning(tuning: dict[str, dict[str, Any]]) -> list[str]:
@@ -242,7 +244,6 @@ def _incomplete(found: Overview) -> list[str]:
         return []
     lines = ["", "## Failures and unfinished runs"]
     for run in found.incomplete:
-        state = "diverged" if run.state == "non_finite" else run.state
         message = run.message.strip().rstrip(".")
-        lines.append(f"- {run.name}: {state}{f': {message}' if message else ''}.")
+        lines.append(f"- {run.name}: {run.standing}{f': {message}' if message else ''}.")
     return lines

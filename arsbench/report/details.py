@@ -33,7 +33,12 @@ STATUS = {
     "finished": "The run finished after step {step}.",
     "interrupted": "**The run was interrupted after step {step}** and can be resumed from there.",
     "non_finite": "**The run stopped after step {step}, because a number in it was no longer finite.**",
+    "failed": "**The run failed after step {step}** and can be resumed.",
 }
+DIVERGED = (
+    "**The run diverged at step {step}**: its training loss had been below that of a uniform prediction, and "
+    "was now more than twice as high as that."
+)
 
 _HOW_TO_READ_LANGUAGE = """\
 - **Best** above is the epoch with the smallest validation loss, and that epoch's perplexity. (The seed \
@@ -65,6 +70,7 @@ def details_lines(run: RunFolder, task: str) -> list[str]:
     return [
         TITLE,
         _status_sentence(run.status),
+        *_divergence(run.status),
         "",
         *(_HOW_TO_READ_ACCURACY if of_accuracy else _HOW_TO_READ_LANGUAGE).split("\n"),
         *_HOW_TO_READ.split("\n"),
@@ -88,6 +94,12 @@ def _status_sentence(status: dict[str, Any]) -> str:
     sentence = STATUS[status["state"]].format(step=format(status["step"], ",d"))
     message = " ".join(status.get("message", "").split()).rstrip(".")
     return f"{sentence} {message[0].upper()}{message[1:]}." if message else sentence
+
+
+def _divergence(status: dict[str, Any]) -> list[str]:
+    """Where the run diverged, if it has."""
+    step = status.get("diverged_at")
+    return [] if step is None else [DIVERGED.format(step=format(step, ",d"))]
 
 
 def _section(heading: str, rows: Sequence[Sequence[str]]) -> list[str]:

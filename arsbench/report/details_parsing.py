@@ -23,6 +23,7 @@ class Details:
     state: str
     step: int
     message: str
+    diverged_at: int | None
     effective: dict[str, Any]
     environment: dict[str, Any]
     groups: list[dict[str, Any]]
@@ -40,8 +41,11 @@ def parse_details(lines: Lines, records: Sequence[Record]) -> Details:
         UserError: the details are not of the form; the message names line and problem.
     """
     state, step, message = _status(lines)
-    while (heading := lines.next()).startswith("- "):
-        pass  # how to read a report
+    diverged_at, heading = None, lines.next()
+    if match := _matched(details.DIVERGED, heading):
+        diverged_at, heading = _integer(match[1]), lines.next()
+    while heading.startswith("- "):  # how to read a report
+        heading = lines.next()
     if heading == details.OF_MILESTONES:
         lines.next()  # what they are; the epochs' figures say the same
         for _ in _texts(lines, [column.header for column in MILESTONES]):
@@ -60,17 +64,26 @@ def parse_details(lines: Lines, records: Sequence[Record]) -> Details:
     facts = {name: _fact(name, cell) for name, cell in _texts(lines, details.ENVIRONMENT)}
     lines.expect(details.OF_EFFECTIVE)
     lines.next()  # what it is
-    return Details(state, step, message, lines.json_object(), facts | {"backends": backends}, groups)
+    environment = facts | {"backends": backends}
+    return Details(state, step, message, diverged_at, lines.json_object(), environment, groups)
 
 
 def _status(lines: Lines) -> tuple[str, int, str]:
     line = lines.next()
     for state, sentence in details.STATUS.items():
-        before, after = map(re.escape, sentence.split("{step}"))
-        match = re.fullmatch(rf"{before}([0-9][0-9,]*){after}(?: (.+)\.)?", line)
-        if match:
-            return state, int(match[1].replace(",", "")), match[2] or ""
+        if match := _matched(sentence, line, r"(?: (.+)\.)?"):
+            return state, _integer(match[1]), match[2] or ""
     lines.fail("how the run ended should stand here")
+
+
+def _matched(sentence: str, line: str, rest: str = "") -> re.Match[str] | None:
+    """A line as `sentence` with a number for its step, then `rest`, a pattern."""
+    before, after = map(re.escape, sentence.split("{step}"))
+    return re.fullmatch(rf"{before}([0-9][0-9,]*){after}{rest}", line)
+
+
+def _integer(text: str) -> int:
+    return int(text.replace(",", ""))
 
 
 def _strict_protocol(lines: Lines, records: Sequence[Record]) -> None:

@@ -15,7 +15,7 @@ from arsbench.files import atomic_write
 Record = dict[str, Any]
 
 # What leads every row; `total_…` is what had been spent by the end of that epoch.
-_OF_THE_RUN = ("run", "contender", "seed", "state")
+_OF_THE_RUN = ("run", "contender", "seed", "state", "diverged_at")
 _TOTALS = {"total_passes": "forward_backward_passes", "total_seconds": "epoch_seconds"}
 
 _EVENTS = "events.out.tfevents.arsbench"
@@ -131,7 +131,8 @@ def _folder_name(name: str) -> str:
 
 
 def _of_the_run(run: Run) -> Record:
-    return {"run": run.name, "contender": run.contender, "seed": run.seed, "state": run.state}
+    facts = (run.name, run.contender, run.seed, run.state, run.diverged_at)
+    return dict(zip(_OF_THE_RUN, facts, strict=True))
 
 
 def _with_totals(records: Iterable[Record]) -> Iterator[Record]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import counted
-from arsbench.analysis.runs import WHOLE
 from arsbench.metrics import BUDGETS, Metric, best_point, milestones, task_name
 from arsbench.report.cells import p_value
 from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns, text_of
@@ -18,6 +17,7 @@ from arsbench.report.html_parts import (
     capital,
     details,
     items,
+    metric_value,
     number,
     paragraph,
     places_of,
@@ -122,12 +122,12 @@ def costs(found: Overview | None) -> str:
     ]
     return section(
         "costs",
-        f"Cost to reach {found.target:.4f}",
+        f"Cost to reach {found.metric.text(found.target)}",
         paragraph(
             "Medians over the runs, counted at evaluations; a run that did not reach it counts as infinite."
         ),
         table(
-            f"Spent until {found.metric.title} was as good as {found.target:.4f}",
+            f"Spent until {found.metric.title} was as good as {found.metric.text(found.target)}",
             ["Contender", "Reached by", *map(str.capitalize, BUDGETS)],
             rows,
             sortable=True,
@@ -137,26 +137,27 @@ def costs(found: Overview | None) -> str:
 
 def incomplete(runs: Sequence[Run]) -> str:
     """What failed or did not come to its end."""
-    left = [run for run in runs if run.state not in WHOLE]
+    left = [run for run in runs if not run.whole]
     return section("incomplete", "Failures and unfinished runs", items(f"{_ending(run)}." for run in left))
 
 
 def _contenders(found: Overview) -> str:
-    places = places_of(found.runs)
+    places, metric = places_of(found.runs), found.metric
     rows = []
     for result in found.results:
         count, planned = len(result.finals), len(result.states)
         known = [value for value in result.finals if not math.isnan(value)]
-        spread = f"{min(known):.4f} to {max(known):.4f}" if len(known) > 1 else NOT_AVAILABLE
+        ends = (metric.text(min(known)), metric.text(max(known))) if len(known) > 1 else ()
+        spread = " to ".join(ends) or NOT_AVAILABLE
         peak = number(result.peak_mib, ",.0f")
         rows.append(
             [
                 Cell(result.contender, place=places[result.contender]),
                 Cell(str(count) if count == planned else f"{count} of {planned}", count),
-                number(result.mean),
-                number(result.median),
+                metric_value(result.mean, metric),
+                metric_value(result.median, metric),
                 spread,
-                number(result.best),
+                metric_value(result.best, metric),
                 number(result.steps, ",.0f"),
                 number(result.passes, ",.0f"),
                 number(result.seconds, ",.0f"),
@@ -195,8 +196,8 @@ def _runs(runs: Sequence[Run], metric: Metric) -> str:
                 Cell(run.name, place=places[run.contender]),
                 run.contender,
                 Cell(text_of(run.seed), run.seed),
-                run.state.replace("non_finite", "diverged"),
-                number(last and last.value),
+                run.standing,
+                metric_value(last and last.value, metric),
                 number(last and last.epoch, "d"),
                 *(number(last and last.spent(budget), ",.0f") for budget in BUDGETS),
             ]
@@ -227,7 +228,7 @@ def _milestones(runs: Sequence[Run]) -> str:
         return ""
     places, rows = places_of(runs), []
     for contender, members in by_contender(runs).items():
-        reached = [milestones(run.epochs) for run in counted(members)]
+        reached = [milestones(run.before_divergence(run.epochs)) for run in counted(members)]
         row = [Cell(contender, place=places[contender])]
         for target in reached[0]:
             epochs = [point.epoch if (point := of_run[target]) else math.inf for of_run in reached]
@@ -244,22 +245,26 @@ def _single(runs: Sequence[Run], found: Overview) -> str:
     if len(runs) > 1:
         (result,) = found.results
         finals = [value for value in result.finals if not math.isnan(value)]
-        ended = f"{metric.title} {_range(finals)} at the end of {len(finals)} runs; " if finals else ""
+        ended = (
+            f"{metric.title} {_range(finals, metric)} at the end of {len(finals)} runs; " if finals else ""
+        )
         diverged = len(result.finals) - len(finals)
         lost = f"{diverged} diverged; " if diverged else ""
         return f"{contender}: {ended}{lost}there is nothing to compare it with."
-    points = runs[0].history(metric)
+    (run,) = runs
+    points = run.history(metric)
+    if not points:  # it diverged before its first evaluation
+        return f"{_ending(run)}."
     best = best_point(points, metric)
-    last = "" if best is points[-1] else f" and {points[-1].value:.4f} after the last"
-    return (
-        f"{_ending(runs[0])}; its best {metric.title} was {best.value:.4f}, in epoch {best.epoch} of "
-        f"{points[-1].epoch}{last}."
-    )
+    before = "" if run.diverged_at is None else " before that"
+    last = "" if best is points[-1] or before else f" and {metric.text(points[-1].value)} after the last"
+    epoch = f"in epoch {best.epoch} of {max(points[-1].epoch, run.epochs[-1]['epoch'])}"
+    return f"{_ending(run)}; its best {metric.title}{before} was {metric.text(best.value)}, {epoch}{last}."
 
 
-def _range(values: Sequence[float]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:.4f}" if low == high else f"from {low:.4f} to {high:.4f}"
+def _range(values: Sequence[float], metric: Metric) -> str:
+    low, high = metric.text(min(values)), metric.text(max(values))
+    return low if low == high else f"from {low} to {high}"
 
 
 def _ending(run: Run) -> str:
@@ -267,7 +272,8 @@ def _ending(run: Run) -> str:
     steps = max((record["step"] for record in [*run.epochs, *run.steps] if record.get("step")), default=None)
     after = f" after step {steps:,d}" if steps and run.state not in ("waiting", "imported") else ""
     message = run.message.strip().rstrip(".")
-    return f"{run.name} {_ENDED[run.state]}{after}{f': {message}' if message else ''}"
+    diverged = "" if run.diverged_at is None else f"diverged at step {run.diverged_at:,d} and "
+    return f"{run.name} {diverged}{_ENDED[run.state]}{after}{f': {message}' if message else ''}"
 
 
 def _spent(value: float | None) -> Cell:

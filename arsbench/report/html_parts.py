@@ -11,6 +11,7 @@ from typing import Any
 
 from arsbench.analysis import Run
 from arsbench.analysis.contenders import by_contender
+from arsbench.metrics import Metric
 from arsbench.report import cells
 from arsbench.report.chart_data import Chart, Series
 from arsbench.report.charts import PALETTE
@@ -50,6 +51,11 @@ def capital(text: str) -> str:
 def number(value: float | None, spec: str = ".4f") -> Cell:
     """A cell of a number that may be missing."""
     return Cell(cells.figure(value, spec), value)
+
+
+def metric_value(value: float | None, metric: Metric) -> Cell:
+    """A cell of a metric's value that may be missing."""
+    return Cell(cells.metric_value(value, metric), value)
 
 
 def section(name: str, title: str, *parts: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from arsbench.metrics import ABOVE_LIMIT
 from arsbench.records import RunFolder
 from arsbench.report.columns import NOT_AVAILABLE, Record, metrics_of, seed_columns, table, table_lines
 from arsbench.report.details import details_lines
@@ -74,13 +75,18 @@ def _best(records: Sequence[Record]) -> str:
 
 
 def _final(records: Sequence[Record]) -> str:
-    """Each task's last evaluation in full precision."""
+    """Each task's last evaluation in full precision; of a perplexity above 1e6 the loss tells it."""
     parts = []
     for task, history in _by_task(records).items():
         last = last_evaluated(history)
         if last is not None:
-            values = {name: column.value(last) for name, column in metrics_of(task).columns.items()}
-            known = {name: value for name, value in values.items() if value is not None}
+            columns = metrics_of(task).columns
+            values = {name: column.value(last) for name, column in columns.items()}
+            known = {
+                name: ABOVE_LIMIT if columns[name].format(value) == ABOVE_LIMIT else value
+                for name, value in values.items()
+                if value is not None
+            }
             parts.append(f"{task}: {json.dumps(known)}")
     return ", ".join(parts) or NOT_AVAILABLE
 

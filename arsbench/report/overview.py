@@ -12,7 +12,7 @@ from typing import Any
 from arsbench import analysis
 from arsbench.analysis import BUDGETS, Comparison, Run, checks
 from arsbench.analysis.contenders import by_contender, suite_baseline, tuning
-from arsbench.analysis.runs import WHOLE
+from arsbench.analysis.wording import in_digits
 from arsbench.errors import UserError, nearest
 from arsbench.metrics import METRICS, Metric
 from arsbench.report.exchange import run_dict
@@ -24,11 +24,13 @@ class Shortfall:
     """A contender that is worse than the baseline by more than is allowed.
 
     Attributes:
+        metric: what was compared.
         value, baseline: the means that were compared; NaN where a run diverged, failed or has no figure.
         p_value: of their comparison by steps, whatever the verdict; None where there is none.
     """
 
     contender: str
+    metric: Metric
     value: float
     baseline: float
     p_value: float | None
@@ -36,11 +38,12 @@ class Shortfall:
     def sentence(self) -> str:
         """Who, and by how much."""
         by = self.value - self.baseline
-        share = f" ({100 * by / abs(self.baseline):+.2f} %)" if self.baseline else ""
+        share = f" ({in_digits(100 * by / abs(self.baseline), '+.2f')} %)" if self.baseline else ""
         p = "p unknown" if self.p_value is None else f"p = {self.p_value:.2g}"
         if math.isnan(self.value):
             return f"{self.contender}, which has no figure for every run"
-        return f"{self.contender}, {self.value:.4f} against {self.baseline:.4f}{share}, {p}"
+        text = self.metric.text
+        return f"{self.contender}, {text(self.value)} against {text(self.baseline)}{share}, {p}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Overview:
     @property
     def incomplete(self) -> list[Run]:
         """The runs that failed, diverged, or have not come to their end."""
-        return [run for run in self.runs if run.state not in WHOLE]
+        return [run for run in self.runs if not run.whole]
 
     def shortfalls(self, allowed: float, relative: bool) -> list[Shortfall]:
         """The contenders worse than the baseline by more than `allowed`, significantly or not; NaN is worse.
@@ -111,12 +114,12 @@ class Overview:
                     if known:
                         against, value = map(statistics.fmean, zip(*known, strict=True))
                     p_value = comparison.p_value
-            if value is None or not set(result.states) <= set(WHOLE):
+            if value is None or not result.whole:
                 value = math.nan
             excess = against - value if self.metric.higher_is_better else value - against
             limit = allowed * abs(against) if relative else allowed
             if result is not reference and (math.isnan(value) or excess > limit):
-                found.append(Shortfall(result.contender, value, against, p_value))
+                found.append(Shortfall(result.contender, self.metric, value, against, p_value))
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -170,7 +173,7 @@ def overview(
         raise UserError(f"the target is {target}; give a number")
     against = _baseline(runs, baseline)
     # One that diverged before its first evaluation has no figure, and has lost all the same.
-    measured = [run for run in runs if run.history(chosen) or run.state == "non_finite"]
+    measured = [run for run in runs if run.history(chosen) or run.diverged]
     if target is None:
         with contextlib.suppress(UserError):  # then there are no costs
             target = analysis.baseline_target(runs, chosen, against)
@@ -201,8 +204,11 @@ def _metric(runs: Sequence[Run], task: str, name: str | None) -> Metric:
         )
     measured = [run for run in runs if run.epochs]
     if not measured:
+        ended = [run for run in runs if run.state in ("failed", "non_finite")]
+        told = "; ".join(f"{run.name} {run.standing}: {run.message}".rstrip(": ") for run in ended)
         raise UserError(
-            "none of the runs has finished an epoch yet, so that there is nothing to compare; wait for one"
+            f"none of the runs has finished an epoch{f' ({told})' if told else ' yet'}, so that there is "
+            f"nothing to compare; {'give others or resume these' if told else 'wait for one'}"
         )
     if name is None:
         common = [metric for metric in known if all(metric in run.metrics() for run in measured)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arsbench.errors import UserError
+from arsbench.metrics import ABOVE_LIMIT, perplexity
 from arsbench.records import RunFolder
 from arsbench.report.columns import (
     BEFORE_DIAGNOSTICS,
@@ -17,6 +19,7 @@ from arsbench.report.columns import (
     NOT_AVAILABLE,
     Column,
     Metrics,
+    Perplexity,
     Record,
     diagnostic_column,
     metrics_of,
@@ -68,13 +71,13 @@ def import_markdown(path: str | os.PathLike[str], out: str | os.PathLike[str]) -
         problem = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise UserError(f"cannot read the report {path}: {problem}; give a report in Markdown") from error
     report = parse(text, str(path))
-    told = report.details or Details("imported", 0, "", effective={}, environment={}, groups=[])
+    told = report.details or Details("imported", 0, "", None, effective={}, environment={}, groups=[])
     run = RunFolder.create(
         out, config=report.config, effective=told.effective, environment=told.environment, groups=told.groups
     )
     for record in report.epochs:
         run.append_epoch(record)
-    run.set_status(told.state, told.step, told.message)
+    run.set_status(told.state, told.step, told.message, diverged_at=told.diverged_at)
     write(run)
     return run
 
@@ -187,6 +190,9 @@ def _set_metrics(lines: Lines, record: Record, metrics: dict[str, Any]) -> None:
     if metrics.keys() != {name for name, cell in cells.items() if cell != NOT_AVAILABLE}:
         lines.fail(f"the metrics of {record['task']!r} are not those of its row of epoch {record['epoch']}")
     for name, value in metrics.items():
+        if value == ABOVE_LIMIT and isinstance(columns[name], Perplexity):
+            loss = metrics.get("loss")
+            value = perplexity(loss) if isinstance(loss, int | float) else math.inf
         if isinstance(value, bool) or not isinstance(value, int | float):
             lines.fail(f"the {name} of {record['task']!r} is not a number")
         if columns[name].format(value) != cells[name]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from arsbench.analysis import BUDGETS, Run, cost_to_target
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import counted
+from arsbench.analysis.runs import WHOLE
 from arsbench.metrics import Metric, best_point, first_reaching
 
 
@@ -20,6 +21,7 @@ class Result:
     Attributes:
         seeds: of all its runs, in their order.
         states: of all its runs.
+        diverged: how many of them diverged, with finite numbers or others.
         finals: the metric after the last epoch of each run that has it; NaN of a run that diverged.
         bests: the metric's best value of each run that has any.
         steps, passes, seconds: means over these runs at their ends; None where a run does not tell.
@@ -30,6 +32,7 @@ class Result:
     contender: str
     seeds: tuple[int | None, ...]
     states: tuple[str, ...]
+    diverged: int
     finals: tuple[float, ...]
     bests: tuple[float, ...]
     steps: float | None
@@ -37,6 +40,11 @@ class Result:
     seconds: float | None
     peak_mib: float | None
     on_gpu: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether every run came to its end and none diverged."""
+        return self.diverged == 0 and set(self.states) <= set(WHOLE)
 
     @property
     def mean(self) -> float | None:
@@ -100,7 +108,8 @@ def _result(contender: str, runs: Sequence[Run], metric: Metric) -> Result:
         contender=contender,
         seeds=tuple(run.seed for run in runs),
         states=tuple(run.state for run in runs),
-        finals=tuple(_final(run, metric) for run in own if run.state == "non_finite" or run.history(metric)),
+        diverged=sum(run.diverged for run in runs),
+        finals=tuple(_final(run, metric) for run in own if run.diverged or run.history(metric)),
         bests=tuple(best_point(points, metric).value for points in histories),
         peak_mib=_peak(own, "peak_rss_mib") if peak is None else peak,
         on_gpu=peak is not None,
@@ -109,7 +118,7 @@ def _result(contender: str, runs: Sequence[Run], metric: Metric) -> Result:
 
 
 def _final(run: Run, metric: Metric) -> float:
-    return math.nan if run.state == "non_finite" else run.history(metric)[-1].value
+    return math.nan if run.diverged else run.history(metric)[-1].value
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -56,9 +56,20 @@ class PlannedRun:
     @property
     def state(self) -> str:
         """As in `RunFolder.status`, or "waiting"."""
+        return self._status.get("state", "")
+
+    @property
+    def divergence(self) -> str:
+        """ "diverged", or "diverged at step 812" where the numbers were finite; "" of a run that has not."""
+        if "diverged_at" in self._status:
+            return f"diverged at step {self._status['diverged_at']:,d}"
+        return "diverged" if self.state == "non_finite" else ""
+
+    @property
+    def _status(self) -> dict[str, Any]:
         if not (self.path / "status.json").is_file():
-            return "waiting"
-        return read_json(self.path / "status.json", dict).get("state", "")
+            return {"state": "waiting"}
+        return read_json(self.path / "status.json", dict)
 
 
 class SuiteFolder:

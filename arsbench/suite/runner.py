@@ -28,7 +28,7 @@ class Outcome:
     Attributes:
         path: its folder.
         done, total: runs at their end, and all.
-        diverged: names of the runs that ended at a number that is not finite; they are among `done`.
+        diverged: names of the runs that diverged, with finite numbers or others; they are among `done`.
         failures: messages by the name of the run or trial that failed.
         interrupted: whether Ctrl-C ended it.
     """
@@ -160,7 +160,7 @@ def _prepare(suite: Suite, threads: int) -> dict[str, Any]:
 
 def _job(run: PlannedRun) -> Job:
     def outcome() -> str:
-        return ", diverged" if run.state == "non_finite" else ""
+        return f", {run.divergence}" if run.divergence else ""
 
     return Job(
         run.name,
@@ -177,7 +177,7 @@ def _outcome(folder: SuiteFolder, interrupted: bool) -> Outcome:
         path=folder.path,
         done=sum(run.is_done for run in runs),
         total=len(runs),
-        diverged=tuple(run.name for run in runs if run.state == "non_finite"),
+        diverged=tuple(run.name for run in runs if run.is_done and run.divergence),
         failures=folder.failures(),
         interrupted=interrupted,
     )

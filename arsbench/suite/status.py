@@ -18,8 +18,9 @@ def suite_status(path: Path) -> dict[str, Any]:
         plain JSON types: "name", "task", "baseline", "at_work" (whether a process runs it at the moment),
         "tuning" (as in the plan), "trials_begun" (by contender), "failures" (messages by run or trial), and
         "runs": for each its "name", "contender", "seed", "state" ("waiting", "running", "interrupted",
-        "finished", "non_finite" or "failed"), "epoch", "step", the "steps" it will have, the deciding
-        "metric" and its last "value" (None before the first evaluation), and a "message".
+        "finished", "non_finite" or "failed"), "diverged_at" (a step, or None), "epoch", "step", the "steps"
+        it will have, the deciding "metric" and its last "value" (None before the first evaluation; of a run
+        that diverged, the last before that), and a "message".
 
     Raises:
         UserError: there is no suite, or a file of it is damaged.
@@ -47,6 +48,7 @@ def _run(run: analysis.Run, steps: int, at_work: bool) -> dict[str, Any]:
         "contender": run.contender,
         "seed": run.seed,
         "state": "interrupted" if run.state == "running" and not at_work else run.state,
+        "diverged_at": run.diverged_at,
         "epoch": run.epochs[-1]["epoch"] if run.epochs else 0,
         "step": max(recorded_step(run.source), run.epochs[-1]["step"] if run.epochs else 0),
         "steps": steps,

@@ -31,9 +31,10 @@ from arsbench.suite.tuning import (
     suggest,
 )
 from arsbench.suite.worker import LogObserver, run_job, train
+from arsbench.training import StopTraining
 
 
-class Pruned(Exception):
+class Pruned(StopTraining):
     """Successive halving ends the trial."""
 
 
@@ -92,15 +93,15 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
             config = contender.config(seed, optimizer, suite.tuning.changes)
             evaluations = sum(len(RunFolder(done).epochs()) for done in paths[: len(values)])
             observer = TrialObserver(trial, metric, values, evaluations, last=path == paths[-1])
-            ended = train(path, config, observer)
-            if ended == "interrupted":
+            if train(path, config, observer) == "interrupted":
                 return INTERRUPTED
-            if ended == NON_FINITE:
-                trial.set_user_attr(NON_FINITE, True)
+            if _diverged(path):
                 raise Pruned
             values.append(metric.value(RunFolder.open(path).epochs()[-1]))
     except Pruned:
         state = TrialState.PRUNED
+        if any(_diverged(path) for path in paths if path.exists()):
+            trial.set_user_attr(NON_FINITE, True)
     for name, value in _spent(paths).items():
         trial.set_user_attr(name, value)
     study.tell(trial, None if state else _mean(values), state=state)
@@ -112,6 +113,12 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
 def _reopened(study: Study, number: int) -> Trial:
     """A trial that another process began; what it drew stays drawn."""
     return Trial(study, study.trials[number]._trial_id)
+
+
+def _diverged(path: Path) -> bool:
+    """Whether a trial's run stopped at a number that is not finite, or diverged with finite ones."""
+    status = RunFolder(path).status
+    return status["state"] == "non_finite" or "diverged_at" in status
 
 
 def _spent(paths: list[Path]) -> dict[str, float]:

@@ -99,7 +99,7 @@ def tune(
 ) -> bool:
     """Run the trials that are missing; once all are there, write the best into the plan.
 
-    A contender of which no trial came to its end with finite figures is recorded as a failure, and the others
+    A contender of which every trial diverged or was pruned is recorded as a failure, and the others
     are compared without it.
 
     Args:
@@ -132,7 +132,7 @@ def tune(
         figures = found[contender.name]
         if figures["best"] is None:
             message = (
-                f"none of its {figures['trials']} trials ended with finite figures; "
+                f"none of its {figures['trials']} trials ended without diverging; "
                 f"search smaller values, in another folder"
             )
             folder.record_failure(f"{contender.slug}-tuning", message, 1)

@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sys
-import textwrap
 import threading
 import traceback
 from collections.abc import Callable
@@ -109,8 +108,7 @@ def run_job(
         code = 2
     except Exception as error:
         traceback.print_exc(file=sys.stdout)
-        message = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" ...")
-        folder.record_failure(arguments.job, message, 1)
+        folder.record_failure(arguments.job, training.describe_failure(error), 1)
         code = 1
     sys.exit(code)
 

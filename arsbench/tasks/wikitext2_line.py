@@ -17,6 +17,7 @@ from arsbench.data import Corpus, PackedSplit, prepare
 from arsbench.data.loader import BatchLoader
 from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
+from arsbench.metrics import perplexity
 from arsbench.records import RunFolder
 from arsbench.tasks.task import changed_names
 
@@ -67,12 +68,12 @@ class LanguageTally:
         seed_loss = float(self._seed_nats) / self._seed_targets
         nats, targets = float(self._strict_nats), int(self._strict_targets)
         return {
-            "seed": {"loss": seed_loss, "perplexity": _exp(seed_loss)},
+            "seed": {"loss": seed_loss, "perplexity": perplexity(seed_loss)},
             "strict": {
                 "loss": nats / targets,
-                "perplexity": _exp(nats / targets),
+                "perplexity": perplexity(nats / targets),
                 "bits_per_byte": nats / math.log(2) / self._split.bytes,
-                "word_perplexity": _exp(nats / self._split.words),
+                "word_perplexity": perplexity(nats / self._split.words),
                 "targets": targets,
                 "bytes": self._split.bytes,
                 "words": self._split.words,
@@ -205,8 +206,3 @@ class WikiText2Line:
         data = self.config.data
         loader = BatchLoader(split.rows, data.batch_size, num_workers=data.num_workers)
         return Split(loader, split.statistics.target_bytes, split.statistics.target_words)
-
-
-def _exp(x: float) -> float:
-    """e^x, infinite where a float cannot hold it (a word of many badly predicted tokens)."""
-    return math.exp(x) if x < 709 else math.inf

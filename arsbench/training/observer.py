@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 
+class StopTraining(Exception):
+    """An observer raises it to end training: the run remains as a killed process would leave it."""
+
+
 class Observer(Protocol):
     """Receives the trainer's events, in the trainer's own thread."""
 

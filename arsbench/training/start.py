@@ -87,10 +87,11 @@ def check_resumable(run: RunFolder, config: Config) -> Config:
         the configuration to go on with: `config`, and what it leaves open as the run was started.
 
     Raises:
-        UserError: names every key that differs, but for more epochs; or a run that has ended, such as one
-            read back from a report, has no checkpoint, and would be written anew from its beginning.
+        UserError: names every key that differs, but for more epochs; or a run that has ended without
+            failing, such as one read back from a report, has no checkpoint, and would be written anew from
+            its beginning.
     """
-    if run.status["state"] != "running" and not any(run.checkpoints.glob("*")):
+    if run.status["state"] not in ("running", "failed") and not any(run.checkpoints.glob("*")):
         raise UserError(
             f"{run.path} has ended and has no checkpoint to go on from; restore its checkpoints, or train "
             f"into another folder"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from typing import Any
@@ -20,23 +19,21 @@ from arsbench.checkpoint import (
     save_checkpoint,
 )
 from arsbench.config import Config
-from arsbench.environment import environment
+from arsbench.environment import CalledOps, environment
 from arsbench.errors import UserError
 from arsbench.evaluation import evaluate
 from arsbench.metrics import METRICS, task_name
 from arsbench.records import RunFolder
 from arsbench.tasks import Task
+from arsbench.training.failure import record_failure
 from arsbench.training.interrupt import Interrupted, InterruptGuard
-from arsbench.training.metrics import EpochMetrics, peak_memory
-from arsbench.training.observer import Observer
+from arsbench.training.metrics import peak_memory
+from arsbench.training.observer import Observer, StopTraining
 from arsbench.training.passes import autocast, count_targets, forward_backward
 from arsbench.training.prefetch import Batch, prefetched
-from arsbench.training.readings import Readings, Step
+from arsbench.training.readings import Step
+from arsbench.training.recorder import NonFiniteError, Recorder
 from arsbench.training.schedule import create_scheduler
-
-
-class NonFiniteError(Exception):
-    """The loss, the gradient or the weights are no longer finite numbers."""
 
 
 class Trainer:
@@ -80,12 +77,12 @@ class Trainer:
         self.step = 0
         self.epoch_step = 0  # optimizer steps already taken in the current epoch
         self.target_reached = False  # an epoch's deciding metric was as good as `train.stop_at`
-        self.metrics = EpochMetrics()
-        self._readings = Readings()
+        self._recorder = Recorder(task, config.train.log_every, observer)
         # Reading a CPU's figures costs nothing.
         self._read_every = 1 if device.type == "cpu" else config.train.log_every
         self._interrupts = InterruptGuard()
         self._environment_recorded = False
+        self._called = CalledOps()
 
     def resume(self, run: RunFolder) -> None:
         """Go back to the run's newest whole checkpoint, or to the start where it has none.
@@ -95,9 +92,9 @@ class Trainer:
         """
         checkpoint = latest_checkpoint(run.checkpoints, self.observer.message)
         if checkpoint is not None:
-            self._restore(checkpoint)
+            self._restore(checkpoint, run)
         # What was recorded after the checkpoint will be computed again. Of a finished run it would be missed.
-        run.set_status("running", self.step)
+        self._set_status(run, "running")
         run.truncate(self.step, mid_epoch=self.epoch_step > 0)
 
     def run(self, run: RunFolder) -> str:
@@ -105,10 +102,26 @@ class Trainer:
 
         Returns:
             The state that the run is left in: "finished", "interrupted" or "non_finite".
+
+        Raises:
+            Exception: whatever the model, the optimizer or the disk raises; the run is left in the state
+                "failed", with a message.
         """
-        self.observer.start(self.task.name, self.step, self.total_steps)
-        run.set_status("running", self.step)
-        state, message = "finished", ""
+        try:
+            self.observer.start(self.task.name, self.step, self.total_steps)
+            self._set_status(run, "running")
+            state, message = self._train(run)
+            self._record_environment(run)
+            self._set_status(run, state, message)
+        except StopTraining:
+            raise
+        except BaseException as error:
+            record_failure(run, self.step, error, self._recorder.divergence.step)
+            raise
+        return state
+
+    def _train(self, run: RunFolder) -> tuple[str, str]:
+        """All that is left of the run; returns the state that it ends in, and a message or ""."""
         try:
             try:
                 with self._interrupts.listening():
@@ -116,11 +129,13 @@ class Trainer:
                         self._run_epoch(run)
             except Interrupted:
                 self._save(run)
-                state = "interrupted"
+                return "interrupted", ""
         except NonFiniteError as error:
-            state, message = "non_finite", str(error)
-        run.set_status(state, self.step, message)
-        return state
+            return "non_finite", str(error)
+        return "finished", ""
+
+    def _set_status(self, run: RunFolder, state: str, message: str = "") -> None:
+        run.set_status(state, self.step, message, diverged_at=self._recorder.divergence.step)
 
     def _run_epoch(self, run: RunFolder) -> None:
         """The rest of the current epoch, its evaluation, its record and its checkpoint."""
@@ -138,7 +153,7 @@ class Trainer:
             save = train.ckpt_every_steps and self.step % train.ckpt_every_steps == 0 and not at_the_end
             due = self.step % self._read_every == 0 or at_the_end or save or self._evaluation_due()
             if due or self._interrupts.requested:
-                self._read(run)
+                self._recorder.read(run)
             if self._interrupts.requested:
                 raise Interrupted
             if save:
@@ -146,16 +161,17 @@ class Trainer:
         record = self._epoch_record(epoch)
         run.append_epoch(record)
         self.target_reached = self._reaches_target(record)
-        self._record_environment(run)
+        if not self._environment_recorded and not self._is_over():
+            self._record_environment(run)
         self.observer.epoch(record)
         self.epoch_step = 0
-        self.metrics = EpochMetrics()
+        self._recorder.end_epoch()
         if self._is_over() or (epoch + 1) % train.ckpt_every == 0:
             self._save(run)
 
     def _train_step(self, epoch: int, batches: list[Batch]) -> None:
         """One optimizer step. Nothing in it waits for the device, but for A-GSAM's schedule."""
-        self._readings.begin()
+        self._recorder.begin()
         learning_rate = self.optimizer.param_groups[0]["lr"]
         first: dict[str, Tensor] = {}
         passes = 0
@@ -185,28 +201,7 @@ class Trainer:
             "forward_backward_passes": passes,
             "tokens": count_targets(batches),
         }
-        self._readings.add(Step(record, first | {"grad_norm": measured.pop("grad_norm")}, measured))
-
-    def _read(self, run: RunFolder) -> None:
-        """Wait for the steps launched so far, count them, and record those that are to be."""
-        for record in self._readings.read():
-            for name in ("loss", "grad_norm"):
-                if not math.isfinite(record[name]):
-                    what = name.replace("grad_norm", "gradient norm")
-                    raise NonFiniteError(f"the {what} became {record[name]} at step {record['step']}")
-            self.metrics.add(
-                loss=record["loss"],
-                entropy=record["entropy_nats"],
-                grad_norm=record["grad_norm"],
-                passes=record["forward_backward_passes"],
-                tokens=record["tokens"],
-                lr=record["lr"],
-                seconds=record["seconds"],
-                accuracy=record.get("accuracy"),
-            )
-            if record["step"] % self.config.train.log_every == 0:
-                run.append_step(record)
-            self.observer.step(record)
+        self._recorder.add(Step(record, first | {"grad_norm": measured.pop("grad_norm")}, measured))
 
     def _evaluation_due(self) -> bool:
         """Whether the last step is followed by an evaluation; the one of an epoch's end is another matter."""
@@ -219,16 +214,8 @@ class Trainer:
             return
         started = time.perf_counter()
         evaluation = {"validation": self._evaluate("validation")}
-        self.metrics.evaluation_seconds += time.perf_counter() - started
-        run.append_evaluation(
-            {
-                "epoch": epoch + 1,
-                "step": self.step,
-                "forward_backward_passes": self.metrics.passes,
-                **self.metrics.times(),
-                "evaluation": evaluation,
-            }
-        )
+        self._recorder.metrics.evaluation_seconds += time.perf_counter() - started
+        run.append_evaluation(self._recorder.evaluation_record(epoch, self.step, evaluation))
 
     def _evaluate(self, split: str) -> dict[str, Any]:
         """The figures of a split; Ctrl-C ends it at once."""
@@ -251,19 +238,10 @@ class Trainer:
             if name == "validation" or over:
                 evaluation[name] = self._evaluate(name)
                 over = over or self._reaches_target({"evaluation": evaluation})
-        self.metrics.evaluation_seconds += time.perf_counter() - started
-        return {
-            "epoch": epoch + 1,
-            "task": self.task.name,
-            "step": self.step,
-            **self.metrics.columns(self.task.classes),
-            **self.metrics.times(),
-            **peak_memory(self.device),
-            "diagnostics": {
-                k: float(v) for k, v in optim.measurements(self.optimizer).items() if k.startswith("cos_")
-            },
-            "evaluation": evaluation,
-        }
+        self._recorder.metrics.evaluation_seconds += time.perf_counter() - started
+        cosines = {k: float(v) for k, v in optim.measurements(self.optimizer).items() if k.startswith("cos_")}
+        memory = peak_memory(self.device)
+        return self._recorder.epoch_record(epoch, self.step, memory, cosines, evaluation)
 
     def _reaches_target(self, record: dict[str, Any]) -> bool:
         """Whether an epoch's record is as good as `train.stop_at`."""
@@ -275,11 +253,10 @@ class Trainer:
         return self.target_reached or self.step >= self.total_steps
 
     def _record_environment(self, run: RunFolder) -> None:
-        """Say what the run runs on, of which the backends are known for certain only after some steps."""
+        """Record what the run runs on; which ops it calls is known only after some steps."""
         # Not after every epoch: it asks git for the commit, which may take longer than a small epoch.
-        if self._is_over() or not self._environment_recorded:
-            run.set_environment(environment(self.device))
-            self._environment_recorded = True
+        run.set_environment(environment(self.device, self._called.names()))
+        self._environment_recorded = True
 
     def _epochs_done(self) -> int:
         """Complete epochs before the current one, by the steps taken before it began."""
@@ -296,12 +273,13 @@ class Trainer:
             "step": self.step,
             "epoch_step": self.epoch_step,
             "target_reached": self.target_reached,
-            "metrics": self.metrics.state_dict(),
+            **self._recorder.state_dict(),
+            "ops": sorted(self._called.names()),
             "data": self.task.fingerprint(),
         }
         save_checkpoint(run.checkpoints, self.step, self.model, state, self.config.train.keep_checkpoints)
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint, run: RunFolder) -> None:
         state = checkpoint.load_state()
         changed = self.task.changed_since(state["data"])
         if changed:
@@ -315,5 +293,7 @@ class Trainer:
         self.step = state["step"]
         self.scheduler = create_scheduler(self.optimizer, self.config.scheduler, self.total_steps, self.step)
         self.epoch_step = state["epoch_step"]
-        self.target_reached = state.get("target_reached", False)  # unknown to older checkpoints
-        self.metrics = EpochMetrics(**state["metrics"])
+        self._recorder.load_state_dict(state, run)
+        # What follows is unknown to older checkpoints.
+        self.target_reached = state.get("target_reached", False)
+        self._called = CalledOps(state.get("ops", ()))

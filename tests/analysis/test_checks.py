@@ -185,9 +185,13 @@ def test_runs_that_did_not_come_to_their_end_are_named(record_run):
             record_run("a"),
             record_run("b", seed=2, state="non_finite", message="the loss is NaN after step 7"),
             record_run("c", seed=3, losses=(), state="running"),
+            record_run("d", seed=4, diverged_at=1012),
+            record_run("e", seed=5, state="failed"),
         ]
     )
-    assert "diverged: b; not finished: c" in the_warning(runs, "not every run".capitalize())
+    assert "diverged: b; not finished: c; diverged at step 1,012: d; failed: e" in the_warning(
+        runs, "not every run".capitalize()
+    )
 
 
 def test_seeds(record_run):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from arsbench.analysis import compare, verdict
+from arsbench.analysis import baseline_target, compare, cost_to_target, verdict
 from arsbench.analysis.significance import seeds_needed
 from arsbench.errors import UserError
 from arsbench.metrics import METRICS
@@ -105,16 +105,22 @@ def test_too_few_seeds_get_no_verdict_but_a_number(contender, seeds):
     assert "better than" not in text
 
 
+# With numbers that are not finite, and with finite ones, at the first step of the second epoch.
+DIVERGED = [{"state": "non_finite"}, {"diverged_at": 11}]
+
+
+@pytest.mark.parametrize("how", DIVERGED, ids=str)
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         ([math.nan] * 8, "worse"),  # the sign test's p is 0.008
+        ([1.0] * 8, "worse"),
         ([math.nan] * 3, "undecided"),  # and here 0.25
     ],
 )
-def test_a_run_that_diverged_is_the_worst(contender, values, expected):
+def test_a_run_that_diverged_is_the_worst(contender, values, expected, how):
     runs = contender("A", [4.0 + 0.01 * i for i in range(len(values))])
-    (c,) = compare(runs + contender("B", values, state="non_finite"))
+    (c,) = compare(runs + contender("B", values, **how))
     assert (c.verdict, c.test) == (expected, "exact sign test")
     assert math.isnan(c.difference)
     assert c.interval is None
@@ -161,6 +167,47 @@ def test_where_all_diverged_the_best_until_then_is_known(run):
     assert (c.spent, c.baseline_values, c.rival_values) == (10, (4.0,) * 3, (3.0,) * 3)
 
 
+def test_what_follows_divergence_counts_for_nothing(run):
+    """Whatever a run recovers to: one that stops at a number that is not finite cannot."""
+    runs = [run("A", seed, [4.0, 3.9]) for seed in (1, 2, 3)]
+    runs += [run("B", seed, [5.0, 1.0], diverged_at=11) for seed in (1, 2, 3)]
+    (c,) = compare(runs, at="best")
+    assert (c.spent, c.baseline_values, c.rival_values) == (20, (3.9,) * 3, (5.0,) * 3)
+    (metric,) = runs[-1].metrics()
+    assert [cost_to_target(one, metric, 3.9, "steps") for one in runs[2:4]] == [20, math.inf]
+    assert baseline_target(runs, metric, "B") == 5.0
+
+
+@pytest.mark.parametrize(
+    ("facts", "standing", "diverged"),
+    [
+        ({}, "finished", False),
+        ({"diverged_at": 1012}, "diverged at step 1,012", True),
+        ({"state": "imported"}, "imported", False),
+        ({"state": "non_finite"}, "diverged", True),
+        ({"state": "non_finite", "diverged_at": 7}, "diverged at step 7", True),
+        ({"state": "running", "diverged_at": 7}, "running, diverged at step 7", False),
+        ({"state": "failed"}, "failed", False),
+    ],
+)
+def test_how_a_run_stands(run, facts, standing, diverged):
+    one = run("A", 1, [4.0], **facts)
+    assert (one.standing, one.diverged) == (standing, diverged)
+    assert one.whole == (standing in ("finished", "imported"))
+
+
+def test_the_verdict_names_the_runs_that_diverged(run):
+    runs = [run("A", seed, [4.0]) for seed in (1, 2, 3)]
+    runs += [run("B", 1, [5.0], diverged_at=812), run("B", 2, [5.0], state="non_finite"), run("B", 3, [5.0])]
+    assert (
+        "B-1 diverged at step 812 and B-2 diverged, and count as worse than every run that did not."
+        in verdict(runs).splitlines()
+    )
+    assert "diverged" not in verdict(
+        runs[:3] + [replace(one, state="finished", diverged_at=None) for one in runs[3:]]
+    )
+
+
 def test_a_seed_that_is_not_compared_hides_nothing(run):
     runs = [run(name, seed, [4.0 + seed / 10]) for name in "AB" for seed in (1, 2, 3)]
     runs.append(run("A", 4, [4.0], passes_each=None))
@@ -169,7 +216,8 @@ def test_a_seed_that_is_not_compared_hides_nothing(run):
 
 
 def test_a_run_that_diverged_early_ends_nobody_elses_budget(run, contender):
-    early = [run("B", seed, [5.0], state="non_finite") for seed in (1, 2, 3)]
+    early = [run("B", seed, [5.0], diverged_at=11) for seed in (1, 2)]
+    early.append(run("B", 3, [5.0], state="non_finite"))
     (c,) = compare(contender("A", [4.0, 4.1, 4.2]) + early)
     assert c.spent == 20
     assert c.baseline_values == (4.0, 4.1, 4.2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from arsbench import _native
+from arsbench import _native, ops
 from arsbench.ops import _OPS
 from arsbench.ops.reference import ars_moments as reference
 
@@ -35,6 +35,23 @@ def test_the_twin_runs_the_reference(make_inputs):
     for name in ("exp_avgs", "exp_avg_sqs", "directions"):
         assert all(torch.equal(a, b) for a, b in zip(getattr(x, name), getattr(y, name), strict=True))
     torch.library.opcheck(op_named("ars_dots_reference"), (x.grads, x.flats))
+
+
+def test_calls_are_counted_by_name_backward_too():
+    before = ops.calls()
+    x, weight = torch.randn(3, 4, requires_grad=True), torch.ones(4)
+    ops.rms_norm(x, weight).sum().backward()
+    ops.rms_norm(x, weight)
+    counted = {name: n - before.get(name, 0) for name, n in ops.calls().items()}
+    assert {name: n for name, n in counted.items() if n} == {"rms_norm": 2, "rms_norm_backward": 1}
+
+
+def test_a_compiler_sees_no_counting():
+    """It would guard on the count, and compile again after every call."""
+    compiled = torch.compile(lambda x: ops.newton_schulz(x, steps=1), backend="eager", fullgraph=True)
+    before = ops.calls()
+    compiled(torch.ones(2, 3))
+    assert ops.calls() == before
 
 
 def test_the_twin_of_a_derivative_runs_under_autocast():

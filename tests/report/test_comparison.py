@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,8 @@ from arsbench.analysis.checks import UNKNOWN
 from arsbench.analysis.contenders import distinct
 from arsbench.errors import UserError
 from arsbench.json_files import encode
+from arsbench.metrics import perplexity
+from arsbench.records import RunFolder
 from arsbench.report.cells import aligned, settings
 from arsbench.report.columns import row_cells
 from arsbench.report.comparison import plot_lines, render, write_suite
@@ -228,13 +231,13 @@ def test_a_suites_report_has_its_baseline_and_its_tuning(rivals, tmp_path):
     assert any("Tuning was not equal" in line for line in section(text, "Warnings"))
 
 
-def test_a_run_that_diverged_has_lost_whatever_it_had_reached(record_run):
+@pytest.mark.parametrize("how", [{"state": "non_finite"}, {"diverged_at": 101}], ids=str)
+def test_a_run_that_diverged_has_lost_whatever_it_had_reached(record_run, how):
     """Before its first evaluation, or after one that was the best of all."""
     sources = [record_run(f"A-{seed}", optimizer="AdamW", seed=seed) for seed in range(7)]
     for name, losses in (("Muon", ()), ("ARS", (1.0,))):
         sources += [
-            record_run(f"{name}-{seed}", losses, optimizer=name, seed=seed, state="non_finite")
-            for seed in range(7)
+            record_run(f"{name}-{seed}", losses, optimizer=name, seed=seed, **how) for seed in range(7)
         ]
     found = overview(load(sources))
     assert {(c.rival, c.verdict) for c in found.comparisons if c.at == "final"} == {
@@ -244,6 +247,64 @@ def test_a_run_that_diverged_has_lost_whatever_it_had_reached(record_run):
     assert [math.isnan(result.mean) for result in found.results] == [False, True, True]
     assert overview(load(sources), baseline="Muon").target is None
     assert "+nan" not in render(found)
+
+
+def test_failures_and_divergence_are_listed_with_their_steps(record_run):
+    sources = [
+        record_run("a", (4.5, 4.0), optimizer="AdamW"),
+        record_run("b", (4.5, 4.0), diverged_at=1012),
+        record_run("c", (4.5,), seed=2, state="failed", message="ValueError: no luck (mine.py, line 7)"),
+    ]
+    text = render(overview(load(sources)))
+    assert section(text, "Failures")[:2] == [
+        "- b: diverged at step 1,012.",
+        "- c: failed: ValueError: no luck (mine.py, line 7).",
+    ]
+    assert any("b diverged at step 1,012" in line for line in section(text, "Verdict"))
+    data = overview(load(sources)).as_dict()
+    assert [run["diverged_at"] for run in data["runs"]] == [None, 1012, None]
+    assert [result["diverged"] for result in data["results"]] == [0, 1]
+
+
+def test_of_runs_without_an_epoch_those_that_failed_are_named(record_run):
+    waiting = record_run("a", (), state="running")
+    with pytest.raises(UserError, match=r"has finished an epoch yet, .*; wait for one"):
+        overview(load([waiting]))
+    broken = record_run("b", (), seed=2, state="failed", message="no luck")
+    with pytest.raises(
+        UserError, match=r"has finished an epoch \(b failed: no luck\), so that .*; give others"
+    ):
+        overview(load([waiting, broken]))
+
+
+def test_perplexities_beyond_the_limit_and_their_differences(record_run):
+    """No number of hundreds of digits, and nothing that overflows."""
+    sources = []
+    for name, loss in (("AdamW", 4.0), ("ARS", 620.0), ("Muon", 1000.0)):
+        for seed in (1, 2, 3):
+            folder = RunFolder(record_run(f"{name}-{seed}", (), optimizer=name, seed=seed))
+            for epoch in (1, 2):
+                figures = {"loss": loss + seed / 10, "perplexity": perplexity(loss + seed / 10)}
+                folder.append_epoch(
+                    {
+                        "epoch": epoch,
+                        "step": epoch,
+                        "task": "wikitext2_line",
+                        "evaluation": {"validation": {"seed": figures}},
+                    }
+                )
+            folder.set_status("finished", 2)
+            sources.append(folder.path)
+    found = overview(load(sources), metric="seed_perplexity")
+    text = render(found)
+    _, ars, muon = table(text, "Results")
+    assert [ars[key] for key in ("Mean", "Median", "Range", "Best")] == ["> 1e6"] * 4
+    assert (muon["Mean"], muon["Range"]) == ("> 1e6", "> 1e6")
+    assert re.fullmatch(r"\+\d\.\d{4}e\+269", table(text, "Paired")[0]["Difference"])
+    assert max(map(len, text.split("\n"))) < 600
+    by, infinitely = (shortfall.sentence() for shortfall in found.shortfalls(0.01, True))
+    assert by.startswith("ARS, > 1e6 against 66.9088 (+3.35e+269 %), p = ")
+    assert infinitely.startswith("Muon, > 1e6 against 66.9088 (+inf %), p = ")
 
 
 def test_settings_as_cells():
@@ -285,9 +346,11 @@ def test_what_diverged_or_failed_is_worse_whatever_is_allowed(record_run):
         record_run("b", (4.5, math.nan), optimizer="Muon"),
         record_run("c", (3.0,), optimizer="AdamW", state="non_finite"),
         record_run("d", (), optimizer="RMSuon", state="running"),
+        record_run("e", (3.0,), optimizer="AdaMuon", diverged_at=7),
     ]
     found = overview(load(sources))
-    assert [s.contender for s in found.shortfalls(1000, False)] == ["Muon", "AdamW", "RMSuon"]
+    worse = ["Muon", "AdamW", "RMSuon", "AdaMuon"]
+    assert [s.contender for s in found.shortfalls(1000, False)] == worse
     with pytest.raises(UserError, match="'RMSuon' has no figure"):
         overview(load(sources), baseline="RMSuon").shortfalls(1000, False)
 

@@ -27,7 +27,7 @@ def test_the_strict_protocol_has_a_row_for_each_split(run, seed_record, evaluati
     _, _, *rows = section(report.render(run), "Strict Protocol")
     assert rows == [
         "| 1 | wikitext2_line | validation | 4.2500 | 70.11 | 1.5123 | 12,345.68 | 263,144 |",
-        "| 1 | wikitext2_line | test | 4.5000 | N/A | N/A | inf | N/A |",
+        "| 1 | wikitext2_line | test | 4.5000 | N/A | N/A | > 1e6 | N/A |",
     ]
 
 
@@ -68,12 +68,25 @@ def test_groups_backends_environment_and_effective_configuration(run):
             "**The run stopped after step 1,234, because a number in it was no longer finite.** "
             "The loss became nan at step 1235.",
         ),
+        (
+            "failed",
+            "ValueError: no luck (mine.py, line 7)",
+            "**The run failed after step 1,234** and can be resumed. ValueError: no luck (mine.py, line 7).",
+        ),
         ("running", "two\nlines", "last recorded step is 1,234. Two lines."),
     ],
 )
 def test_how_the_run_ended_is_a_sentence(run, state, message, sentence):
     run.set_status(state, 1234, message)
     assert any(line.endswith(sentence) for line in report.render(run).split("\n"))
+
+
+def test_a_run_that_diverged_says_so_in_a_line(run):
+    run.set_status("finished", 1234, diverged_at=1012)
+    lines = report.render(run).split("\n")
+    ended = lines.index("The run finished after step 1,234.")
+    assert lines[ended + 1].startswith("**The run diverged at step 1,012**: its training loss")
+    assert lines[ended + 2] == ""
 
 
 def test_every_table_is_rectangular(run, seed_record, evaluation):

@@ -83,14 +83,27 @@ def test_the_analysis_sees_what_the_folder_tells(told):
         assert point.seconds == pytest.approx(own.seconds, abs=1e-5)
 
 
+@pytest.mark.parametrize("diverged_at", [None, 1012])
 @pytest.mark.parametrize(
     ("state", "message"),
-    [("running", ""), ("finished", ""), ("interrupted", "By hand"), ("non_finite", "It became nan (step 3)")],
+    [
+        ("running", ""),
+        ("finished", ""),
+        ("interrupted", "By hand"),
+        ("non_finite", "It became nan (step 3)"),
+        ("failed", "ValueError: no luck (mine.py, line 7)"),
+    ],
 )
-def test_how_the_run_ended_comes_back(run, state, message):
-    run.set_status(state, 1234, message)
-    details = report.parse(report.render(run), "summary.md").details
-    assert (details.state, details.step, details.message) == (state, 1234, message)
+def test_how_the_run_ended_comes_back(run, seed_record, tmp_path, state, message, diverged_at):
+    run.append_epoch(seed_record())
+    run.set_status(state, 1234, message, diverged_at=diverged_at)
+    summary = report.write(run)
+    back = report.import_markdown(summary, tmp_path / "back")
+    assert back.status.get("diverged_at") == diverged_at
+    assert [back.status[key] for key in ("state", "step", "message")] == [state, 1234, message]
+    assert (back.path / "summary.md").read_text() == summary.read_text()
+    (read,) = load([summary])
+    assert (read.state, read.diverged_at) == (state, diverged_at)
 
 
 def test_seconds_of_many_short_epochs_add_up(run, seed_record, evaluation):

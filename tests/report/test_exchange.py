@@ -21,7 +21,7 @@ def rows_of(path):
 
 
 def test_a_row_per_epoch_and_one_per_step(record_run, tmp_path):
-    runs = load([record_run("a"), record_run("b", losses=(math.nan,), seed=2)])
+    runs = load([record_run("a"), record_run("b", losses=(math.nan,), seed=2, diverged_at=77)])
     epochs, steps = write_csv(runs, tmp_path / "out" / "all.csv")
     assert (epochs.name, steps.name) == ("all.csv", "all.steps.csv")
     first, second, third = rows_of(epochs)
@@ -31,6 +31,10 @@ def test_a_row_per_epoch_and_one_per_step(record_run, tmp_path):
     assert (third["run"], third["total_passes"]) == ("b", "120")
     assert math.isnan(float(third["train_loss"]))
     assert second["peak_gpu_mib"] == ""
+    assert [(row["state"], row["diverged_at"]) for row in (first, third)] == [
+        ("finished", ""),
+        ("finished", "77"),
+    ]
     assert [(row["run"], row["step"], row["loss"]) for row in rows_of(steps)][:2] == [
         ("a", "50", "4.75"),
         ("a", "150", "4.25"),

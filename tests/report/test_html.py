@@ -223,6 +223,34 @@ def test_of_one_contender_those_that_diverged_are_counted(page, made_run):
     assert "from 4.0100 to 4.0200 at the end of 2 runs; 1 diverged; there is nothing" in outcome
 
 
+def test_a_run_that_diverged_is_told_by_its_step(page, rivals, made_run):
+    found = page([*rivals, made_run("Muon", 4, diverged_at=12)])
+    ending = "Muon-4 diverged at step 12 and finished after step 30."
+    assert [item.text for item in found.section("incomplete").find("li")] == [ending]
+    assert "Muon-4 diverged at step 12, and counts as worse" in found.section("verdict").text
+    assert "Muon-4 Muon 4 diverged at step 12 4.7067 1 10" in found.section("results").text
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (12, "; its best validation loss (strict, nats per target) before that was 4.6767, in epoch 1 of 3."),
+        (5, "."),
+    ],
+)
+def test_one_run_that_diverged(page, made_run, step, words):
+    outcome = page([made_run(diverged_at=step)]).section("verdict").text
+    assert f"ARS-1 diverged at step {step} and finished after step 30{words}" in outcome
+
+
+def test_milestones_after_divergence_were_not_reached(page, made_run):
+    accurate = {"task": "mod_addition", "loss": 1.0}
+    runs = [made_run(**accurate), made_run("Muon", diverged_at=12, **accurate)]
+    rows = [row.text for row in page(runs).section("results").find("tr")]
+    assert "ARS 1 1 3 3" in rows
+    assert "Muon 1 1 not reached not reached" in rows
+
+
 def test_runs_that_have_no_epoch_yet(page, made_run):
     runs = [made_run(seed=seed, epochs=0, state="running") for seed in (1, 2)]
     assert "No run has a figure yet." in page(runs).section("verdict").text

@@ -1,12 +1,14 @@
 """Reading reports back: round trips, and what a malformed report gets."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from arsbench import report
 from arsbench.errors import UserError
+from arsbench.metrics import perplexity
 from arsbench.records import RunFolder
 
 SEED_PATH = Path(__file__).with_name("seed_report.md")
@@ -128,8 +130,8 @@ def variants():
         ),
     )
     yield "a diverged run", build(
-        [], [f"| 1 | t | {middle} | nan | inf |"], "t Loss: N/A, t Perplexity: N/A",
-        't: {"loss": NaN, "perplexity": Infinity}',
+        [], [f"| 1 | t | {middle} | nan | > 1e6 |"], "t Loss: N/A, t Perplexity: N/A",
+        't: {"loss": NaN, "perplexity": "> 1e6"}',
     )  # fmt: skip
     yield (
         "nothing evaluated",
@@ -141,6 +143,33 @@ def variants():
 @pytest.mark.parametrize(("name", "text"), [pytest.param(*v, id=v[0]) for v in variants()])
 def test_any_report_of_the_form_comes_back_line_for_line(tmp_path, name, text):
     assert summary(import_text(text, tmp_path)) == text
+
+
+@pytest.mark.parametrize("form", ["new", "old"])
+def test_a_perplexity_beyond_the_limit_comes_back(tmp_path, run, seed_record, form):
+    """As infinite, but for the last epoch's, which the loss tells; older reports have all digits."""
+    for epoch, loss in enumerate((620.25, 1000.0, 14.0), start=1):
+        figures = {"loss": loss, "perplexity": perplexity(loss)}
+        run.append_epoch(seed_record(epoch=epoch, evaluation={"validation": {"seed": figures}}))
+    text = report.render(run)
+    if form == "old":
+        for loss in (620.25, 1000.0, 14.0):
+            text = text.replace(f"| {loss:.2f} | > 1e6 |", f"| {loss:.2f} | {perplexity(loss):.2f} |")
+        text = text.replace('"> 1e6"', repr(perplexity(14.0)))
+        assert "> 1e6" not in text.replace("Perplexity: > 1e6", "")
+    else:
+        assert [row[-1] for row in report.results_table(run)[1:]] == ["> 1e6"] * 3
+        assert '{"loss": 14.0, "perplexity": "> 1e6"}' in text
+        assert max(map(len, text.split("\n"))) < 400
+    back = import_text(text, tmp_path)
+    losses = [record["evaluation"]["validation"]["seed"] for record in back.epochs()]
+    first = perplexity(620.25) if form == "old" else math.inf
+    assert [figures["perplexity"] for figures in losses] == [
+        pytest.approx(first),
+        math.inf,
+        perplexity(14.0),
+    ]
+    assert summary(back) == report.render(run)
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path):
@@ -182,6 +211,11 @@ MALFORMED = {
     "epoch twice": (replaced("| 3 | wiki", "| 2 | wiki"), f"line {row(3)}: epoch 2 of 'wiki.* comes"),
     "final of another task": (replaced(": wikitext2_line: {", ": lines: {"), f"line {FINAL_LINE}: 'lines"),
     "final not JSON": (replaced('474}', "474"), f"line {FINAL_LINE}: .*not JSON"),
+    "final has a text for a loss": (
+        replaced('"loss": 4.407930149960873', '"loss": "> 1e6"'),
+        "not a number",
+    ),
+    "final is not above the limit": (replaced("| 82.10 |", "| > 1e6 |"), "but > 1e6 in its row"),
     "final lacks a metric": (replaced(', "perplexity": 82.09935416309474', ""), "row of epoch 5"),
     "final not a number": (replaced("4.407930149960873", "true"), "is not a number"),
     "final contradicts its row": (replaced("4.407930149960873", "4.507930149960873"), "but 4.41 in its row"),

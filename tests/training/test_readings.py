@@ -35,7 +35,7 @@ def test_no_step_asks_the_device_for_a_number(name, tiny):
         trainer._train_step(0, batches)
     assert trainer.step == 4
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
-        trainer._readings.read()
+        trainer._recorder._readings.read()
 
 
 def test_only_the_adaptive_schedule_asks(tiny):

@@ -73,7 +73,7 @@ def test_the_environment_is_not_asked_for_after_every_epoch(modular, tmp_path, m
     """It runs git, which takes longer than such an epoch."""
     asked = []
 
-    def environment(device):
+    def environment(device, called):
         asked.append(device)
         return {"backends": {}}
 
@@ -158,10 +158,43 @@ def test_passes_and_cosines_of_ars_are_recorded(tiny, tmp_path):
     assert run.environment["backends"]
 
 
+MODEL_OPS = {"rope_attention", "linear_cross_entropy", "swiglu_linear", "rms_norm"}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "own"),
+    [
+        ({"name": "ARS", "k": 3}, {"newton_schulz", "ars_moments"}),
+        ({"name": "ARS", "k": 0}, {"newton_schulz", "ars_moments"}),
+        ({"name": "AdamW"}, {"ars_moments"}),
+        ({"name": "torch.optim:SGD", "lr": 0.1}, set()),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_backends_are_named_of_ops_that_ran(tiny, tmp_path, optimizer, own):
+    """Whatever other runs of this process have called."""
+    train(tiny | {"train": tiny["train"] | {"max_steps": 1}}, tmp_path / "ars")
+    tiny["optimizer"] = optimizer
+    tiny["train"]["max_steps"] = 2
+    run = train(tiny, tmp_path / "run")
+    assert set(run.environment["backends"]) == MODEL_OPS | own
+
+
+def test_a_resumed_run_keeps_the_ops_of_its_first_process(tiny, tmp_path, monkeypatch):
+    tiny["train"]["epochs"] = 1
+    train(tiny, tmp_path / "run")
+    run = RunFolder.open(tmp_path / "run")
+    config = config_from_dict(tiny)
+    trainer = training.prepare_trainer(config, Silent())
+    training.resumed_run(run, config, trainer)
+    trainer.run(run)  # nothing is left to be done
+    assert set(run.environment["backends"]) == {"newton_schulz", "ars_moments"} | MODEL_OPS
+
+
 def test_what_served_each_op_is_recorded_after_the_fact(tiny, tmp_path, monkeypatch):
     tiny["train"]["epochs"] = 1
     answers = iter([{"an op": "a kernel"}, {"an op": "the reference"}])
-    monkeypatch.setattr("arsbench.ops.backends", lambda device: next(answers))
+    monkeypatch.setattr("arsbench.ops.backends", lambda device, called: next(answers))
     run = train(tiny, tmp_path / "run")
     assert run.environment["backends"] == {"an op": "the reference"}
     assert run.environment["torch"] == torch.__version__
