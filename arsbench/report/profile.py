@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from arsbench.analysis import BUDGETS, Problem, profiles
+from arsbench.analysis.wording import listed
 from arsbench.report.cells import aligned
 from arsbench.report.chart_data import AXES, Chart, Series
 from arsbench.report.columns import table_lines
@@ -61,6 +62,13 @@ def render_profiles(found: Sequence[Problem], plots: Sequence[str] = ()) -> str:
         "",
         *table_lines(aligned(rows)),
     ]
+    diverged = list(
+        dict.fromkeys(
+            f"{run.name} {run.standing}" for problem in found for run in problem.runs.values() if run.diverged
+        )
+    )
+    if diverged:
+        lines += ["", f"What a run reached before it diverged counts: {listed(diverged)}."]
     for budget in BUDGETS:
         shares = profiles(found, budget)
         lines += ["", f"## By {budget}"]
@@ -82,6 +90,7 @@ def profiles_dict(found: Sequence[Problem]) -> dict[str, Any]:
                 "seed": problem.seed,
                 "metric": problem.metric.name,
                 "target": problem.target,
+                "diverged_at": {name: run.diverged_at for name, run in problem.runs.items()},
                 "costs": {name: {b: problem.cost(name, b) for b in BUDGETS} for name in problem.runs},
             }
             for problem in found

@@ -51,6 +51,24 @@ def test_shares_of_two_tasks(runs):
     assert "4.6000" in output
 
 
+def test_what_was_reached_before_divergence_counts(runs, record_run):
+    """Of Muon's second seed on the first text, which was at 4.0 after 100 steps, and on the second."""
+    for text, losses, step in (("one", (4.0, 3.0), 101), ("two", (5.0, 4.0), 150)):
+        tasks = {"experiment": {"tasks": [f"wikitext2_line ({text})"]}}
+        name = f"{text}-Muon-3"
+        runs.append(record_run(name, losses, optimizer="Muon", seed=3, config=tasks, diverged_at=step))
+        runs.append(record_run(f"{text}-AdamW-3", (4.5, 4.0), optimizer="AdamW", seed=3, config=tasks))
+    output = invoke(*runs)
+    sentence = "one-Muon-3 diverged at step 101, two-Muon-3 diverged at step 150."
+    assert f"What a run reached before it diverged counts: {sentence}" in output
+    third = [problem for problem in json.loads(invoke(*runs, "--json"))["problems"] if problem["seed"] == 3]
+    assert [problem["costs"]["Muon"]["steps"] for problem in third] == [100, "Infinity"]
+    assert [problem["diverged_at"] for problem in third] == [
+        {"AdamW": None, "Muon": 101},
+        {"AdamW": None, "Muon": 150},
+    ]
+
+
 def test_as_json(runs):
     data = json.loads(invoke(*runs, "--json", "--baseline", "Muon"))
     assert [(p["task"], p["seed"], p["target"]) for p in data["problems"]] == [

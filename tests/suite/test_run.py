@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,18 @@ import torch
 class Broken(torch.optim.SGD):
     def step(self, closure=None):
         {body}
+
+class Jolted(torch.optim.AdamW):
+    "Its weights are all multiplied by 100 after ten steps."
+
+    def step(self, closure=None):
+        loss = super().step(closure)
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps == 10:
+            with torch.no_grad():
+                for group in self.param_groups:
+                    torch._foreach_mul_(group["params"], 100.0)
+        return loss
 """
 FIXED = PACKAGE.format(body="return super().step(closure)")
 
@@ -62,7 +75,7 @@ def pid_of(suite: Path, job: str) -> int:
 
 
 def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch):
-    """One contender raises, one diverges: the rest is finished, and only what is missing is run again."""
+    """One contender raises, two diverge: the rest is finished, and only what is missing is run again."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     package = tmp_path / "their_package.py"
     package.write_text(PACKAGE.format(body="raise RuntimeError('no luck\\ntoday')"))
@@ -71,17 +84,32 @@ def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch
         '[contenders.AdamW]\nname = "AdamW"\n'
         '[contenders.Broken]\nname = "their_package:Broken"\nlr = 0.1\n'
         '[contenders.SGD]\nname = "torch.optim:SGD"\nlr = 1e30\n'
+        '[contenders.Jolted]\nname = "their_package:Jolted"\nlr = 1e-3\n'
     )
     suite, out = load_suite(write_suite(text)), tmp_path / "out"
     outcome = run_suite(suite, out, workers=2, threads=1, observer=observer)
-    assert (outcome.done, outcome.total, outcome.diverged) == (2, 3, ("sgd-seed-1",))
-    assert outcome.failures == {"broken-seed-1": "RuntimeError: no luck today"}
+    assert (outcome.done, outcome.total) == (3, 4)
+    assert outcome.diverged == ("sgd-seed-1", "jolted-seed-1")
+    assert any(text.startswith("jolted-seed-1: done in") for text in observer.messages)
+    assert any(text.endswith("s, diverged at step 11") for text in observer.messages)
+    message = f"RuntimeError: no luck today ({package}, line 6)"
+    assert outcome.failures == {"broken-seed-1": message}
+    assert RunFolder.open(out / "runs" / "broken" / "seed-1").status == {
+        "state": "failed",
+        "step": 0,
+        "message": message,
+    }
     assert "Traceback" in (out / "logs" / "broken-seed-1.log").read_text()
     assert {run.name: run.state for run in analysis.load([out])} == {
         "adamw-seed-1": "finished",
         "broken-seed-1": "failed",
         "sgd-seed-1": "non_finite",
+        "jolted-seed-1": "finished",
     }
+    shown = CliRunner().invoke(cli, ["suite", "status", str(out)], catch_exceptions=False).stdout
+    assert re.search(r"^jolted-seed-1 +finished, diverged at step 11 ", shown, re.MULTILINE)
+    assert f"failed: broken-seed-1: {message}" in shown.splitlines()
+    assert [run["diverged_at"] for run in suite_status(out)["runs"]] == [None, None, None, 11]
     assert observer.snapshots[-1].failed == 1
     assert (out / "runs" / "adamw" / "seed-1" / "summary.md").is_file()
 
@@ -90,7 +118,7 @@ def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch
     before = {path: path.stat().st_mtime_ns for path in kept.rglob("*")}
     more = load_suite(write_suite(text.replace("seeds = [1]", "seeds = [1, 2]")))
     outcome = run_suite(more, out, workers=2, threads=1, observer=observer)
-    assert (outcome.done, outcome.total, outcome.failures) == (6, 6, {})
+    assert (outcome.done, outcome.total, outcome.failures) == (8, 8, {})
     assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
 
     for old, new, problem in (

@@ -15,7 +15,7 @@ from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
 from arsbench.suite.trial import _spent
 from arsbench.suite.tuning import open_study
 
-from .test_run import begin, pid_of, steps, wait_for
+from .test_run import FIXED, begin, pid_of, steps, wait_for
 
 SEARCH = "search.lr = { low = 1e-4, high = 1e-2, log = true }\n"
 TUNING = "[tuning]\ntrials = 2\nseeds = [101]\nset.train.epochs = 1\n"
@@ -57,22 +57,30 @@ def test_the_best_values_become_the_comparisons(write_suite, tmp_path, observer)
     assert suite_status(out)["tuning"] == folder.tuning
 
 
-def test_a_contender_that_only_diverges_is_left_out(write_suite, tmp_path, observer):
+def test_contenders_that_only_diverge_are_left_out(write_suite, tmp_path, observer, monkeypatch):
+    """One at numbers that are not finite, the other at finite ones."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "their_package.py").write_text(FIXED)
     text = (
         ONE
         + '[contenders.Wild]\nname = "torch.optim:SGD"\nsearch.lr = { low = 1e30, high = 1e31 }\n'
+        + '[contenders.Jolted]\nname = "their_package:Jolted"\n'
+        + SEARCH
         + TUNING
     )
     out = tmp_path / "out"
     outcome = run_suite(load_suite(write_suite(text, epochs=1)), out, workers=2, observer=observer)
     assert (outcome.done, outcome.total) == (1, 1)
-    assert "none of its 2 trials ended with finite figures" in outcome.failures["wild-tuning"]
-    wild = SuiteFolder.open(out).tuning["contenders"]["Wild"]
-    assert (wild["trials"], wild["non_finite"], wild["best"]) == (2, 2, None)
-    assert wild["steps"] == wild["passes"] > 0
+    tuned = SuiteFolder.open(out).tuning["contenders"]
     runs = analysis.load([out])
-    assert list(contenders.tuning(runs)) == ["AdamW", "Wild"]
-    assert any(warning.startswith("Wild is left out: none of its 2") for warning in checks.warnings(runs))
+    assert list(contenders.tuning(runs)) == ["AdamW", "Wild", "Jolted"]
+    for name in ("Wild", "Jolted"):
+        assert "none of its 2 trials ended without diverging" in outcome.failures[f"{name.lower()}-tuning"]
+        assert (tuned[name]["trials"], tuned[name]["non_finite"], tuned[name]["best"]) == (2, 2, None)
+        assert tuned[name]["steps"] == tuned[name]["passes"] > 0
+        left_out = f"{name} is left out: none of its 2 trials of tuning ended without diverging."
+        assert left_out in checks.warnings(runs)
+    assert tuned["AdamW"]["non_finite"] == 0
 
 
 def test_trials_run_to_their_end(parse):
