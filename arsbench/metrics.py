@@ -16,6 +16,8 @@ MILESTONES = (0.1, 0.5, 0.9, 0.99)
 
 # A perplexity above the limit is printed so: not one of its digits means anything.
 PERPLEXITY_LIMIT, ABOVE_LIMIT = 1e6, "> 1e6"
+# One above this counts as infinite: a sum of a few would overflow.
+_NEARLY_INFINITE = 1e300
 
 
 def perplexity(loss: float) -> float:
@@ -49,11 +51,15 @@ class Metric:
         value: Any = record
         for key in self.path:
             value = value.get(key) if isinstance(value, dict) else None
-        return value
+        return math.inf if self._is_perplexity and value is not None and value > _NEARLY_INFINITE else value
+
+    @property
+    def _is_perplexity(self) -> bool:
+        return self.path[-1] == "perplexity"
 
     def text(self, value: float) -> str:
         """A value of this metric as text."""
-        return perplexity_text(value, ".4f") if self.path[-1] == "perplexity" else f"{value:.4f}"
+        return perplexity_text(value, ".4f") if self._is_perplexity else f"{value:.4f}"
 
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is better than `b`; a NaN is worse than everything else."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import counted
+from arsbench.analysis.wording import in_digits
 from arsbench.metrics import BUDGETS, Metric, best_point, milestones, task_name
 from arsbench.report.cells import p_value
 from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns, text_of
@@ -89,14 +90,14 @@ def _pairs(caption: str, comparisons: Sequence[Comparison]) -> str:
     rows = []
     for one in comparisons:
         low, high = one.interval or (None, None)
-        interval = NOT_AVAILABLE if low is None else f"{low:+.4f} to {high:+.4f}"
+        ends = () if low is None else (in_digits(low, "+.4f"), in_digits(high, "+.4f"))
         rows.append(
             [
                 f"{one.rival} − {one.baseline}",
                 one.budget,
                 Cell(str(len(one.seeds)), len(one.seeds)),
                 number(one.difference, "+.4f"),
-                interval,
+                " to ".join(ends) or NOT_AVAILABLE,
                 number(one.effect_size, "+.2f"),
                 Cell(p_value(one.p_value), one.p_value),
                 Cell(p_value(one.p_adjusted), one.p_adjusted),

@@ -251,6 +251,19 @@ def test_milestones_after_divergence_were_not_reached(page, made_run):
     assert "Muon 1 1 not reached not reached" in rows
 
 
+def test_no_number_of_a_comparison_has_hundreds_of_digits(page, made_run):
+    runs = [made_run(seed=seed) for seed in (1, 2, 3)]
+    runs += [made_run("Muon", seed, loss=620.0) for seed in (1, 2, 3)]
+    found = page(runs, found=overview(runs, metric="seed_perplexity"))
+    assert found.rows("results")[1]["Mean"] == found.rows("results")[1]["Range"][:5] == "> 1e6"
+    assert re.fullmatch(
+        r"\+\d\.\d{4}e\+269 to \+\d\.\d{4}e\+269", found.rows("comparisons")[0]["95 % interval"]
+    )
+    assert not re.search(r"\d{40}", found.source)
+    lone = page(runs[3:4], found=overview(runs[3:4], metric="seed_perplexity")).section("verdict").text
+    assert "perplexity (seed protocol) was > 1e6, in epoch 3 of 3." in lone
+
+
 def test_runs_that_have_no_epoch_yet(page, made_run):
     runs = [made_run(seed=seed, epochs=0, state="running") for seed in (1, 2)]
     assert "No run has a figure yet." in page(runs).section("verdict").text
