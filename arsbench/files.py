@@ -1,16 +1,26 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and files that users name, which may be anything."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from arsbench.errors import UserError
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @contextlib.contextmanager
@@ -49,6 +59,52 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]:
         ) from error
 
 
+def read_regular(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """The content of a file that a user named.
+
+    Args:
+        path: the file.
+        limit: the most bytes that the file may have; None for any number.
+
+    Raises:
+        OSError: the file cannot be read, is larger than `limit`, or is no regular file: reading a pipe or a
+            device could wait for ever.
+    """
+    _require_regular(path)
+    with open(path, "rb") as file:
+        content = file.read(-1 if limit is None else limit + 1)
+    if limit is not None and len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit / 2**20:g} MiB", path)
+    return content
+
+
+def read_text(
+    path: str | os.PathLike[str], what: str, remedy: str, *, limit: int, missing: str | None = None
+) -> str:
+    """The text of a UTF-8 file that a user named, line ends as `\\n`, without a byte order mark.
+
+    Args:
+        path: the file.
+        what: what it should be, such as "report", for messages.
+        remedy: what to give instead, for messages, such as "give a report in Markdown".
+        limit: the most bytes that the file may have.
+        missing: the message where there is no such file; None for one like the others.
+
+    Raises:
+        UserError: the file is missing, cannot be read, is not a regular file, too large, or not UTF-8.
+    """
+    try:
+        text = read_regular(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = f"it is not UTF-8 text (byte {error.start})"
+        raise UserError(f"cannot read the {what} {path}: {problem}; {remedy}") from None
+    except OSError as error:
+        if missing is not None and isinstance(error, FileNotFoundError):
+            raise UserError(missing) from None
+        raise UserError(f"cannot read the {what} {path}: {error.strerror or error}; {remedy}") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def sync_directory(path: str | os.PathLike[str]) -> None:
     """Make a rename inside the directory `path` survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -59,9 +115,22 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Hexadecimal SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: as of `read_regular`.
+    """
+    _require_regular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_regular(path: str | os.PathLike[str]) -> None:
+    if "\0" in os.fspath(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    kind = stat.S_IFMT(os.stat(path).st_mode)
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'special')}, not a regular file", path)
 
 
 def _umask() -> int:

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from arsbench.documents import StructureError, parse_json
 from arsbench.errors import UserError
-from arsbench.files import atomic_write
+from arsbench.files import atomic_write, read_regular
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _BLOCK = 1 << 16
@@ -124,15 +125,17 @@ def _complete_length(file: BinaryIO) -> int:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; make it readable again") from error
 
 
 def _parse(text: bytes, kind: type, where: str) -> Any:
     try:
-        content = _decode(json.loads(text))
-    except (ValueError, RecursionError) as error:
+        content = _decode(parse_json(text))
+    except StructureError as error:
+        raise UserError(f"{where} is damaged: {error}; restore the file") from error
+    except ValueError as error:
         raise UserError(f"{where} is damaged: it is not JSON ({error}); restore the file") from error
     if not isinstance(content, kind):
         wanted = "an object" if kind is dict else "a list"

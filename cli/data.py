@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .common import config_argument, json_option, print_json, set_option
+from .common import config_argument, json_option, print_json, set_option, warn
 
 
 @click.group(epilog="Example: arsbench data inspect demo")
@@ -53,7 +53,7 @@ def _corpus(config: str, overrides: tuple[str, ...]) -> Any:
     from arsbench.errors import UserError
     from arsbench.metrics import task_name
 
-    loaded = load_config(config, overrides)
+    loaded = load_config(config, overrides, warn)
     if task_name(loaded.task) != "wikitext2_line":
         raise UserError(f"{loaded.task} reads no texts; give a configuration of wikitext2_line")
     return prepare_data(

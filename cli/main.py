@@ -12,7 +12,7 @@ import sys
 import click
 
 import arsbench
-from arsbench.errors import UserError
+from arsbench.errors import UserError, shown
 
 from . import compare, data, evaluate, export, info, presets, profile, report, sample, suite, train
 
@@ -44,10 +44,22 @@ for command in (
     cli.add_command(command)
 
 
+def _require_text(arguments: list[str]) -> None:
+    """Refuse bytes that are not UTF-8, which neither a report nor standard output could hold."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"the argument {shown(argument)} is not valid UTF-8; rename or retype it"
+            ) from None
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 the run went wrong, 2 bad input, 130 stopped by Ctrl-C."""
     sys.path.append(os.getcwd())  # for an optimizer in a file of the user's, as under `python -m`
     try:
+        _require_text(sys.argv[1:])
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:

@@ -13,6 +13,7 @@ from .common import json_option, print_json
 
 SUITES = Path("suites")
 INTERRUPTED = 130
+MOST_PROCESSES = 1024
 
 
 @click.group(epilog="Example: arsbench suite run demo-optimizers")
@@ -27,11 +28,13 @@ def suite() -> None:
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_PROCESSES),
     help="Runs at a time [default: cores divided by --threads; 1 on a GPU].",
 )
 @click.option(
-    "--threads", type=click.IntRange(1), help="Of each run [default: as the suite was begun with, or 1]."
+    "--threads",
+    type=click.IntRange(1, MOST_PROCESSES),
+    help="Of each run [default: as the suite was begun with, or 1].",
 )
 def run(source: str, out: Path | None, workers: int | None, threads: int | None) -> None:
     """Run SUITE, or go on with it: finished runs are kept, stopped ones continue where they were."""

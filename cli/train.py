@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from .common import RUNS, config_argument, set_option
+from .common import RUNS, config_argument, set_option, warn
 
 INTERRUPTED = 130
 SHOWN_EPOCHS = 20  # on the terminal; the report has all
@@ -28,7 +28,7 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
     from arsbench.records import RunFolder
     from arsbench.run_paths import latest
 
-    loaded = load_config(config, overrides)
+    loaded = load_config(config, overrides, warn)
     stem = Path(config).stem
     if resume:
         folder = RunFolder.open(out or latest(RUNS, stem))

@@ -11,7 +11,7 @@ from arsbench.errors import UserError
 from arsbench.json_files import read_json
 from arsbench.metrics import BUDGETS, METRICS, Metric, Point, history, task_name
 from arsbench.records import RunFolder
-from arsbench.report import parse
+from arsbench.report import parse, read_report
 
 __all__ = ["BUDGETS", "PLAN", "Point", "Run", "load"]
 
@@ -116,7 +116,7 @@ def load(sources: Sequence[str | Path]) -> list[Run]:
 
 
 def _load(source: Path) -> list[Run]:
-    if source.is_file():
+    if source.exists() and not source.is_dir():  # a report, or a pipe or device, which its reader refuses
         return [_from_report(source)]
     if (source / PLAN).is_file():
         plan = read_json(source / PLAN, dict)
@@ -193,10 +193,7 @@ def _told(runs: list[Run]) -> list[Run]:
 
 
 def _from_report(path: Path) -> Run:
-    try:
-        report = parse(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the report {path}: {error}; give a report in Markdown") from error
+    report = parse(read_report(path), str(path))
     told = report.details
     config = told.effective if told else report.config
     return Run(

@@ -1,6 +1,7 @@
-"""Configurations: their keys (`schema`), reading and checking them (`loading`), and the presets."""
+"""Configurations: keys (`schema`, `optimizers`), reading (`loading`), checking (`checking`), presets."""
 
-from arsbench.config.loading import config_from_dict, load_config, preset_names, preset_text
+from arsbench.config.checking import config_from_dict
+from arsbench.config.loading import load_config, preset_names, preset_text
 from arsbench.config.schema import SECTIONS, Config, effective
 
 __all__ = [

@@ -45,7 +45,7 @@ def _type(annotation: str) -> str:
 
 def _limits(metadata: dict) -> str:
     words = {"minimum": "≥ {}", "maximum": "≤ {}", "above": "> {}", "below": "< {}"}
-    limits = [text.format(metadata[limit]) for limit, text in words.items() if limit in metadata]
+    limits = [text.format(f"{metadata[limit]:,}") for limit, text in words.items() if limit in metadata]
     if "choices" in metadata:
         limits.append(" or ".join(f"`{choice}`" for choice in metadata["choices"]))
     return f" ({', '.join(limits)})" if limits else ""

@@ -6,9 +6,15 @@ the seed's configuration as it was. `doc` is the text that the documentation of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from arsbench.config.optimizers import is_foreign
+
+# Upper limits that no training reaches: a slip of the keyboard is then refused instead of running for years.
+# Whether a model fits into memory is another question (`arsbench.memory`).
+WIDEST = 10**9
+MOST_STEPS = 10**12
 
 
 def key(default: Any, doc: str, **limits: Any) -> Any:
@@ -50,27 +56,31 @@ class ModelConfig:
         40479,
         "largest size of a tokenizer's vocabulary; the model takes the tokenizer's real size",
         minimum=258,
+        maximum=10**7,
     )
-    embedding_size: int = key(512, "width of the residual stream", minimum=1)
-    sequence_length: int = key(255, "tokens a row that the model reads", minimum=1)
-    num_heads: int = key(6, "query heads", minimum=1)
-    num_layers: int = key(4, "transformer blocks", minimum=1)
+    embedding_size: int = key(512, "width of the residual stream", minimum=1, maximum=WIDEST)
+    sequence_length: int = key(255, "tokens a row that the model reads", minimum=1, maximum=WIDEST)
+    num_heads: int = key(6, "query heads", minimum=1, maximum=WIDEST)
+    num_layers: int = key(4, "transformer blocks", minimum=1, maximum=10_000)
     rope_theta: float = key(10000.0, "base of the rotary embedding", above=0)
-    intermediate_size: int = key(2048, "width inside the MLP", minimum=1)
+    intermediate_size: int = key(2048, "width inside the MLP", minimum=1, maximum=WIDEST)
     tie_word_embeddings: bool = key(True, "use the embedding's weight as the output head")
     num_kv_heads: int | None = key(
-        None, "key-value heads, a divisor of `num_heads` (default: as many)", minimum=1
+        None, "key-value heads, a divisor of `num_heads` (default: as many)", minimum=1, maximum=WIDEST
     )
     head_dim: int = key(
-        128, "width of one head, whatever `embedding_size / num_heads` is; even for `rope`", minimum=2
+        128,
+        "width of one head, whatever `embedding_size / num_heads` is; even for `rope`",
+        minimum=2,
+        maximum=WIDEST,
     )
 
 
 @dataclass
 class DataConfig:
-    batch_size: int = key(8, "rows a step (times `train.accumulate`)", minimum=1)
+    batch_size: int = key(8, "rows a step (times `train.accumulate`)", minimum=1, maximum=WIDEST)
     num_workers: int = key(
-        0, "processes that read batches ahead; the rows are memory-mapped, 0 is fast", minimum=0
+        0, "processes that read batches ahead; the rows are memory-mapped, 0 is fast", minimum=0, maximum=1000
     )
     tokenizer_path: str = key(
         "./data/wikitext2_tokenizer.json",
@@ -87,7 +97,7 @@ class DataConfig:
     )
     validation_file: str | None = key(None, "validation text in that folder")
     test_file: str | None = key(None, "test text in that folder")
-    modulus: int = key(113, "p of `mod_addition`, (x + y) mod p", minimum=2)
+    modulus: int = key(113, "p of `mod_addition`, (x + y) mod p", minimum=2, maximum=10_000)
     train_fraction: float = key(
         0.3, "share of the p² pairs that `mod_addition` trains on, chosen by the seed", above=0, below=1
     )
@@ -132,22 +142,25 @@ class SchedulerConfig:
     name: str = key(
         "none", "shape of the learning rate after the warm-up", choices=("none", "cosine", "linear")
     )
-    warmup_steps: int = key(0, "optimizer steps of linear warm-up", minimum=0)
+    warmup_steps: int = key(0, "optimizer steps of linear warm-up", minimum=0, maximum=MOST_STEPS)
 
 
 @dataclass
 class TrainConfig:
-    epochs: int = key(5, "passes over the training rows", minimum=1)
-    log_every: int = key(10, "optimizer steps between two records of a step", minimum=1)
-    ckpt_every: int = key(1, "epochs between two checkpoints; the last epoch always has one", minimum=1)
+    epochs: int = key(5, "passes over the training rows", minimum=1, maximum=10**6)
+    log_every: int = key(10, "optimizer steps between two records of a step", minimum=1, maximum=MOST_STEPS)
+    ckpt_every: int = key(
+        1, "epochs between two checkpoints; the last epoch always has one", minimum=1, maximum=10**6
+    )
     max_steps: int | None = key(
-        None, "stop after so many optimizer steps, in mid-epoch if need be", minimum=1
+        None, "stop after so many optimizer steps, in mid-epoch if need be", minimum=1, maximum=MOST_STEPS
     )
     eval_every_steps: int | None = key(
         None,
         "optimizer steps between two evaluations of the validation split within an epoch; the report shows "
         "those at its end, comparisons use all",
         minimum=1,
+        maximum=MOST_STEPS,
     )
     stop_at: float | None = key(
         None,
@@ -161,12 +174,14 @@ class TrainConfig:
         choices=("hidden", "all"),
     )
     grad_clip: float | None = key(None, "largest global 2-norm of the gradient of a pass", above=0)
-    accumulate: int = key(1, "batches whose mean gradient makes one optimizer step", minimum=1)
+    accumulate: int = key(1, "batches whose mean gradient makes one optimizer step", minimum=1, maximum=10**6)
     ignore_padding: bool = key(False, "leave padding out of the training loss (the seed counts it)")
     ckpt_every_steps: int | None = key(
-        None, "optimizer steps between two checkpoints within an epoch", minimum=1
+        None, "optimizer steps between two checkpoints within an epoch", minimum=1, maximum=MOST_STEPS
     )
-    keep_checkpoints: int = key(2, "newest checkpoints that are kept; the older is the spare", minimum=1)
+    keep_checkpoints: int = key(
+        2, "newest checkpoints that are kept; the older is the spare", minimum=1, maximum=10**6
+    )
 
 
 @dataclass
@@ -207,8 +222,3 @@ def effective(config: Config) -> dict[str, dict[str, Any]]:
     if is_foreign(optimizer):
         result["optimizer"] = dict(optimizer)  # its other defaults are that package's, shown with the groups
     return result
-
-
-def is_foreign(optimizer: Mapping[str, Any]) -> bool:
-    """Whether an optimizer table names another package's class, as `package.module:Class`."""
-    return ":" in str(optimizer.get("name", ""))

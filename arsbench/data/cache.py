@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from arsbench.data.packing import PACKING_VERSION, Statistics
+from arsbench.documents import parse_json
 from arsbench.errors import UserError
-from arsbench.files import atomic_write, sha256_of
+from arsbench.files import atomic_write, read_regular, sha256_of
 
 _logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def cached_rows(
 
 
 def _read(array: Path, record: Path) -> tuple[np.ndarray, Statistics]:
-    known = json.loads(record.read_text(encoding="utf-8"))
+    known = parse_json(read_regular(record))
     if known["sha256"] != sha256_of(array):
         raise ValueError("its hash is not the recorded one")
     return np.load(array, mmap_mode="r", allow_pickle=False), Statistics(**known["statistics"])

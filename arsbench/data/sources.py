@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from arsbench.data.pydocs import load_pydocs
 from arsbench.errors import UserError
+from arsbench.files import read_regular
 
 if TYPE_CHECKING:
     from arsbench.config.schema import DataConfig
@@ -166,7 +167,7 @@ def _known_files(root: Path) -> dict[str, str]:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the file") from error
     zero = content.find(b"\0")

@@ -18,8 +18,9 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from arsbench.data.sources import hash_texts
+from arsbench.documents import parse_json
 from arsbench.errors import UserError
-from arsbench.files import atomic_write, sha256_of
+from arsbench.files import atomic_write, read_regular, sha256_of
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<pad>"
@@ -197,7 +198,7 @@ def _read_record(path: Path) -> dict | None:
     if not beside.exists():
         return None
     try:
-        record = json.loads(beside.read_text(encoding="utf-8"))
+        record = parse_json(read_regular(beside))
         if {"text_sha256", "tokenizer_sha256", "vocabulary_size"} <= record.keys():
             return record
     except (OSError, ValueError, AttributeError):

@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from arsbench.config.schema import ModelConfig
+from arsbench.documents import parse_json
 from arsbench.errors import UserError
-from arsbench.files import atomic_write
+from arsbench.files import atomic_write, read_regular
 from arsbench.models.attention import NORM_EPS
 from arsbench.models.transformer import INITIAL_STD, Transformer
 
@@ -205,7 +206,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(read_regular(path))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}; give a Hugging Face model's directory") from error
     if not isinstance(content, dict):

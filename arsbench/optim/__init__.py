@@ -9,7 +9,7 @@ from arsbench.optim.adarmsuon import AdaRMSuon
 from arsbench.optim.ars import ARS, default_second_moment, published_second_moment
 from arsbench.optim.groups import describe_groups, split_parameters
 from arsbench.optim.muon import Muon
-from arsbench.optim.registry import accepts_closure, argument_names, create_optimizer, measurements
+from arsbench.optim.registry import accepts_closure, create_optimizer, measurements
 from arsbench.optim.rmsuon import RMSuon
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "Muon",
     "RMSuon",
     "accepts_closure",
-    "argument_names",
     "create_optimizer",
     "default_second_moment",
     "describe_groups",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from arsbench.config.optimizers import optimizer_keys
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError, nearest
 from arsbench.optim.adamuon import AdaMuon
@@ -58,7 +58,7 @@ def create_optimizer(
         cls = _load(config.name)
         arguments = _foreign_arguments(cls, given, groups)
     else:
-        arguments = {name: getattr(config, name) for name in argument_names(config.name)}
+        arguments = {name: getattr(config, name) for name in optimizer_keys(config.name)}
         cls = OPTIMIZERS[config.name]
         if cls is AdamW:
             groups = [{"params": [p for p in model.parameters() if p.requires_grad]}]
@@ -73,21 +73,6 @@ def create_optimizer(
                 f"as a number, which the schedule needs in every group of parameters"
             )
     return optimizer
-
-
-def argument_names(name: str) -> tuple[str, ...]:
-    """The keys of the optimizer table that one of our optimizers has as arguments.
-
-    Raises:
-        UserError: we have none of that name.
-    """
-    if name not in OPTIMIZERS:
-        raise UserError(
-            f"optimizer.name {name!r} is neither one of ours nor a package.module:Class"
-            f"{nearest(name, OPTIMIZERS)}"
-        )
-    keys = {field.name for field in fields(OptimizerConfig)}
-    return tuple(key for key in inspect.signature(OPTIMIZERS[name]).parameters if key in keys)
 
 
 def measurements(optimizer: torch.optim.Optimizer) -> dict[str, Tensor | float]:

@@ -7,6 +7,6 @@ Nothing here imports torch.
 
 from arsbench.report.columns import table_lines
 from arsbench.report.markdown import render, results_table, write
-from arsbench.report.parsing import import_markdown, parse
+from arsbench.report.parsing import import_markdown, parse, read_report
 
-__all__ = ["import_markdown", "parse", "render", "results_table", "table_lines", "write"]
+__all__ = ["import_markdown", "parse", "read_report", "render", "results_table", "table_lines", "write"]

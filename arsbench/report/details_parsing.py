@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from arsbench.documents import parse_json
 from arsbench.report import details
 from arsbench.report.columns import MILESTONES, NOT_AVAILABLE, STRICT, Column, Record, cost_column
 from arsbench.report.lines import Lines
@@ -144,7 +144,7 @@ def _value(text: str) -> Any:
     if text == NOT_AVAILABLE:
         return None
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

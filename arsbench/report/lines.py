@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from arsbench.documents import parse_json
 from arsbench.errors import UserError
 from arsbench.report.columns import NOT_AVAILABLE, Column, Record, row_cells
 
@@ -92,9 +93,11 @@ class Lines:
         while (line := self.next_raw()) != FENCE:
             block.append(line)
         try:
-            content = json.loads("\n".join(block))
+            content = parse_json("\n".join(block))
         except json.JSONDecodeError as error:
             self.fail(f"the configuration is not JSON ({error.msg})", first + error.lineno - 1)
+        except ValueError as error:
+            self.fail(f"the configuration is refused: {error}", first)
         if not isinstance(content, dict):
             self.fail("the configuration is not a JSON object", first)
         return content

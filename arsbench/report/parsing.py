@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from arsbench.errors import UserError
+from arsbench.documents import parse_json_prefix
+from arsbench.files import read_text
 from arsbench.metrics import ABOVE_LIMIT, perplexity
 from arsbench.records import RunFolder
 from arsbench.report.columns import (
@@ -38,6 +37,8 @@ from arsbench.report.markdown import (
     write,
 )
 
+MOST_BYTES = 2**28  # a million epochs
+
 
 @dataclass(frozen=True)
 class ParsedReport:
@@ -65,12 +66,7 @@ def import_markdown(path: str | os.PathLike[str], out: str | os.PathLike[str]) -
         UserError: `path` cannot be read, is no such report (the message names line and problem), or `out` is
             occupied. In each case nothing is written.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise UserError(f"cannot read the report {path}: {problem}; give a report in Markdown") from error
-    report = parse(text, str(path))
+    report = parse(read_report(path), str(path))
     told = report.details or Details("imported", 0, "", None, effective={}, environment={}, groups=[])
     run = RunFolder.create(
         out, config=report.config, effective=told.effective, environment=told.environment, groups=told.groups
@@ -80,6 +76,15 @@ def import_markdown(path: str | os.PathLike[str], out: str | os.PathLike[str]) -
     run.set_status(told.state, told.step, told.message, diverged_at=told.diverged_at)
     write(run)
     return run
+
+
+def read_report(path: str | os.PathLike[str]) -> str:
+    """The text of the report at `path`.
+
+    Raises:
+        UserError: it cannot be read, or is no UTF-8 text file.
+    """
+    return read_text(path, "report", "give a report in Markdown", limit=MOST_BYTES)
 
 
 def parse(text: str, source: str) -> ParsedReport:
@@ -175,9 +180,9 @@ def _restore_precision(lines: Lines, records: list[Record]) -> None:
         task = max(named, key=len)
         rest = rest.removeprefix(f"{task}: ")
         try:
-            metrics, end = json.JSONDecoder().raw_decode(rest)
-        except json.JSONDecodeError as error:
-            lines.fail(f"the metrics of {task!r} are not JSON ({error.msg})")
+            metrics, end = parse_json_prefix(rest)
+        except ValueError as error:
+            lines.fail(f"the metrics of {task!r} are not JSON ({error})")
         _set_metrics(lines, expected.pop(task), metrics)
         rest = rest[end:].removeprefix(", ")
     if expected:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from arsbench.config import Config, config_from_dict
-from arsbench.config.schema import is_foreign
-from arsbench.errors import UserError
+from arsbench.config.optimizers import check_named_keys, is_foreign
+from arsbench.config.schema import OptimizerConfig
+from arsbench.errors import UserError, require_line, shown
 from arsbench.suite.entries import Sections, merged, read_changes, read_table, slug
-from arsbench.suite.search import Parameter, read_search
+from arsbench.suite.search import Parameter, corners, read_search
+
+MOST_CONTENDERS = 1000
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,24 @@ class Contender:
         name: its label, unique in the suite.
         sections: its whole configuration but for the seed, as `config_from_dict` takes it.
         search: what tuning may choose, by key of the section `optimizer`; empty without tuning.
+        named: the keys of the section `optimizer` that its own table, grid or search names.
     """
 
     name: str
     sections: Sections
     search: dict[str, Parameter]
+    named: tuple[str, ...]
 
     @property
     def slug(self) -> str:
         """Its name as folders have it."""
         return slug(self.name)
+
+    @property
+    def optimizers(self) -> list[str]:
+        """The names that its `optimizer.name` may have, more than one where tuning chooses it."""
+        name = self.sections["optimizer"].get("name", OptimizerConfig.name)
+        return self.search["name"].bounds() if "name" in self.search else [name]
 
     def config(
         self, seed: int, optimizer: Mapping[str, Any] | None = None, changes: Sections | None = None
@@ -46,6 +58,20 @@ class Contender:
         """
         sections = merged(self.sections, changes or {}, {"optimizer": optimizer or {}})
         return config_from_dict(merged(sections, {"experiment": {"seed": seed}}))
+
+    def check(self, seed: int, changes: Sections | None = None) -> None:
+        """Refuse a configuration that the contender could be run with, as far as it is known before tuning.
+
+        Args:
+            seed: of a run.
+            changes: as of `config`.
+
+        Raises:
+            UserError: a value is out of range, or a key is named that its optimizer does not have.
+        """
+        for point in corners(self.search):
+            config = self.config(seed, point, changes)
+            check_named_keys(config.optimizer.name, self.named)
 
 
 def read_contenders(tables: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
@@ -63,9 +89,15 @@ def read_contenders(tables: Mapping[str, Any], base: Sections, changes: Sections
         raise UserError(
             'contenders is missing; name one at least, such as [contenders.AdamW] with name = "AdamW"'
         )
+    expanded = sum(map(_count, tables.values()))
+    if expanded > MOST_CONTENDERS:
+        raise UserError(
+            f"contenders and their grids make {expanded:,} contenders; name at most {MOST_CONTENDERS:,}"
+        )
     contenders: dict[str, Contender] = {}
     for label, table in tables.items():
         for contender in _expanded(label, read_table(f"contenders.{label}", table), base, changes):
+            require_line("a contender's name", contender.name)
             if not contender.slug:
                 raise UserError(f"contender {label!r} names a folder and needs a letter or digit")
             if contender.slug in contenders:
@@ -73,6 +105,13 @@ def read_contenders(tables: Mapping[str, Any], base: Sections, changes: Sections
                 raise UserError(f"contenders {other!r} and {contender.name!r} share a folder; rename one")
             contenders[contender.slug] = contender
     return list(contenders.values())
+
+
+def _count(table: Any) -> int:
+    """The number of contenders that a table makes, before they are made or its mistakes are named."""
+    grid = table.get("grid") if isinstance(table, dict) else None
+    values = grid.values() if isinstance(grid, dict) else ()
+    return math.prod(len(points) for points in values if isinstance(points, list))
 
 
 def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
@@ -84,7 +123,7 @@ def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sec
     optimizer = {key: value for key, value in table.items() if key not in ("set", "grid", "search")}
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
-            raise UserError(f"{where}.grid.{key} is {values!r}; it must be a list of values to try")
+            raise UserError(f"{where}.grid.{key} is {shown(values)}; it must be a list of values to try")
     for key in search:
         if key in optimizer or key in grid:
             raise UserError(f"{where} gives {key} and searches it, too; leave one of both out")
@@ -98,7 +137,7 @@ def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sec
         name = ", ".join([label, *(f"{key} {_shown(value)}" for key, value in point.items())])
         before = _inherited(optimizer | point, base, changes)
         sections = merged(*others, own, {"optimizer": before | optimizer | point})
-        contenders.append(Contender(name, sections, search))
+        contenders.append(Contender(name, sections, search, (*optimizer, *point, *search)))
     return contenders
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from arsbench.config import config_from_dict, load_config, preset_names
-from arsbench.errors import UserError, nearest
+from arsbench.config.optimizers import has_key
+from arsbench.documents import parse_toml, read_document
+from arsbench.errors import UserError, nearest, shown
 from arsbench.suite.contender import Contender, read_contenders
 from arsbench.suite.entries import (
     Sections,
@@ -18,11 +18,14 @@ from arsbench.suite.entries import (
     check_plain,
     merged,
     read_changes,
+    read_name,
     read_seeds,
     read_table,
-    read_text,
     slug,
 )
+
+MOST_RUNS = 10_000
+MOST_TRIALS = 10_000
 
 SUITES = resources.files("arsbench.config") / "suites"
 
@@ -102,17 +105,14 @@ def load_suite(source: str) -> Suite:
     """
     path = Path(source)
     if path.suffix != ".toml" and source in suite_names():
-        given = tomllib.loads(suite_text(source))
+        given = parse_toml(suite_text(source))
         return suite_from_dict(given, _base(given, Path()))
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        hint = nearest(source, suite_names())
-        raise UserError(f"no suite file or preset is called {source!r}{hint}") from None
-    except OSError as error:
-        raise UserError(f"cannot read the suite {source}: {error.strerror}; give a TOML file") from None
-    except ValueError as error:  # no TOML, or no UTF-8
-        raise UserError(f"{source} is not valid TOML: {error}; correct it there") from None
+    given = read_document(
+        path,
+        "TOML",
+        "suite",
+        missing=f"no suite file or preset is called {shown(source)}{nearest(source, suite_names())}",
+    )
     return suite_from_dict(given, _base(given, path.parent))
 
 
@@ -123,9 +123,30 @@ def suite_from_dict(given: dict[str, Any], base: Sections) -> Suite:
         given: the content.
         base: the configuration that it names.
     """
-    name = read_text(given, "name")
+    suite = planned_suite(given, base)
+    runs = len(suite.seeds) * len(suite.contenders)
+    if runs > MOST_RUNS:
+        raise UserError(
+            f"the suite has {runs:,} runs, {len(suite.contenders):,} contenders with {len(suite.seeds):,} "
+            f"seeds each; it may have at most {MOST_RUNS:,}"
+        )
+    for contender in suite.contenders:
+        _check(contender, suite.seeds[0], suite.tuning)
+    _check_shared(given.get("set", {}), suite.contenders)
+    return suite
+
+
+def planned_suite(given: dict[str, Any], base: Sections) -> Suite:
+    """The `Suite` of a plan, whose configurations `suite_from_dict` checked when it was planned.
+
+    Every process of a suite reads the plan, several times: it must not cost what the checks do.
+
+    Args:
+        given, base: as of `suite_from_dict`.
+    """
+    name = read_name(given, "name")
     if not slug(name):
-        raise UserError(f"name is {name!r}; it names a folder and needs a letter or digit")
+        raise UserError(f"name is {shown(name)}; it names a folder and needs a letter or digit")
     check_plain(given)
     seeds = read_seeds("seeds", given.get("seeds"))
     tuning = _tuning(given["tuning"], seeds) if "tuning" in given else None
@@ -134,14 +155,12 @@ def suite_from_dict(given: dict[str, Any], base: Sections) -> Suite:
     baseline = given.get("baseline")
     names = [contender.name for contender in contenders]
     if baseline is not None and baseline not in names:
-        raise UserError(f"baseline {baseline!r} is no contender{nearest(str(baseline), names)}")
-    for contender in contenders:
-        _check(contender, seeds[0], tuning)
+        raise UserError(f"baseline {shown(baseline)} is no contender{nearest(str(baseline), names)}")
     return Suite(name, given, base, seeds, baseline, tuple(contenders), tuning)
 
 
 def _check(contender: Contender, seed: int, tuning: Tuning | None) -> None:
-    """Every configuration that the contender may be run with, as far as it is known before tuning."""
+    """Every configuration that the contender may be run with, and what belongs to tuning."""
     if tuning is None and contender.search:
         raise UserError(
             f"contender {contender.name!r} has a search, and the suite no [tuning]; add or remove it"
@@ -152,21 +171,33 @@ def _check(contender: Contender, seed: int, tuning: Tuning | None) -> None:
             f"add one, such as search.lr = {{ low = 1e-4, high = 1e-2, log = true }}"
         )
     try:
-        for values in itertools.product(*(p.bounds() for p in contender.search.values())):
-            point = dict(zip(contender.search, values, strict=True))
-            contender.config(seed, point)
-            if tuning is not None:
-                contender.config(seed, point, tuning.changes)
+        contender.check(seed)
+        if tuning is not None:
+            contender.check(seed, tuning.changes)
     except UserError as error:
         raise UserError(f"contender {contender.name!r}: {error}") from None
+
+
+def _check_shared(table: Any, contenders: tuple[Contender, ...]) -> None:
+    """Refuse keys of the section `optimizer` that the suite sets for all contenders and none of them has."""
+    names = sorted({name for contender in contenders for name in contender.optimizers})
+    for key in read_changes("set", table, optimizer=True).get("optimizer", {}):
+        if not any(has_key(name, key) for name in names):
+            raise UserError(
+                f"set.optimizer.{key} is a key that no contender's optimizer ({', '.join(names)}) has; "
+                f"remove it"
+            )
 
 
 def _tuning(table: Any, comparison: tuple[int, ...]) -> Tuning:
     table = read_table("tuning", table)
     check_keys("tuning.", table, _TUNING_KEYS)
     trials = table.get("trials")
-    if type(trials) is not int or trials < 1:
-        raise UserError(f"tuning.trials is {trials!r}; it must be a whole number of at least 1")
+    if type(trials) is not int or not 1 <= trials <= MOST_TRIALS:
+        raise UserError(
+            f"tuning.trials is {shown(trials)}; it must be a whole number of at least 1 "
+            f"and at most {MOST_TRIALS:,}"
+        )
     seeds = read_seeds("tuning.seeds", table.get("seeds"))
     shared = sorted(set(seeds) & set(comparison))
     if shared:
@@ -186,5 +217,5 @@ def _tuning(table: Any, comparison: tuple[int, ...]) -> Tuning:
 def _base(given: dict[str, Any], directory: Path) -> Sections:
     """The configuration that a suite names: a preset, or a file relative to `directory`."""
     check_keys("", given, _KEYS)
-    config = read_text(given, "config")
+    config = read_name(given, "config")
     return load_config(config if config in preset_names() else str(directory / config)).given

@@ -9,9 +9,11 @@ from copy import deepcopy
 from typing import Any
 
 from arsbench.config import SECTIONS
-from arsbench.errors import UserError, nearest
+from arsbench.errors import UserError, nearest, require_line, shown
 
 Sections = dict[str, dict[str, Any]]
+
+MOST_SEEDS = 1000
 
 # The suite itself decides these, the same for all contenders.
 _FIXED = {"experiment.seed": "seeds", "experiment.tasks": "the suite's config or set"}
@@ -31,19 +33,20 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def read_text(given: Mapping[str, Any], key: str) -> str:
-    """A string that must be there."""
+def read_name(given: Mapping[str, Any], key: str) -> str:
+    """A string of one line that must be there."""
     value = given.get(key)
     if not isinstance(value, str) or not value:
         example = {"name": "my-optimizers", "config": "demo"}[key]
-        raise UserError(f"{key} is {value!r}; it must be a string, such as {example!r}")
+        raise UserError(f"{key} is {shown(value)}; it must be a string, such as {example!r}")
+    require_line(key, value)
     return value
 
 
 def read_table(where: str, value: Any) -> Mapping[str, Any]:
     """A table, called `where` in errors."""
     if not isinstance(value, dict):
-        raise UserError(f"{where} is {value!r}; it must be a table of keys")
+        raise UserError(f"{where} is {shown(value)}; it must be a table of keys")
     return value
 
 
@@ -51,7 +54,7 @@ def check_keys(prefix: str, given: Mapping[str, Any], known: Iterable[str]) -> N
     """Refuse unknown keys, which `prefix` leads to."""
     for key in given:
         if key not in known:
-            raise UserError(f"unknown key {prefix + key!r} in the suite{nearest(key, known)}")
+            raise UserError(f"unknown key {shown(prefix + key)} in the suite{nearest(key, known)}")
 
 
 def check_plain(given: dict[str, Any]) -> None:
@@ -65,10 +68,12 @@ def check_plain(given: dict[str, Any]) -> None:
 def read_seeds(key: str, value: Any) -> tuple[int, ...]:
     """Seeds, each once."""
     if not isinstance(value, list) or not value:
-        raise UserError(f"{key} is {value!r}; it must be a list of whole numbers, such as [1, 2, 3]")
+        raise UserError(f"{key} is {shown(value)}; it must be a list of whole numbers, such as [1, 2, 3]")
+    if len(value) > MOST_SEEDS:
+        raise UserError(f"{key} lists {len(value):,} seeds; list at most {MOST_SEEDS:,}")
     for seed in value:
         if type(seed) is not int or not 0 <= seed < 2**63:
-            raise UserError(f"{key} has {seed!r}; a seed must be a whole number of at least 0")
+            raise UserError(f"{key} has {shown(seed)}; a seed must be a whole number of at least 0")
         if value.count(seed) > 1:
             raise UserError(f"{key} has {seed} twice; name every seed once")
     return tuple(value)
@@ -80,7 +85,7 @@ def read_changes(where: str, table: Any, *, optimizer: bool) -> Sections:
     for key, value in read_table(where, table).items():
         section, dot, name = key.partition(".")
         if section not in SECTIONS:
-            raise UserError(f"{where} has the unknown section {section!r}{nearest(section, SECTIONS)}")
+            raise UserError(f"{where} has the unknown section {shown(section)}{nearest(section, SECTIONS)}")
         if section == "optimizer" and not optimizer:
             raise UserError(
                 f"{where}.optimizer has no place there; a contender's own keys are its optimizer's"
@@ -88,7 +93,7 @@ def read_changes(where: str, table: Any, *, optimizer: bool) -> Sections:
         if dot:
             value = {name: value}
         elif not isinstance(value, dict):
-            raise UserError(f"{where}.{key} is {value!r}; name a key, such as {key}.{_first_key(key)}")
+            raise UserError(f"{where}.{key} is {shown(value)}; name a key, such as {key}.{_first_key(key)}")
         for name in value:
             if f"{section}.{name}" in _FIXED and not (where == "set" and name == "tasks"):
                 raise UserError(

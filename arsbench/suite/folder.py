@@ -19,7 +19,7 @@ from arsbench.config import Config, config_from_dict
 from arsbench.errors import UserError
 from arsbench.json_files import read_json, write_json
 from arsbench.suite.contender import Contender
-from arsbench.suite.definition import Suite, suite_from_dict
+from arsbench.suite.definition import Suite, planned_suite
 from arsbench.suite.entries import Sections
 
 PLAN = "plan.json"
@@ -102,7 +102,7 @@ class SuiteFolder:
     def suite(self) -> Suite:
         """The suite as it was planned, whatever has become of its file."""
         plan = self._plan
-        return suite_from_dict(plan["suite"], plan["base"])
+        return planned_suite(plan["suite"], plan["base"])
 
     @property
     def threads(self) -> int:

@@ -13,7 +13,7 @@ from arsbench.config import Config, config_from_dict
 from arsbench.errors import UserError
 from arsbench.optim import create_optimizer
 from arsbench.tasks import Task, prepare_task
-from arsbench.training import choose_device
+from arsbench.training import check_memory, choose_device
 
 
 def prepare(configs: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
@@ -34,12 +34,15 @@ def prepare(configs: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
         found[kind] = {}
         for name, given in contenders.items():
             config = config_from_dict(given)
-            found["device"] = choose_device(config.experiment.device).type
+            device = choose_device(config.experiment.device)
+            found["device"] = device.type
             # Whatever the optimizer's table has, data and model are the same.
             key = json.dumps({section: table for section, table in given.items() if section != "optimizer"})
             if key not in tasks:
+                check_memory(config, device)
                 tasks[key] = prepare_task(config)
             try:
+                check_memory(config, device, tasks[key].classes)
                 create_optimizer(
                     tasks[key].build_model(),
                     config.optimizer,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from arsbench.documents import parse_json
 
 _TAIL = 1 << 14
 
@@ -134,6 +135,6 @@ def recorded_step(run: Path) -> int:
         with (run / "steps.jsonl").open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL))
             *lines, _torn = file.read().split(b"\n")
-        return json.loads(lines[-1])["step"]
-    except (OSError, IndexError, ValueError, KeyError):
+        return parse_json(lines[-1])["step"]
+    except (OSError, IndexError, ValueError, KeyError, TypeError):
         return 0

@@ -1,6 +1,7 @@
 """Training: the loop, what it measures, and how runs start, stop and go on."""
 
 from arsbench.training.failure import describe_failure
+from arsbench.training.memory import check_memory
 from arsbench.training.observer import Observer, StopTraining
 from arsbench.training.restore import evaluate_run, export_run, load_model, sample_run
 from arsbench.training.start import check_resumable, choose_device, new_run, prepare_trainer, resumed_run
@@ -10,6 +11,7 @@ __all__ = [
     "Observer",
     "StopTraining",
     "Trainer",
+    "check_memory",
     "check_resumable",
     "choose_device",
     "describe_failure",

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from arsbench.config import Config, effective
-from arsbench.config.schema import is_foreign
+from arsbench.config.optimizers import is_foreign, optimizer_keys
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
-from arsbench.optim import argument_names, default_second_moment, published_second_moment
+from arsbench.optim import default_second_moment, published_second_moment
 from arsbench.records import RunFolder
 from arsbench.tasks import prepare_task
+from arsbench.training.memory import check_memory
 from arsbench.training.observer import Observer
 from arsbench.training.trainer import Trainer
 
@@ -37,14 +38,21 @@ def choose_device(name: str) -> torch.device:
 
 
 def prepare_trainer(config: Config, observer: Observer) -> Trainer:
-    """The trainer of a configuration, its data read and its model initialised."""
+    """The trainer of a configuration, its data read and its model initialised.
+
+    Raises:
+        UserError: data, device, model or optimizer cannot be had, or they cannot fit into memory.
+    """
     device = choose_device(config.experiment.device)
     give_back_large_memory()
     if config.experiment.deterministic:
         # cuBLAS reads this before its first use, and torch refuses to be deterministic without it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(config.experiment.deterministic)
-    return Trainer(config, prepare_task(config), device, observer)
+    check_memory(config, device)
+    task = prepare_task(config)
+    check_memory(config, device, task.classes)
+    return Trainer(config, task, device, observer)
 
 
 def as_run(config: Config) -> dict[str, dict[str, Any]]:
@@ -55,7 +63,7 @@ def as_run(config: Config) -> dict[str, dict[str, Any]]:
     """
     tables = effective(config)
     if not is_foreign(tables["optimizer"]):
-        known = {"name", *argument_names(config.optimizer.name)}
+        known = {"name", *optimizer_keys(config.optimizer.name)}
         optimizer = {key: value for key, value in tables["optimizer"].items() if key in known}
         if optimizer.get("second_moment", "") is None:
             optimizer["second_moment"] = default_second_moment(optimizer["adaptive_sync"])

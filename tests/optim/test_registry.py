@@ -120,7 +120,10 @@ def test_a_stranger_that_takes_any_keyword(model: nn.Module, theirs: str) -> Non
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "Muom"}, "'Muom' is neither one of ours nor a package.module:Class; did you mean 'Muon'"),
+        (
+            {"name": "Muom"},
+            "'Muom'; it must be a built-in optimizer or package.module:Class; did you mean 'Muon'",
+        ),
         ({"name": "no_such_package.optim:Best"}, "no_such_package.optim:Best.*cannot be imported"),
         ({"name": "torch.optim:NoSuch"}, "NoSuch.*cannot be imported"),
         ({"name": ":SGD"}, "cannot be imported"),
