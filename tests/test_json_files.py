@@ -50,7 +50,9 @@ def test_a_torn_first_line_leaves_no_record(lines):
     assert lines.records() == [{"epoch": 1}]
 
 
-@pytest.mark.parametrize("line", [b"{", b"[1]", b"", b"\0\0"])
+@pytest.mark.parametrize(
+    "line", [b"{", b"[1]", b"", b"\0\0", b'{"a": ' + b"[" * 50_000, b'{"a": 1, "a": 1}', rb'{"a": "\ud800"}']
+)
 def test_a_damaged_line_in_the_middle_is_named(lines, line):
     lines.path.write_bytes(b'{"epoch": 1}\n' + line + b'\n{"epoch": 3}\n')
     with pytest.raises(UserError, match=r"file\.jsonl, line 2, is damaged"):
@@ -96,6 +98,14 @@ def test_a_full_disk_is_one_sentence(lines):
     lines.path.symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"file\.jsonl: No space left"):
         append(lines, {"step": 1})
+
+
+def test_a_document_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "status.json")
+    with pytest.raises(
+        UserError, match=r"cannot read .*status\.json: it is a named pipe, not a regular file"
+    ):
+        read_json(tmp_path / "status.json", dict)
 
 
 def test_documents_keep_what_is_not_finite_too(tmp_path):

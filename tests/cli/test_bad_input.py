@@ -1,6 +1,7 @@
 """What a user can get wrong: one sentence that names it, exit code 2, no traceback, nothing lost."""
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -64,6 +65,75 @@ def test_missing_and_malformed_configuration(refused, tmp_path):
 )
 def test_wrong_keys_and_values(refused, write_config, tiny, override, words):
     refused(words, "train", write_config(tiny), "--set", override)
+
+
+def test_another_optimizer_starts_from_its_own_defaults_and_resumes(run, write_config, tiny, tmp_path):
+    tiny["train"] |= {"max_steps": 2}
+    options = ("--set", "optimizer.name=Muon", "--set", "optimizer.momentum=0.5", "--out", "run")
+    code, error = run("train", write_config(tiny), *options)
+    assert code == 0
+    assert (
+        "has hyperparameters of ARS: they are dropped, and Muon starts from its own defaults: lr 0.001"
+        in error
+    )
+    expected = {
+        "name": "Muon",
+        "lr": 1e-3,
+        "weight_decay": 0.1,
+        "ns_steps": 5,
+        "adam_lr": None,
+        "adam_betas": [0.9, 0.999],
+        "adam_eps": 1e-8,
+        "adam_weight_decay": 0.01,
+        "momentum": 0.5,
+    }
+    assert json.loads((tmp_path / "run" / "effective.json").read_text())["optimizer"] == expected
+    (group, rest) = json.loads((tmp_path / "run" / "groups.json").read_text())
+    assert (group["hyperparameters"]["lr"], rest["hyperparameters"]["lr"]) == (1e-3, 1e-3)
+    more = ("--set", "train.max_steps=2", "--set", "train.epochs=3", "--resume")
+    assert run("train", write_config(tiny), *options, *more)[0] == 0
+    code, error = run("data", "inspect", write_config(tiny), *options[:2])
+    assert code == 0
+    assert "Muon starts from its own defaults" in error
+
+
+def test_keys_that_the_optimizer_does_not_have(refused, write_config, tiny):
+    config = write_config(tiny)
+    words = "ARS has no optimizer.momentum; its keys are lr, betas, eps"
+    refused(words, "train", config, "--set", "optimizer.momentum=0.5")
+    refused(words, "data", "inspect", config, "--set", "optimizer.momentum=0.5")
+
+
+def test_what_is_no_regular_file(refused, tmp_path):
+    for name in ("pipe.json", "pipe.toml", "pipe.md"):
+        os.mkfifo(tmp_path / name)
+    words = "it is a named pipe, not a regular file"
+    refused(words, "train", "pipe.json")
+    refused(words, "data", "inspect", "pipe.toml")
+    refused(words, "suite", "run", "pipe.toml")
+    refused(words, "compare", "pipe.md")
+    refused(words, "report", "--from-markdown", "pipe.md", "--out", "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_or_text_that_is_a_pipe(refused, write_config, tiny, texts, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    tiny["data"]["tokenizer_path"] = "pipe"
+    refused("cannot read the tokenizer file pipe: it is a named pipe", "train", write_config(tiny))
+
+
+def test_arguments_that_are_not_utf8(refused, write_config, tiny):
+    config = write_config(tiny)
+    refused(r"the argument 'bad\udcff.toml' is not valid UTF-8", "train", "bad\udcff.toml")
+    refused("is not valid UTF-8", "train", config, "--set", 'experiment.tasks=["wikitext2_line (\udcff)"]')
+    refused("is not valid UTF-8", "compare", "\udcff")
+
+
+def test_a_training_that_cannot_fit_allocates_nothing(refused, write_config, tiny, tmp_path):
+    huge = ("--set", "model.embedding_size=1000000000")
+    refused("training needs at least 29.6 TiB of memory", "train", write_config(tiny), *huge)
+    assert not list((tmp_path / "runs").iterdir())
+    assert not Path(tiny["data"]["tokenizer_path"]).exists()
 
 
 def test_an_argument_that_another_packages_optimizer_does_not_take(refused, write_config, tiny):

@@ -1,6 +1,7 @@
 """Configurations: what is read, and what is refused with which words."""
 
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -99,6 +100,22 @@ def test_another_packages_optimizer_may_have_keys_of_its_own():
         ("model.num_kv_heads=2", "model.num_kv_heads is 2; it must divide num_heads, 3"),
         ("train.grad_clip=0", "train.grad_clip is 0.0; it must be above 0"),
         ("data.path=3", "data.path is 3; it must be a string"),
+        (
+            "optimizer.lr=" + "[" * 5000,
+            "is refused: it is nested more than 100 levels deep; correct",
+        ),
+        ('optimizer.betas={"a": 1, "a": 2}', "is refused: the key 'a' appears twice in one object"),
+        ("data.path=a\udcff", "is refused: the text 'data.path=a\\udcff' holds a lone surrogate"),
+        (r'experiment.tasks=["a\ud800"]', "holds a lone surrogate"),
+        (r'experiment.tasks=["wikitext2_line (a\nb)"]', "it must be one line of ordinary characters"),
+        ("data.path=a\nb", r"data.path is 'a\nb'; it must be one line of ordinary characters"),
+        ("optimizer.name=" + "x" * 9999, " ...; it must be a built-in optimizer"),
+        ("optimizer.ns_steps=100000000000", "optimizer.ns_steps is 100000000000; it must be at most 100"),
+        ("optimizer.k=10001", "it must be at most 10,000"),
+        ("model.num_layers=10001", "it must be at most 10,000"),
+        ("model.embedding_size=100000000000", "it must be at most 1,000,000,000"),
+        ("data.modulus=1000000000", "data.modulus is 1000000000; it must be at most 10,000"),
+        ("train.epochs=1" + "0" * 400, "it must be at most 1,000,000"),
         ("train.epochs", "not of the form section.key=value"),
         ("train=3", "not of the form section.key=value"),
     ],
@@ -145,6 +162,17 @@ def test_adaptive_sync_needs_a_period():
         ("a.json", b"[1]", "holds list, not an object"),
         ("a.json", b'{"model": 3}', "model is 3; it must be a table"),
         ("a.json", b"\xff\xfe\x00", "cannot read the configuration"),
+        ("a.json", b'{"train": ' + b"[" * 50_000, "is refused: it is nested more than 100 levels deep"),
+        (
+            "a.toml",
+            b"a = " + b"[" * 50_000 + b"]" * 50_000,
+            "more than 100 levels deep; correct it there",
+        ),
+        ("a.json", b'{"train": {"epochs": 1, "epochs": 2}}', "the key 'epochs' appears twice"),
+        ("a.json", rb'{"experiment": {"tasks": ["\ud800"]}}', "holds a lone surrogate"),
+        ("a.json", b'{"experiment": {"tasks": ["wikitext2_line (a\\nb)"]}}', "it must be one line"),
+        ("a.toml", b"[optimizer]\nlr = 0x" + b"F" * 50_000, "a whole number has more than 8192 bits"),
+        ("a.json", b" " * 2**20 + b"{}", "cannot read the configuration .*: it is larger than 1 MiB"),
     ],
 )
 def test_a_malformed_file_is_said_so(tmp_path, name, content, words):
@@ -168,6 +196,20 @@ def test_a_missing_file_names_the_nearest_preset(tmp_path):
         load_config("sed-mini")
     with pytest.raises(UserError, match="cannot read the configuration"):
         load_config(str(tmp_path))
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    for name in ("a.json", "a.toml", "a"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(UserError, match="it is a named pipe, not a regular file; give a"):
+            load_config(str(tmp_path / name))
+
+
+def test_every_whole_number_has_a_largest_value():
+    for name, section in SECTIONS.items():
+        for entry in fields(section):
+            if entry.type.startswith("int"):
+                assert {"maximum", "below"} & set(entry.metadata), f"{name}.{entry.name}"
 
 
 def test_every_key_is_documented():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from arsbench.config.optimizers import BUILT_IN
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError
 from arsbench.optim import ARS, AdaMuon, AdamW, AdaRMSuon, Muon, RMSuon, accepts_closure, create_optimizer
@@ -72,6 +74,14 @@ def test_ours_by_name(model: nn.Module, optimizer: type) -> None:
     assert o.defaults.get("momentum", 0.75) == 0.75
     assert o.defaults.get("k", 3) == 3
     assert accepts_closure(o)
+
+
+@pytest.mark.parametrize("optimizer", [ARS, AdaRMSuon, RMSuon, AdaMuon, Muon, AdamW])
+def test_the_configuration_knows_each_constructors_arguments_and_defaults(optimizer: type) -> None:
+    parameters = list(inspect.signature(optimizer).parameters.values())[1:]
+    defaults = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in parameters}
+    assert defaults == BUILT_IN[optimizer.__name__]
+    assert set(defaults) < set(OptimizerConfig.__dataclass_fields__)
 
 
 def test_adamw_has_one_group_and_one_weight_decay(model: nn.Module) -> None:

@@ -193,6 +193,22 @@ MALFORMED = {
     "another document": ("# Shopping\n", r"line 1: .*Experiment Report"),
     "no configuration": (replaced("## Configuration Summary", "## Setup"), "line 3: .*Configuration Summary"),
     "configuration not JSON": (replaced('"seed": 42,', '"seed": 42'), "line 11: .*not JSON"),
+    "configuration nested deeply": (
+        replaced('"seed": 42,', '"seed": ' + "[" * 5000 + "]" * 5000 + ","),
+        "line 5: .*nested more than 100 levels deep",
+    ),
+    "configuration with a key twice": (
+        replaced('"seed": 42,', '"seed": 42, "seed": 42,'),
+        "line 5: the configuration is refused: the key 'seed' appears twice",
+    ),
+    "configuration with a lone surrogate": (
+        replaced('"seed": 42,', r'"seed": "\ud800",'),
+        "line 5: .*lone surrogate",
+    ),
+    "final nested deeply": (
+        replaced('474}', "474, " + '"a": ' + "[" * 5000 + "]" * 5000 + "}"),
+        f"line {FINAL_LINE}: .*nested more than 100 levels deep",
+    ),
     "configuration not an object": ("\n".join([*SEED_LINES[:4], "[]", "```"]), "line 5: .*not a JSON object"),
     "fence never closed": (replaced("\n```\n\n", "\n\n"), "ends too early"),
     "cut in the table's head": ("\n".join(SEED_LINES[:HEADERS_LINE]), "ends too early"),

@@ -1,10 +1,14 @@
 """The suite file: what it means, and what is wrong with a wrong one."""
 
+import os
+
 import pytest
 
 from arsbench.config import config_from_dict
 from arsbench.errors import UserError
 from arsbench.suite import load_suite, suite_names
+from arsbench.suite.contender import Contender
+from arsbench.suite.definition import planned_suite
 from arsbench.suite.search import Choices, Range
 
 HEAD = 'name = "s"\nconfig = "demo"\nseeds = [1, 2]\n'
@@ -122,6 +126,63 @@ def test_tuning_and_its_budget(parse):
         (HEAD + "[contenders.A]\nsearch.lr = [0.1]\n" + TUNING, "leaves no choice; list two values at least"),
         (HEAD + "[contenders.A]\n" + TUNED + "search.k = [1, -1]\n" + TUNING, "optimizer.k is -1"),
         (HEAD + "[contenders.A]\n" + TUNED + "search.kk = [1, 2]\n" + TUNING, "unknown key optimizer.kk"),
+        (
+            HEAD + ADAMW + "k = 3\n",
+            "contender 'AdamW': AdamW has no optimizer.k; its keys are lr, betas, eps",
+        ),
+        (
+            HEAD + "[contenders.A]\ngrid.momentum = [0.8, 0.9]\n",
+            "contender 'A, momentum 0.8': ARS has no optimizer.momentum; its keys are lr",
+        ),
+        (
+            HEAD + '[contenders.A]\nlr = 1\ngrid.name = ["Muon", "AdamW"]\ngrid.momentum = [0.8]\n',
+            "contender 'A, name AdamW, momentum 0.8': AdamW has no optimizer.momentum",
+        ),
+        (
+            HEAD + "[contenders.A]\n" + TUNED + "search.momentum = [0.8, 0.9]\n" + TUNING,
+            "ARS has no optimizer.mom",
+        ),
+        (
+            HEAD
+            + "[contenders.A]\n"
+            + TUNED
+            + 'search.name = ["ARS", "AdamW"]\nsearch.k = [1, 2]\n'
+            + TUNING,
+            "contender 'A': AdamW has no optimizer.k",
+        ),
+        (
+            HEAD + "[set]\noptimizer.momentum = 0.5\n[contenders.A]\n" + ADAMW,
+            "set.optimizer.momentum is a key that no contender's optimizer (ARS, AdamW) has; remove it",
+        ),
+        (
+            HEAD.replace('"s"', r'"s\nt"') + ADAMW,
+            r"name is 's\nt'; it must be one line of ordinary characters",
+        ),
+        (HEAD + r'[contenders."a\nb"]' + "\n", "a contender's name is 'a\\nb'; it must be one line"),
+        (HEAD + '[contenders.A]\ngrid.name = ["AdamW", "x\\u0007y"]\n', "must be one line of ordinary"),
+        (
+            HEAD
+            + "[contenders.A.grid]\n"
+            + "".join(f"{k} = {list(range(59))}\n" for k in ("k", "lr", "rho", "eps")),
+            "make 12,117,361 contenders; name at most 1,000",
+        ),
+        (
+            HEAD.replace("[1, 2]", str(list(range(1001)))) + ADAMW,
+            "seeds lists 1,001 seeds; list at most 1,000",
+        ),
+        (
+            HEAD.replace("[1, 2]", str(list(range(1000))))
+            + f"[contenders.A]\ngrid.lr = {list(range(1, 12))}\n",
+            "the suite has 11,000 runs, 11 contenders with 1,000 seeds each; it may have at most 10,000",
+        ),
+        (
+            HEAD + "[contenders.A]\n" + TUNED + TUNING.replace("3", "10001"),
+            "tuning.trials is 10001; it must be a whole number of at least 1 and at most 10,000",
+        ),
+        (
+            HEAD + "[contenders.A]\n" + TUNED + f"search.k = {list(range(101))}\n" + TUNING,
+            "contenders.A.search.k lists 101 choices; list at most 100",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(parse, text, words):
@@ -129,6 +190,82 @@ def test_a_mistake_is_one_sentence(parse, text, words):
         parse(text)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_key_for_some_of_the_contenders_may_be_set_for_all(parse):
+    text = HEAD + "[set]\noptimizer.momentum = 0.5\n[contenders.Muon]\nname = 'Muon'\n" + ADAMW
+    assert contender(parse, text, "Muon").config(1).optimizer.momentum == 0.5
+    text = HEAD + "[set]\noptimizer.nesterov = true\n[contenders.A]\nname = 'torch.optim:SGD'\n"
+    assert contender(parse, text).sections["optimizer"] == {"nesterov": True, "name": "torch.optim:SGD"}
+
+
+def test_inherited_keys_of_another_optimizer_are_none_that_the_contender_names(parse, tiny):
+    tiny["optimizer"] |= {"momentum": 0.5}
+    inherited = contender(parse, HEAD + ADAMW, "AdamW").sections["optimizer"]
+    assert inherited == {"name": "AdamW", "lr": 1e-3, "k": 3, "rho": 0.05, "momentum": 0.5}
+
+
+TWELVE = ("eps", "weight_decay", "rho", "alpha", "adaptive_beta", "adaptive_lambda", "adaptive_gamma")
+TWELVE += ("adam_lr", "adam_eps", "adam_weight_decay", "k", "lr")
+
+
+def test_a_large_search_space_is_checked_at_its_corners_alone(parse, monkeypatch):
+    checked = []
+    config = Contender.config
+    monkeypatch.setattr(
+        Contender, "config", lambda self, *given: checked.append(given) or config(self, *given)
+    )
+    search = "".join(f"search.{key} = {{ low = 1, high = 2 }}\n" for key in TWELVE)
+    search = search.replace("beta = { low = 1, high = 2 }", "beta = { low = 0.1, high = 0.2 }")
+    text = HEAD + "[contenders.A]\nsearch.adaptive_sync = [false, true]\n" + search + TUNING
+    with pytest.raises(UserError, match="adaptive_sync needs a longest period"):
+        parse(text)
+    parse(
+        text.replace("search.k = { low = 1", "search.k = { low = 0").replace(
+            "[false, true]", "[false, false]"
+        )
+    )
+    assert len(checked) < 200
+
+
+@pytest.mark.parametrize("value", ["-1", "'x'"])
+def test_every_bound_of_every_searched_key_is_checked(parse, value):
+    for key in TWELVE[:-1]:
+        choices = ("0.5", "1") if key != "k" else ("5", "1")
+        text = (
+            HEAD + "[contenders.A]\n" + TUNED + f"search.{key} = [{', '.join(choices)}, {value}]\n" + TUNING
+        )
+        with pytest.raises(
+            UserError, match=rf"optimizer\.{key} is {value}" if key != "adaptive_beta" else "beta is"
+        ):
+            parse(text)
+
+
+def test_a_plan_is_read_without_checking_every_configuration_again(parse, tiny, monkeypatch):
+    text = HEAD + "[contenders.A]\n" + TUNED + TUNING
+    suite = parse(text)
+    monkeypatch.setattr(Contender, "config", None)
+    assert planned_suite(suite.given, suite.base) == suite
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a = " + b"[" * 50_000 + b"]" * 50_000, "is refused: it is nested more than 100 levels deep"),
+        (b"\xff", "cannot read the suite .*: it is not UTF-8 text"),
+        (b" " * (2**20 + 1), "it is larger than 1 MiB; give a TOML text file"),
+        (b"seeds = [0x" + b"F" * 50_000 + b"]", "a whole number has more than 8192 bits"),
+        (None, "it is a named pipe, not a regular file; give a TOML text file"),
+    ],
+)
+def test_a_file_that_is_no_suite(tmp_path, content, words):
+    path = tmp_path / "suite.toml"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        load_suite(str(path))
 
 
 def test_files_and_presets(tmp_path, write_suite):
