@@ -28,10 +28,9 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
     from arsbench.records import RunFolder
     from arsbench.run_paths import latest
 
-    loaded = load_config(config, overrides, warn)
     stem = Path(config).stem
-    if resume:
-        folder = RunFolder.open(out or latest(RUNS, stem))
+    folder = RunFolder.open(out or latest(RUNS, stem)) if resume else None
+    loaded = load_config(config, overrides, warn, begun=folder and folder.config)
 
     from arsbench import report, training
     from arsbench.errors import UserError

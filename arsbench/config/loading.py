@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ def preset_text(name: str) -> str:
 
 
 def load_config(
-    source: str, overrides: Iterable[str] = (), warn: Callable[[str], None] = lambda text: None
+    source: str,
+    overrides: Iterable[str] = (),
+    warn: Callable[[str], None] = lambda text: None,
+    begun: Mapping[str, Any] | None = None,
 ) -> Config:
     """Read a configuration.
 
@@ -46,6 +50,8 @@ def load_config(
             that names another optimizer than the file drops the file's other keys of the section `optimizer`,
             which were meant for the file's optimizer; a built-in one starts from its constructor's defaults.
         warn: told, in a sentence, that keys of the file were dropped.
+        begun: the stored configuration of a run that is to be resumed. A version before this one kept the
+            file's keys whatever optimizer the overrides named; a run that began so goes on so.
 
     Raises:
         UserError: the file is missing or malformed, a key unknown, a value of the wrong type or out of range,
@@ -53,36 +59,38 @@ def load_config(
     """
     given = _read(source)
     parsed = [_parse_override(override) for override in overrides]
-    _switch_optimizer(given, parsed, source, warn)
+    named = {name: value for section, name, value in parsed if section == "optimizer"}
+    table = given.get("optimizer", {})
+    kept = begun is not None and isinstance(table, dict) and begun.get("optimizer") == table | named
+    if named and isinstance(table, dict) and not kept:
+        given["optimizer"] = _table_for(named, table, source, warn)
     for section, name, value in parsed:
         table = given.setdefault(section, {})
         if not isinstance(table, dict):
             raise UserError(f"{section} is {shown(table)} in {source}; it must be a table of keys")
         table[name] = value
     config = config_from_dict(given)
-    check_named_keys(config.optimizer.name, [name for section, name, _ in parsed if section == "optimizer"])
+    if not kept:
+        check_named_keys(config.optimizer.name, named)
     return config
 
 
-def _switch_optimizer(
-    given: dict[str, Any], overrides: list[tuple[str, str, Any]], source: str, warn: Callable[[str], None]
-) -> None:
-    """Begin the section `optimizer` anew where an override names another optimizer than the file does."""
-    names = [value for section, name, value in overrides if (section, name) == ("optimizer", "name")]
-    table = given.get("optimizer", {})
-    if not names or not isinstance(table, dict):
-        return
-    before, name = table.get("name", OptimizerConfig.name), names[-1]
+def _table_for(
+    named: dict[str, Any], table: dict[str, Any], source: str, warn: Callable[[str], None]
+) -> dict[str, Any]:
+    """The file's section `optimizer`, or a new one where an override names another optimizer."""
+    before = table.get("name", OptimizerConfig.name)
+    name = named.get("name", before)
     if name == before:
-        return
+        return table
     # Written out: the keys' own defaults, which a stored configuration without them has, are ARS's.
     defaults = BUILT_IN.get(name, {}) if isinstance(name, str) else {}
-    given["optimizer"] = {"name": name, **json.loads(json.dumps(defaults))}
     values = ", ".join(f"{key} {json.dumps(value)}" for key, value in defaults.items())
     warn(
         f"optimizer.name is {name}, and {source} has hyperparameters of {before}: they are dropped, and "
         f"{name} starts from its own defaults{values and f': {values}'}"
     )
+    return {"name": name, **deepcopy(defaults)}
 
 
 def _read(source: str) -> dict[str, Any]:

@@ -69,6 +69,27 @@ def test_to_and_from_another_packages_optimizer(tmp_path):
     assert config.given["optimizer"] == {"name": "AdamW"} | BUILT_IN["AdamW"]
 
 
+def test_a_run_that_began_with_the_files_keys_goes_on_with_them(tmp_path):
+    """As a version before this one began it."""
+    path = tmp_path / "mine.json"
+    path.write_text('{"optimizer": {"name": "ARS", "lr": 0.25, "k": 7}}')
+    overrides = ["optimizer.name=AdamW", "optimizer.momentum=0.5"]
+    begun = {"optimizer": {"name": "AdamW", "lr": 0.25, "k": 7, "momentum": 0.5}}
+    said = []
+    assert load_config(str(path), overrides, said.append, begun).given == begun
+    assert not said
+    for other in ({}, {"optimizer": {"name": "AdamW"} | BUILT_IN["AdamW"]}):
+        with pytest.raises(UserError, match=r"AdamW has no optimizer\.momentum"):
+            load_config(str(path), overrides, begun=other)
+        assert load_config(str(path), overrides[:1], begun=other).optimizer.lr == 1e-3
+
+
+def test_a_file_without_the_section_stays_without_it(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"train": {"epochs": 1}}')
+    assert load_config(str(path), ["train.epochs=2"]).given == {"train": {"epochs": 2}}
+
+
 def test_the_defaults_are_no_ones_to_change(tmp_path):
     load(tmp_path, {}, "optimizer.name=AdamW")[0].given["optimizer"]["betas"][0] = 0.5
     assert BUILT_IN["AdamW"]["betas"] == [0.9, 0.999]
