@@ -16,7 +16,9 @@ HEAD = """# Configuration keys
 A configuration is a JSON or TOML file of these sections and keys; `--set section.key=value` overrides one on
 the command line. What is not given has its default. `arsbench presets NAME` prints a preset to start from.
 With an optimizer of another package (`name = "package.module:Class"`) the section `optimizer` takes that
-class's own keyword arguments besides.
+class's own keyword arguments besides. Keys that a built-in optimizer does not have are ignored in a file, and
+refused in `--set`. `--set optimizer.name=` with another optimizer than the file's drops the file's other keys
+of the section, and the optimizer starts from the defaults of its constructor.
 
 This page is made from `arsbench/config/schema.py` by `python -m arsbench.config.document`.
 """

@@ -11,8 +11,8 @@ from typing import Any
 
 from arsbench.config.optimizers import is_foreign
 
-# Upper limits that no training reaches: a slip of the keyboard is then refused instead of running for years.
-# Whether a model fits into memory is another question (`arsbench.memory`).
+# Upper limits that no training reaches: a slip of the keyboard is refused instead of running for years.
+# Whether a model fits into memory is another question (`arsbench.training.memory`).
 WIDEST = 10**9
 MOST_STEPS = 10**12
 
@@ -59,7 +59,7 @@ class ModelConfig:
         maximum=10**7,
     )
     embedding_size: int = key(512, "width of the residual stream", minimum=1, maximum=WIDEST)
-    sequence_length: int = key(255, "tokens a row that the model reads", minimum=1, maximum=WIDEST)
+    sequence_length: int = key(255, "tokens a row that the model reads", minimum=1, maximum=10**6)
     num_heads: int = key(6, "query heads", minimum=1, maximum=WIDEST)
     num_layers: int = key(4, "transformer blocks", minimum=1, maximum=10_000)
     rope_theta: float = key(10000.0, "base of the rotary embedding", above=0)

@@ -76,7 +76,7 @@ def test_a_run_that_cannot_fit_is_refused_before_its_data_are_made(tiny, monkeyp
     ("keys", "words"),
     [
         ({"data": {"batch_size": 10**9}}, "data.batch_size"),
-        ({"model": {"sequence_length": 10**9}}, "model.sequence_length"),
+        ({"model": {"sequence_length": 10**6, "embedding_size": 10**4}}, "model.sequence_length"),
         ({"model": {"num_layers": 10_000, "intermediate_size": 10_000}}, "section model"),
         ({"model": {"num_heads": 10**8}}, "section model"),
     ],
