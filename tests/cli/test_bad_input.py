@@ -97,6 +97,21 @@ def test_another_optimizer_starts_from_its_own_defaults_and_resumes(run, write_c
     assert "Muon starts from its own defaults" in error
 
 
+def test_a_run_that_an_older_version_began_resumes_with_the_files_hyperparameters(
+    run, write_config, tiny, tmp_path
+):
+    tiny["train"] |= {"max_steps": 2}
+    options = ("--set", "optimizer.name=AdamW", "--out", "run")
+    assert run("train", write_config(tiny), *options)[0] == 0
+    for name, optimizer in (("config", tiny["optimizer"]), ("effective", {"lr": 0.002, "weight_decay": 0.1})):
+        path = tmp_path / "run" / f"{name}.json"
+        stored = json.loads(path.read_text())
+        kept = {} if name == "config" else stored["optimizer"]
+        path.write_text(json.dumps(stored | {"optimizer": kept | optimizer | {"name": "AdamW"}}))
+    code, error = run("train", write_config(tiny), *options, "--set", "train.epochs=3", "--resume")
+    assert (code, error) == (0, "")
+
+
 def test_keys_that_the_optimizer_does_not_have(refused, write_config, tiny):
     config = write_config(tiny)
     words = "ARS has no optimizer.momentum; its keys are lr, betas, eps"
