@@ -14,6 +14,7 @@ from typing import IO
 
 from arsbench.errors import UserError
 
+_LONGEST_NAME = 300  # that messages show
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -93,15 +94,17 @@ def read_text(
     Raises:
         UserError: the file is missing, cannot be read, is not a regular file, too large, or not UTF-8.
     """
+    name = os.fspath(path)
+    name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]} ..."
     try:
         text = read_regular(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         problem = f"it is not UTF-8 text (byte {error.start})"
-        raise UserError(f"cannot read the {what} {path}: {problem}; {remedy}") from None
+        raise UserError(f"cannot read the {what} {name}: {problem}; {remedy}") from None
     except OSError as error:
         if missing is not None and isinstance(error, FileNotFoundError):
             raise UserError(missing) from None
-        raise UserError(f"cannot read the {what} {path}: {error.strerror or error}; {remedy}") from None
+        raise UserError(f"cannot read the {what} {name}: {error.strerror or error}; {remedy}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -49,6 +49,8 @@ def test_a_file_that_is_missing_too_large_or_no_text(tmp_path):
             read(missing)
         with pytest.raises(UserError, match=r"^no such thing$"):
             read(missing, missing="no such thing")
+    with pytest.raises(UserError, match=r"x{300} \.\.\.: File name too long; give"):
+        read("x" * 5000)
     path.write_bytes(b"x" * 2**20)
     assert len(read(path)) == 2**20
     path.write_bytes(b"x" * (2**20 + 1))

@@ -107,7 +107,9 @@ def available_bytes() -> int | None:
         except (OSError, ValueError):
             return None
     kib = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}
-    return min(1024 * (kib["MemAvailable"] + kib["SwapFree"]), *group_limits(), 2**63)
+    if "MemAvailable" not in kib:
+        return None
+    return min([1024 * (kib["MemAvailable"] + kib.get("SwapFree", 0)), *group_limits()])
 
 
 def group_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:

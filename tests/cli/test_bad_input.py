@@ -131,7 +131,14 @@ def test_what_is_no_regular_file(refused, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_tokenizer_or_text_that_is_a_pipe(refused, write_config, tiny, texts, tmp_path):
+@pytest.mark.parametrize("option", ["--workers", "--threads"])
+def test_more_processes_than_any_machine_has(run, option):
+    code, error = run("suite", "run", "demo-optimizers", option, "1000000000")
+    assert code == 2
+    assert "1000000000 is not in the range 1<=x<=1024" in error
+
+
+def test_a_tokenizer_that_is_a_pipe(refused, write_config, tiny, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     tiny["data"]["tokenizer_path"] = "pipe"
     refused("cannot read the tokenizer file pipe: it is a named pipe", "train", write_config(tiny))
