@@ -97,6 +97,16 @@ def test_a_resumed_run_has_diverged_where_the_undisturbed_one_has(diverging, tmp
     assert records(run) == records(undisturbed)
 
 
+def test_a_run_under_way_has_it_in_its_status(diverging, tmp_path, monkeypatch):
+    given, losses = diverging
+    seen = []
+    monkeypatch.setattr(
+        Watcher, "message", lambda self, text: seen.append(RunFolder(tmp_path / "run").status)
+    )
+    train(given, tmp_path / "run", losses)
+    assert seen == [{"state": "running", "step": 8, "message": "", "diverged_at": 8}]
+
+
 def test_what_is_computed_again_may_not_diverge_again(diverging, tmp_path):
     given, losses = diverging
     train(given, tmp_path / "run", losses, until=9)
