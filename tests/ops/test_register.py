@@ -24,7 +24,7 @@ def test_every_op_has_its_reference_beside_it(name):
 
 def test_the_twin_runs_the_reference(make_inputs):
     x, y = make_inputs(torch.bfloat16), make_inputs(torch.bfloat16)
-    options = (0.9, 0.99, 1e-8, 3, False)
+    options = (0.9, 0.99, 1e-8, 3, "plain")
     mine = op_named("ars_whiten_reference")(
         x.grads, x.exp_avgs, x.exp_avg_sqs, x.directions, x.flats, x.strengths, *options
     )

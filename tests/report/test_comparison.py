@@ -355,6 +355,14 @@ def test_what_diverged_or_failed_is_worse_whatever_is_allowed(record_run):
         overview(load(sources), baseline="RMSuon").shortfalls(1000, False)
 
 
+@pytest.mark.parametrize("how", [{"state": "non_finite"}, {"diverged_at": 12}], ids=str)
+def test_a_seed_that_diverged_counts_though_it_is_not_paired(made_run, how):
+    runs = [made_run(name, seed) for name in "AB" for seed in (1, 2)]
+    assert overview(runs).shortfalls(0, False) == []
+    (b,) = overview([*runs, made_run("B", 3, **how)]).shortfalls(1000, False)
+    assert (b.contender, math.isnan(b.value)) == ("B", True)
+
+
 def test_a_baseline_that_diverged_once_excuses_nobody(made_run):
     ours = [made_run("A", seed) for seed in (1, 2)] + [made_run("A", 3, state="non_finite")]
     theirs = [made_run("B", seed, loss=9.0) for seed in (1, 2, 3)]
