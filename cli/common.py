@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from arsbench.characters import printable
+
 RUNS = Path("runs")
 
 
@@ -53,9 +55,14 @@ def set_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def echo_line(text: str, *, err: bool = False) -> None:
+    """Print a line that holds names or messages of other people: no character of it acts on the terminal."""
+    click.echo(printable(text), err=err)
+
+
 def warn(text: str) -> None:
     """Say something on standard error that is no part of the output."""
-    click.echo(f"Warning: {text}", err=True)
+    echo_line(f"Warning: {text}", err=True)
 
 
 def print_json(value: Any) -> None:

@@ -15,6 +15,7 @@ import arsbench
 from arsbench.errors import UserError, shown
 
 from . import compare, data, evaluate, export, info, presets, profile, report, sample, suite, train
+from .common import echo_line
 
 INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
 
@@ -63,7 +64,7 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo_line(f"Error: {error}", err=True)
         code = 2
     except click.ClickException as error:
         error.show()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .common import json_option, print_json
+from .common import echo_line, json_option, print_json
 
 SUITES = Path("suites")
 INTERRUPTED = 130
@@ -48,9 +48,9 @@ def run(source: str, out: Path | None, workers: int | None, threads: int | None)
         outcome = run_suite(loaded, path, workers=workers, threads=threads, observer=observer)
     click.echo(f"{outcome.done} of {outcome.total} runs are done: {outcome.path}")
     if outcome.diverged:
-        click.echo(f"Diverged: {', '.join(outcome.diverged)}")
+        echo_line(f"Diverged: {', '.join(outcome.diverged)}")
     for name, message in outcome.failures.items():
-        click.echo(f"Failed: {name}: {message}", err=True)
+        echo_line(f"Failed: {name}: {message}", err=True)
     _report(outcome.path)
     given = {"--out": out, "--workers": workers, "--threads": threads}
     options = [text for name, value in given.items() if value for text in (name, str(value))]
@@ -87,14 +87,12 @@ def status(directory: Path, as_json: bool) -> None:
         print_json(facts)
         return
     work = "at work" if facts["at_work"] else "nobody at work"
-    click.echo(f"{facts['name']}: {facts['task']}, {work}")
-    for line in _table(facts["runs"]):
-        click.echo(line)
-    for line in _tuning(facts):
-        click.echo(line)
+    echo_line(f"{facts['name']}: {facts['task']}, {work}")
+    for line in (*_table(facts["runs"]), *_tuning(facts)):
+        echo_line(line)
     failures = {run["name"]: run["message"] for run in facts["runs"] if run["state"] == "failed"}
     for name, message in (facts["failures"] | failures).items():
-        click.echo(f"failed: {name}: {message}")
+        echo_line(f"failed: {name}: {message}")
 
 
 @suite.command(epilog="Example: arsbench suite presets demo-optimizers > mine.toml")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench.analysis.runs import PLAN, Run
+from arsbench.characters import printable
 from arsbench.json_files import read_json
 
 # Keys that change what is written down and when, or how fast, but not what is computed; and the seed.
@@ -102,7 +103,7 @@ def tuning(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     for suite, plan in _plans(runs).items():
         called = {planned: contender for contender, planned in _planned(suite, plan, runs).items()}
         for planned, found in ((plan.get("tuning") or {}).get("contenders", {})).items():
-            result[called.get(planned, planned)] = found
+            result[called.get(planned, printable(planned))] = found
     return result
 
 
@@ -133,7 +134,9 @@ def _effective(run: Run) -> dict[str, Any]:
 
 def _labels(clusters: Sequence[_Cluster]) -> list[str]:
     """A name for each that no other has: its suite's, its first run's, or its path."""
-    labels = [cluster.suite.name if cluster.suite else cluster.runs[0].name for cluster in clusters]
+    labels = [
+        printable(cluster.suite.name) if cluster.suite else cluster.runs[0].name for cluster in clusters
+    ]
     return [
         label if labels.count(label) == 1 else cluster.runs[0].name
         for label, cluster in zip(labels, clusters, strict=True)

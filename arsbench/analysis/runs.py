@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from arsbench.characters import printable
 from arsbench.errors import UserError
 from arsbench.json_files import read_json
 from arsbench.metrics import BUDGETS, METRICS, Metric, Point, history, task_name
@@ -129,9 +130,9 @@ def _load(source: Path) -> list[Run]:
 def _from_folder(folder: RunFolder, **changes: Any) -> Run:
     config, status, epochs = folder.effective or folder.config, folder.status, folder.epochs()
     facts = {
-        "name": folder.path.name,
+        "name": printable(folder.path.name),
         "source": folder.path,
-        **_identity(config, epochs, folder.path, folder.path.name),
+        **_identity(config, epochs, folder.path, printable(folder.path.name)),
         "state": status["state"],
         "message": status.get("message", ""),
         "diverged_at": status.get("diverged_at"),
@@ -147,7 +148,7 @@ def _from_folder(folder: RunFolder, **changes: Any) -> Run:
 def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
     """A run of a suite: its folder where it has begun, else, or where that is damaged, what the plan says."""
     path, failure = suite / entry["folder"], suite / "failures" / f"{entry['name']}.json"
-    changes: dict[str, Any] = {"name": entry["name"], "contender": entry["contender"]}
+    changes: dict[str, Any] = {"name": entry["name"], "contender": printable(entry["contender"])}
     if failure.is_file():
         changes |= {"state": "failed", "message": read_json(failure, dict)["message"]}
     if (path / "status.json").is_file():
@@ -197,9 +198,9 @@ def _from_report(path: Path) -> Run:
     told = report.details
     config = told.effective if told else report.config
     return Run(
-        name=path.stem,
+        name=printable(path.stem),
         source=path,
-        **_identity(config, report.epochs, path, path.stem),
+        **_identity(config, report.epochs, path, printable(path.stem)),
         state=told.state if told else "imported",
         message=told.message if told else "",
         diverged_at=told.diverged_at if told else None,
@@ -227,7 +228,7 @@ def _identity(
     if len(tasks) != 1:
         raise UserError(f"{source} is about {len(tasks)} tasks; a run that can be compared has one")
     return {
-        "contender": told["optimizer.name"] or name,
+        "contender": printable(told["optimizer.name"] or name),
         "seed": told["experiment.seed"],
         "task": tasks.pop(),
     }
@@ -237,5 +238,6 @@ def _with_unique_names(runs: list[Run]) -> list[Run]:
     """Runs whose names clash get their paths for names."""
     names = [run.name for run in runs]
     return [
-        Run(**(vars(run) | {"name": str(run.source)})) if names.count(run.name) > 1 else run for run in runs
+        Run(**(vars(run) | {"name": printable(str(run.source))})) if names.count(run.name) > 1 else run
+        for run in runs
     ]

@@ -10,6 +10,7 @@ from arsbench.analysis.checks import UNKNOWN
 from arsbench.analysis.wording import in_digits
 from arsbench.metrics import Metric
 from arsbench.report.columns import NOT_AVAILABLE, text_of
+from arsbench.report.markup import cells_of, rows_of_markdown
 
 NOT_REACHED = "not reached"
 
@@ -36,6 +37,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
         figures = any(map(_is_figure, cells)) and all(_is_figure(c) or c in _NO_FIGURE for c in cells)
         columns.append([cell.rjust(width) if figures else cell.ljust(width) for cell in (header, *cells)])
     return [list(row) for row in zip(*columns, strict=True)]
+
+
+def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of texts, headers first, as lines of Markdown whose columns stand below one another."""
+    return rows_of_markdown(aligned(cells_of(rows)))
 
 
 def figure(value: float | None, spec: str = ".4f") -> str:

@@ -225,35 +225,11 @@ def table(columns: Sequence[Column], records: Iterable[Record]) -> list[list[str
     return [headers, *([column.format(column.value(record)) for column in columns] for record in records)]
 
 
-def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table, headers first, as lines of Markdown."""
-    header, *body = rows
-    # The seed report's rule is as wide as its headers with the blanks around them.
-    rule = "|" + "|".join("-" * (len(name) + 2) for name in header) + "|"
-    return [_row_line(header), rule, *map(_row_line, body)]
-
-
 def text_of(value: Any) -> str:
     """A value as a cell: texts as they are, everything else as JSON."""
     if value is None:
         return NOT_AVAILABLE
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def row_cells(line: str) -> list[str]:
-    """The cells of a line that `table_lines` wrote.
-
-    Raises:
-        ValueError: it does not begin and end with a bar.
-    """
-    if len(line) < 2 or not (line.startswith("|") and line.endswith("|")):
-        raise ValueError("a row of a table begins and ends with '|'")
-    return [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line[1:-1])]
-
-
-def _row_line(cells: Iterable[str]) -> str:
-    texts = (" ".join(cell.split("\n")).replace("|", r"\|") for cell in cells)
-    return "| " + " | ".join(texts) + " |"
 
 
 def _diagnostics(records: Iterable[Record]) -> list[str]:

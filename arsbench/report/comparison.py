@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.checks import same_task
 from arsbench.analysis.contenders import by_contender, distinct
 from arsbench.analysis.runs import PLAN
+from arsbench.characters import ACTING
 from arsbench.files import atomic_write
 from arsbench.json_files import read_json
 from arsbench.metrics import Metric
 from arsbench.report.cells import (
     NOT_REACHED,
     TUNED,
-    aligned,
+    aligned_lines,
     best_settings,
     figure,
     metric_value,
     p_value,
     settings,
 )
-from arsbench.report.columns import NOT_AVAILABLE, table_lines
+from arsbench.report.columns import NOT_AVAILABLE
+from arsbench.report.markup import escape
 from arsbench.report.overview import Overview, overview
 from arsbench.report.results import Cost, Result
 
@@ -50,7 +54,7 @@ def render(found: Overview, *, title: str = "ARS-Bench Comparison", plots: Itera
     metric = found.metric
     better = "higher" if metric.higher_is_better else "lower"
     lines = [
-        f"# {title}",
+        f"# {escape(title)}",
         "",
         f"{same_task(found.runs)}, {metric.title}: {better} is better.",
         *_warnings(found.warnings),
@@ -60,7 +64,7 @@ def render(found: Overview, *, title: str = "ARS-Bench Comparison", plots: Itera
         "After each run's last epoch; Best is the mean of each run's best evaluation. Steps, passes (forward "
         "and backward) and seconds of training are means per run, memory is the highest of any.",
         "",
-        *table_lines(aligned(_results(found.results, metric))),
+        *aligned_lines(_results(found.results, metric)),
         *plots,
         *_comparisons(found.comparisons),
         *_costs(found),
@@ -68,7 +72,7 @@ def render(found: Overview, *, title: str = "ARS-Bench Comparison", plots: Itera
         *_incomplete(found),
         "",
         "## Verdict",
-        *found.verdict.strip().split("\n"),
+        *map(escape, found.verdict.strip().split("\n")),
     ]
     return "\n".join(lines) + "\n"
 
@@ -98,12 +102,13 @@ def plot_lines(plots: Iterable[Plot], beside: Path) -> list[str]:
     lines = ["", "## Plots"]
     for plot in plots:
         path = Path(os.path.relpath(plot.path, beside)).as_posix()
-        lines += ["", f"![{plot.title}](<{path}>)", "", plot.description]
+        target = re.sub(rf"[<>\\]|{ACTING}", lambda match: quote(os.fsencode(match[0]), safe=""), path)
+        lines += ["", f"![{escape(plot.title)}](<{target}>)", "", escape(plot.description)]
     return lines
 
 
 def _warnings(warnings: Sequence[str]) -> list[str]:
-    return ["", "## Warnings", *(f"- {warning}" for warning in warnings)] if warnings else []
+    return ["", "## Warnings", *(f"- {escape(warning)}" for warning in warnings)] if warnings else []
 
 
 def _differences(found: Overview) -> list[str]:
@@ -122,7 +127,7 @@ def _differences(found: Overview) -> list[str]:
     turned[0][0] = "Contender"
     return [
         *heading,
-        *min((table_lines(aligned(form)) for form in (rows, turned)), key=lambda form: len(form[0])),
+        *min(map(aligned_lines, (rows, turned)), key=lambda form: len(form[0])),
     ]
 
 
@@ -165,7 +170,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
     against = f"against {baselines[0]}" if len(baselines) == 1 else "of all pairs"
     return [
         "",
-        f"## Paired by seed, {against}",
+        f"## Paired by seed, {escape(against)}",
         "Difference: the contender's mean less that of the one it is compared with, at the largest budget "
         "that all their runs reached; n: seeds in common; d_z: Cohen's effect size; Holm "
         "p: p corrected for the number of comparisons of a budget, which the verdict goes by.",
@@ -200,7 +205,7 @@ def _pairs(comparisons: Sequence[Comparison], *, one_baseline: bool) -> list[str
             ]
         )
         shown = pair
-    return table_lines(aligned(rows))
+    return aligned_lines(rows)
 
 
 def _costs(found: Overview) -> list[str]:
@@ -220,7 +225,7 @@ def _costs(found: Overview) -> list[str]:
         f"## Cost to reach {found.metric.text(found.target)}",
         "Median over the runs, counted at evaluations; one that did not reach it counts as infinite.",
         "",
-        *table_lines(aligned(rows)),
+        *aligned_lines(rows),
     ]
 
 
@@ -236,7 +241,7 @@ def _tuning(tuning: dict[str, dict[str, Any]]) -> list[str]:
     for contender, record in tuning.items():
         figures = [figure(record.get(key), ",.0f") for key in TUNED.values()]
         rows.append([contender, *figures, figure(record.get("value")), best_settings(record)])
-    return ["", "## Tuning", *table_lines(aligned(rows))]
+    return ["", "## Tuning", *aligned_lines(rows)]
 
 
 def _incomplete(found: Overview) -> list[str]:
@@ -244,6 +249,6 @@ def _incomplete(found: Overview) -> list[str]:
         return []
     lines = ["", "## Failures and unfinished runs"]
     for run in found.incomplete:
-        message = run.message.strip().rstrip(".")
-        lines.append(f"- {run.name}: {run.standing}{f': {message}' if message else ''}.")
+        message = " ".join(run.message.split()).rstrip(".")
+        lines.append(f"- {escape(run.name)}: {run.standing}{f': {escape(message)}' if message else ''}.")
     return lines

@@ -14,9 +14,9 @@ from arsbench.report.columns import (
     Record,
     cost_columns,
     table,
-    table_lines,
     text_of,
 )
+from arsbench.report.markup import escape, table_lines
 
 TITLE = "## Details of This Run"
 OF_MILESTONES = "### Milestones"
@@ -93,7 +93,7 @@ def _status_sentence(status: dict[str, Any]) -> str:
     """How the run stands, in a sentence, with the message that was left with it."""
     sentence = STATUS[status["state"]].format(step=format(status["step"], ",d"))
     message = " ".join(status.get("message", "").split()).rstrip(".")
-    return f"{sentence} {message[0].upper()}{message[1:]}." if message else sentence
+    return f"{sentence} {escape(message[0].upper() + message[1:])}." if message else sentence
 
 
 def _divergence(status: dict[str, Any]) -> list[str]:

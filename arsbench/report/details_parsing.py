@@ -11,6 +11,7 @@ from arsbench.documents import parse_json
 from arsbench.report import details
 from arsbench.report.columns import MILESTONES, NOT_AVAILABLE, STRICT, Column, Record, cost_column
 from arsbench.report.lines import Lines
+from arsbench.report.markup import unescape
 
 # The facts of the environment that are numbers; the others, versions and commits too, are texts.
 _COUNTS = ("cores", "threads")
@@ -72,7 +73,7 @@ def _status(lines: Lines) -> tuple[str, int, str]:
     line = lines.next()
     for state, sentence in details.STATUS.items():
         if match := _matched(sentence, line, r"(?: (.+)\.)?"):
-            return state, _integer(match[1]), match[2] or ""
+            return state, _integer(match[1]), unescape(match[2] or "")
     lines.fail("how the run ended should stand here")
 
 

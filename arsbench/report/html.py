@@ -13,6 +13,7 @@ from string import Template
 from arsbench import __version__
 from arsbench.analysis import Run
 from arsbench.analysis.contenders import by_contender, distinct, suite_of
+from arsbench.characters import printable
 from arsbench.files import atomic_write
 from arsbench.report import html_course as course
 from arsbench.report import html_outcome as outcome
@@ -74,7 +75,7 @@ def _title(runs: Sequence[Run]) -> str:
     suites = {suite_of(run) for run in runs}
     suite = suites.pop() if len(suites) == 1 and len(runs) > 1 else None
     if suite is not None:
-        return f"ARS-Bench suite {suite.name}"
+        return f"ARS-Bench suite {printable(suite.name)}"
     if len(runs) > 1:
         return "ARS-Bench comparison"
     return f"ARS-Bench {'report' if runs[0].imported else 'run'} {runs[0].name}"

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 from arsbench.documents import parse_json
 from arsbench.errors import UserError
-from arsbench.report.columns import NOT_AVAILABLE, Column, Record, row_cells
+from arsbench.report.columns import NOT_AVAILABLE, Column, Record
+from arsbench.report.markup import row_cells
 
 JSON_FENCE, FENCE = "```json", "```"
 

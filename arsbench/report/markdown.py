@@ -8,9 +8,10 @@ from pathlib import Path
 
 from arsbench.metrics import ABOVE_LIMIT
 from arsbench.records import RunFolder
-from arsbench.report.columns import NOT_AVAILABLE, Record, metrics_of, seed_columns, table, table_lines
+from arsbench.report.columns import NOT_AVAILABLE, Record, metrics_of, seed_columns, table
 from arsbench.report.details import details_lines
 from arsbench.report.lines import FENCE, JSON_FENCE
+from arsbench.report.markup import escape, table_lines
 
 TITLE = "# ARS-Bench Experiment Report"
 CONFIGURATION = "## Configuration Summary"
@@ -70,7 +71,7 @@ def _best(records: Sequence[Record]) -> str:
         metrics = metrics_of(task)
         best = metrics.best(history) or {}
         for name, column in metrics.columns.items():
-            parts.append(f"{task} {name.capitalize()}: {column.format(column.value(best))}")
+            parts.append(f"{escape(task)} {name.capitalize()}: {column.format(column.value(best))}")
     return ", ".join(parts) or f"{NOT_AVAILABLE} (no epoch is complete)"
 
 
@@ -87,7 +88,7 @@ def _final(records: Sequence[Record]) -> str:
                 for name, value in values.items()
                 if value is not None
             }
-            parts.append(f"{task}: {json.dumps(known)}")
+            parts.append(f"{escape(task)}: {json.dumps(known)}")
     return ", ".join(parts) or NOT_AVAILABLE
 
 

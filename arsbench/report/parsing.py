@@ -36,6 +36,7 @@ from arsbench.report.markdown import (
     last_evaluated,
     write,
 )
+from arsbench.report.markup import escape
 
 MOST_BYTES = 2**28  # a million epochs
 
@@ -173,12 +174,17 @@ def _restore_precision(lines: Lines, records: list[Record]) -> None:
             lines.fail(f"no row has an evaluation, so {NOT_AVAILABLE} should stand here")
         return
     while rest:
-        # A name may begin with another's: the longest that fits is meant.
-        named = [task for task in expected if rest.startswith(f"{task}: {{")]
+        # A name may begin with another's: the longest that fits is meant. Other writers do not escape them.
+        named = [
+            (form, task)
+            for task in expected
+            for form in (escape(task), task)
+            if rest.startswith(f"{form}: {{")
+        ]
         if not named:
             lines.fail(f"{rest[:40]!r} is not an evaluated task's name and its metrics")
-        task = max(named, key=len)
-        rest = rest.removeprefix(f"{task}: ")
+        form, task = max(named, key=lambda pair: len(pair[0]))
+        rest = rest.removeprefix(f"{form}: ")
         try:
             metrics, end = parse_json_prefix(rest)
         except ValueError as error:

@@ -8,9 +8,9 @@ from typing import Any
 
 from arsbench.analysis import BUDGETS, Problem, profiles
 from arsbench.analysis.wording import listed
-from arsbench.report.cells import aligned
+from arsbench.report.cells import aligned_lines
 from arsbench.report.chart_data import AXES, Chart, Series
-from arsbench.report.columns import table_lines
+from arsbench.report.markup import escape
 
 # Times the cheapest contender's cost at which shares are shown; the last is any cost.
 RATIOS = (1.0, 1.25, 1.5, 2.0, 4.0, math.inf)
@@ -60,7 +60,7 @@ def render_profiles(found: Sequence[Problem], plots: Sequence[str] = ()) -> str:
         "many times the cheapest contender's cost (Dolan and Moré, 2002). A problem is solved at the "
         "first evaluation that reaches the target. Seeds that not all have a complete run of are left out.",
         "",
-        *table_lines(aligned(rows)),
+        *aligned_lines(rows),
     ]
     diverged = list(
         dict.fromkeys(
@@ -68,7 +68,7 @@ def render_profiles(found: Sequence[Problem], plots: Sequence[str] = ()) -> str:
         )
     )
     if diverged:
-        lines += ["", f"What a run reached before it diverged counts: {listed(diverged)}."]
+        lines += ["", f"What a run reached before it diverged counts: {escape(listed(diverged))}."]
     for budget in BUDGETS:
         shares = profiles(found, budget)
         lines += ["", f"## By {budget}"]
@@ -77,7 +77,7 @@ def render_profiles(found: Sequence[Problem], plots: Sequence[str] = ()) -> str:
             continue
         rows = [["Contender", *(f"{ratio:g}×" if ratio < math.inf else "at all" for ratio in RATIOS)]]
         rows += [[name, *(f"{own.share(r):.0%}" for r in RATIOS)] for name, own in shares.items()]
-        lines += table_lines(aligned(rows))
+        lines += aligned_lines(rows)
     return "\n".join([*lines, *plots]) + "\n"
 
 

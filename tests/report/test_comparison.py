@@ -16,8 +16,8 @@ from arsbench.json_files import encode
 from arsbench.metrics import perplexity
 from arsbench.records import RunFolder
 from arsbench.report.cells import aligned, settings
-from arsbench.report.columns import row_cells
 from arsbench.report.comparison import plot_lines, render, write_suite
+from arsbench.report.markup import row_cells
 from arsbench.report.overview import overview
 
 SEED_REPORT = Path(__file__).with_name("seed_report.md")
@@ -419,3 +419,38 @@ def test_pictures_are_linked_from_where_the_report_is(tmp_path):
 def test_columns_are_aligned_figures_to_the_right():
     rows = aligned([["Name", "x"], ["a", "1.5"], ["bcdefg", "N/A"], ["c", "-12.25"]])
     assert rows == [["Name  ", "     x"], ["a     ", "   1.5"], ["bcdefg", "   N/A"], ["c     ", "-12.25"]]
+
+
+HOSTILE = "<script>x</script> ![p](http://e/p) [c](javascript:y) `a`|b\n## Fake\n\n| c |\x1b[31m"
+
+
+def test_hostile_names_stay_names(rivals, record_run, tmp_path):
+    """Names, messages and settings of other people's suites do nothing in a report, and stay readable."""
+    odd = record_run("Muon-4", (4.1,), optimizer="Muon", seed=4, config={"data": {"path": HOSTILE}})
+    folders = [*rivals, odd]
+    runs = [
+        {
+            "name": path.name,
+            "contender": HOSTILE if "Muon" in path.name else "AdamW",
+            "folder": path.name,
+            "config": {"experiment": {"seed": int(path.name[-1]), "tasks": ["wikitext2_line"]}},
+        }
+        for path in folders
+    ]
+    plan = {"name": HOSTILE, "baseline": HOSTILE, "runs": runs, "tuning": None}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "failures").mkdir()
+    (tmp_path / "failures" / "AdamW-1.json").write_text(json.dumps({"message": HOSTILE}))
+    found, path = write_suite(tmp_path, load([tmp_path]))
+    text = path.read_text()
+    shown = HOSTILE.replace("\n", r"\n").replace("\x1b", r"\x1b")
+    assert found.baseline == shown
+    assert {row["Contender"] for row in table(text, "Results")} == {"AdamW", shown}
+    differences = table(text, "Configuration differences")
+    assert any(HOSTILE in cell for row in differences for cell in row.values())
+    assert "\x1b" not in text
+    assert not re.search(r"(?<!\\)(<[A-Za-z/]|`|[\[\]](?![0-9. ]))", text)
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert not any(line.startswith("## Fake") for line in headings)
+    lone = [line for line in text.splitlines() if line.startswith("| c |")]
+    assert not lone

@@ -1,6 +1,7 @@
 """Reading back what a report of ours tells beyond the seed report's form."""
 
 import math
+import re
 
 import pytest
 
@@ -169,3 +170,22 @@ def test_a_report_that_ends_too_early_is_refused(told, tmp_path, title):
     (tmp_path / "bad.md").write_text(text[: text.index(title) + len(title)])
     with pytest.raises(UserError, match=r"ends too early|should stand here"):
         load([tmp_path / "bad.md"])
+
+
+@pytest.mark.parametrize(
+    "label", ["<script>a</script> | `b`", "![p](http://e/p)\n# Fake", "a: {\\| [x](javascript:y)", "\x1b[31m"]
+)
+def test_hostile_labels_and_messages_come_back(run, seed_record, evaluation, tmp_path, label):
+    task = f"wikitext2_line ({label})"
+    run.append_epoch(seed_record(task=task, evaluation={"validation": evaluation(5.0, STRICT)}))
+    run.set_environment({"cpu": label, "backends": {"op": label}})
+    run.set_status("non_finite", 1234, f"because of {label}")
+    summary = report.write(run)
+    text = summary.read_text()
+    assert "\x1b" not in text
+    assert not re.search(r"(?<!\\)(<script|\]\()|\n# Fake", text.split("```")[2])
+    back = report.import_markdown(summary, tmp_path / "back")
+    assert (back.path / "summary.md").read_text() == text
+    assert back.epochs()[0]["task"] == task
+    assert back.environment == run.environment
+    assert back.status["message"] == "Because of " + " ".join(label.split())
