@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,10 +50,12 @@ class JsonLines:
 
     Args:
         path: the file; `append` needs it to exist.
+        check: what is wrong with a line's record after the one before it, or None.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Callable[[Any, Any], str | None] | None = None) -> None:
         self.path = path
+        self._check = check
 
     def records(self) -> list[dict[str, Any]]:
         """Every complete line, in order.
@@ -100,8 +102,15 @@ class JsonLines:
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Each complete line, as written and as a record."""
         *complete, _torn = _read(self.path).split(b"\n")
+        before = None
         for number, line in enumerate(complete, start=1):
-            yield line, _parse(line, dict, f"{self.path}, line {number},")
+            where = f"{self.path}, line {number},"
+            record = _parse(line, dict, where)
+            problem = self._check and self._check(record, before)
+            if problem is not None:
+                raise UserError(f"{where} is damaged: {problem}; restore the file")
+            yield line, record
+            before = record
 
 
 def drop_torn_line(path: Path) -> None:

@@ -179,7 +179,7 @@ def milestones(records: Iterable[dict[str, Any]]) -> dict[float, Point | None]:
 def _training_seconds(record: dict[str, Any]) -> float | None:
     """Evaluations cost every optimizer alike, and would make them look more alike than they are."""
     total = record.get("epoch_seconds")
-    return None if total is None else total - record.get("evaluation_seconds", 0.0)
+    return None if total is None else total - (record.get("evaluation_seconds") or 0.0)
 
 
 def _added(total: float | None, value: float | None) -> float | None:

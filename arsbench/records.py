@@ -24,6 +24,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from arsbench import record_checks as checks
 from arsbench.errors import UserError
 from arsbench.files import atomic_write
 from arsbench.json_files import JsonLines, read_json, write_json
@@ -32,12 +33,16 @@ from arsbench.run_paths import occupied, reserve, unwritable
 # "imported": read back from a report written elsewhere; only what that report told is known.
 STATES = ("running", "finished", "interrupted", "non_finite", "failed", "imported")
 
-_DOCUMENTS: dict[str, type] = {
-    "config.json": dict,
-    "effective.json": dict,
-    "environment.json": dict,
-    "groups.json": list,
-    "status.json": dict,
+_STATUS = checks.record(
+    {"state": checks.one_of(STATES), "step": checks.WHOLE},
+    {"message": checks.TEXT, "records": checks.table(checks.WHOLE), "diverged_at": checks.WHOLE},
+)
+_DOCUMENTS: dict[str, tuple[type, checks.Check]] = {
+    "config.json": (dict, checks.ANYTHING),  # a report that was read back may be of anybody's
+    "effective.json": (dict, checks.TABLES),
+    "environment.json": (dict, checks.ENVIRONMENT),
+    "groups.json": (list, checks.GROUPS),
+    "status.json": (dict, _STATUS),
 }
 _STEPS, _EPOCHS, _EVALUATIONS = "steps.jsonl", "epochs.jsonl", "evaluations.jsonl"
 
@@ -50,9 +55,9 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tokenizer_path = self.path / "tokenizer.json"
         self.traceback_path = self.path / "traceback.txt"
-        self._steps = JsonLines(self.path / _STEPS)
-        self._epochs = JsonLines(self.path / _EPOCHS)
-        self._evaluations = JsonLines(self.path / _EVALUATIONS)
+        self._steps = JsonLines(self.path / _STEPS, checks.STEPS)
+        self._epochs = JsonLines(self.path / _EPOCHS, checks.EPOCHS)
+        self._evaluations = JsonLines(self.path / _EVALUATIONS, checks.EVALUATIONS)
 
     @classmethod
     def create(
@@ -153,7 +158,7 @@ class RunFolder:
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The records of `append_evaluation`, in order."""
-        return self._evaluations.records() if self._evaluations.path.exists() else []
+        return self._evaluations.records() if self._evaluations.path.is_file() else []
 
     def append_step(self, record: dict[str, Any]) -> None:
         """Add a step's record; it survives a power cut."""
@@ -250,23 +255,7 @@ class RunFolder:
                 )
 
     def _read(self, name: str) -> Any:
-        content = read_json(self.path / name, _DOCUMENTS[name])
-        if name == "status.json" and not _is_status(content):
-            raise UserError(
-                f"{self.path / name} is damaged: its state, step, records or diverged_at are unknown; "
-                f"restore the file"
-            )
-        if name == "groups.json" and not all(isinstance(group, dict) for group in content):
-            raise UserError(f"{self.path / name} is damaged: a group is no table; restore the file")
+        kind, check = _DOCUMENTS[name]
+        content = read_json(self.path / name, kind)
+        checks.require(check, content, self.path / name)
         return content
-
-
-def _is_status(content: dict[str, Any]) -> bool:
-    records = content.get("records", {})
-    return (
-        content.get("state") in STATES
-        and "step" in content
-        and isinstance(records, dict)
-        and all(isinstance(count, int) for count in records.values())
-        and type(content.get("diverged_at", 0)) is int
-    )

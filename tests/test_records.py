@@ -11,24 +11,36 @@ from pathlib import Path
 import pytest
 
 from arsbench.errors import UserError
+from arsbench.json_files import encode
 from arsbench.records import RunFolder
 from arsbench.run_paths import default_path, latest, reserve
 
 CONFIG = {"zeta": {"b": 1, "a": 2.0}, "alpha": {}}
+EFFECTIVE = {"zeta": {"b": 1}}
+GROUPS = [{"name": "matrix", "tensors": 2, "parameters": 6, "hyperparameters": {"lr": 0.1}}]
 FILES = ("config.json", "effective.json", "environment.json", "groups.json", "status.json")
 
 
 def create(path: Path) -> RunFolder:
     return RunFolder.create(
-        path, config=CONFIG, effective={"x": 1}, environment={"python": "3"}, groups=[{"name": "matrix"}]
+        path, config=CONFIG, effective=EFFECTIVE, environment={"python": "3"}, groups=GROUPS
     )
+
+
+def epoch(number: int, step: int) -> dict:
+    return {"epoch": number, "task": "wikitext2_line", "step": step}
+
+
+def evaluation(step: int) -> dict:
+    spent = {"forward_backward_passes": step, "epoch_seconds": 1.5}
+    return epoch(1, step) | spent | {"evaluation": {"validation": {"strict": {"loss": math.nan}}}}
 
 
 def test_what_is_stored_is_read_back(tmp_path):
     create(tmp_path / "deep" / "run")
     run = RunFolder.open(tmp_path / "deep" / "run")
     assert json.dumps(run.config) == json.dumps(CONFIG)  # the order of the keys too
-    assert (run.effective, run.environment, run.groups) == ({"x": 1}, {"python": "3"}, [{"name": "matrix"}])
+    assert (run.effective, run.environment, run.groups) == (EFFECTIVE, {"python": "3"}, GROUPS)
     assert run.status == {"state": "running", "step": 0, "message": ""}
     assert not run.imported
     assert run.steps() == run.epochs() == []
@@ -120,10 +132,10 @@ def test_records_survive_at_once(tmp_path):
     run = create(tmp_path)
     run.append_step({"step": 1, "loss": 2.5})
     run.append_step({"step": 2, "loss": 2.25})
-    run.append_epoch({"epoch": 1, "step": 2})
+    run.append_epoch(epoch(1, 2))
     other = RunFolder.open(tmp_path)
     assert other.steps() == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.25}]
-    assert other.epochs() == [{"epoch": 1, "step": 2}]
+    assert other.epochs() == [epoch(1, 2)]
 
 
 def test_records_wait_for_the_disk(tmp_path, monkeypatch):
@@ -136,7 +148,7 @@ def test_records_wait_for_the_disk(tmp_path, monkeypatch):
         pytest.skip("needs /proc to tell a descriptor's file")
     run.append_step({"step": 1})
     assert synced == [str(tmp_path / "steps.jsonl")]
-    run.append_epoch({"step": 1})
+    run.append_epoch(epoch(1, 1))
     assert synced == [str(tmp_path / name) for name in ("steps.jsonl", "epochs.jsonl")]
 
 
@@ -144,7 +156,7 @@ def test_truncate_cuts_both_files_behind_the_step(tmp_path):
     run = create(tmp_path)
     for step in (10, 20, 30):
         run.append_step({"step": step, "loss": math.nan})
-        run.append_epoch({"step": step})
+        run.append_epoch(epoch(step // 10, step))
     with (run.path / "steps.jsonl").open("ab") as file:
         file.write(b'{"step": 4')
     before = (run.path / "steps.jsonl").read_bytes()
@@ -172,14 +184,16 @@ def test_a_run_that_diverged_says_at_which_step(tmp_path):
     run.set_status("running", 20)
     assert "diverged_at" not in run.status
     (run.path / "status.json").write_text('{"state": "finished", "step": 20, "diverged_at": "7"}')
-    with pytest.raises(UserError, match=r"status\.json is damaged: .* or diverged_at are unknown; restore"):
+    with pytest.raises(
+        UserError, match=r"status\.json is damaged: diverged_at is '7'; it must be a whole number"
+    ):
         RunFolder.open(run.path)
 
 
 def test_configurations_can_be_replaced(tmp_path):
     run = create(tmp_path)
-    run.reconfigure(config={"c": 1}, effective={"e": 2})
-    assert (run.config, run.effective) == ({"c": 1}, {"e": 2})
+    run.reconfigure(config={"c": 1}, effective={"e": {"f": 2}})
+    assert (run.config, run.effective) == ({"c": 1}, {"e": {"f": 2}})
 
 
 def test_default_paths_count_up_and_are_reserved(tmp_path):
@@ -213,9 +227,10 @@ def test_latest_is_the_highest_numbered_run(tmp_path):
 @pytest.mark.parametrize("name", ["steps.jsonl", "epochs.jsonl", "evaluations.jsonl"])
 def test_a_record_lost_from_a_finished_run_is_noticed(tmp_path, name):
     run = create(tmp_path / "run")
-    for append in (run.append_step, run.append_epoch, run.append_evaluation):
-        append({"step": 1})
-        append({"step": 2})
+    for step in (1, 2):
+        run.append_step({"step": step})
+        run.append_epoch(epoch(step, step))
+        run.append_evaluation(evaluation(step))
     run.set_status("finished", 2)
     assert RunFolder.open(run.path).status["records"] == {
         "steps.jsonl": 2,
@@ -238,7 +253,7 @@ def test_a_run_that_finishes_while_it_is_opened_is_whole(tmp_path, monkeypatch):
         """What another process does just before, or just after, the records are counted."""
         found = count(opened)
         if opened is not run and len(run.epochs()) == 0:
-            run.append_epoch({"step": 1})
+            run.append_epoch(epoch(1, 1))
             run.set_status("finished", 1)
         return found
 
@@ -251,9 +266,7 @@ def test_counts_of_another_shape_are_damage(tmp_path, records):
     run = create(tmp_path / "run")
     status = run.status | {"state": "finished", "records": records}
     (run.path / "status.json").write_text(json.dumps(status))
-    with pytest.raises(
-        UserError, match=r"status\.json is damaged: its state, step, records or diverged_at are"
-    ):
+    with pytest.raises(UserError, match=r"status\.json is damaged: records"):
         RunFolder.open(run.path)
 
 
@@ -264,3 +277,100 @@ def test_it_needs_the_standard_library_alone():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) - sys.stdlib_module_names == {"arsbench"}
+
+
+STEP = {"step": 3, "epoch": 1, "loss": 2.5, "seconds": 0.1, "diagnostics": {"cos_pos_1": 0.5}}
+EPOCH = epoch(1, 3) | {"train_loss": 2.5, "epoch_seconds": 1.5, "evaluation": evaluation(3)["evaluation"]}
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("file", "whole", "change", "words"),
+    [
+        ("steps.jsonl", STEP, {"step": "3"}, "step is '3'; it must be a whole number from 1"),
+        ("steps.jsonl", STEP, {"step": -3}, "step is -3"),
+        ("steps.jsonl", STEP, {"step": True}, "step is True"),
+        ("steps.jsonl", STEP, {"step": None}, "step is None"),
+        ("steps.jsonl", STEP, {"step": ...}, "step is missing"),
+        ("steps.jsonl", STEP, {"loss": "low"}, "loss is 'low'; it must be a number"),
+        ("steps.jsonl", STEP, {"loss": HUGE}, r"loss is 1000000000\d+…; it must be a number"),
+        ("steps.jsonl", STEP, {"loss": [2.5]}, r"loss is \[2\.5\]; it must be a number"),
+        ("steps.jsonl", STEP, {"seconds": -1.0}, "seconds is -1.0; it must be a number from 0"),
+        ("steps.jsonl", STEP, {"seconds": math.nan}, "seconds is nan"),
+        ("steps.jsonl", STEP, {"diagnostics": {"cos_pos_1": "x"}}, "diagnostics.cos_pos_1 is 'x'"),
+        ("steps.jsonl", STEP, {"mine": {"deep": [HUGE]}}, r"mine\.deep\[0\] is 1000"),
+        ("epochs.jsonl", EPOCH, {"epoch": HUGE}, r"epoch is 1000\d+…"),
+        ("epochs.jsonl", EPOCH, {"epoch": 1.5}, "epoch is 1.5"),
+        ("epochs.jsonl", EPOCH, {"epoch": ...}, "epoch is missing"),
+        ("epochs.jsonl", EPOCH, {"task": ...}, "task is missing"),
+        ("epochs.jsonl", EPOCH, {"task": 5}, "task is 5; it must be a text"),
+        ("epochs.jsonl", EPOCH, {"train_loss": {"a": 1}}, "train_loss is {'a': 1}"),
+        ("epochs.jsonl", EPOCH, {"epoch_seconds": math.inf}, "epoch_seconds is inf"),
+        ("epochs.jsonl", EPOCH, {"evaluation": 5}, "evaluation is 5; it must be an object"),
+        ("epochs.jsonl", EPOCH, {"evaluation": {"v": None}}, "evaluation.v is None"),
+        ("epochs.jsonl", EPOCH, {"evaluation": {"v": {"s": {"loss": "x"}}}}, "evaluation.v.s.loss is 'x'"),
+        ("epochs.jsonl", EPOCH, {"evaluation": {"v": {"s": {"targets": 1.5}}}}, "evaluation.v.s.targets is"),
+        ("evaluations.jsonl", evaluation(3), {"epoch_seconds": ...}, "epoch_seconds is missing"),
+        ("evaluations.jsonl", evaluation(3), {"epoch": 0}, "epoch is 0"),
+    ],
+)
+def test_a_damaged_record_is_named_with_its_line(tmp_path, file, whole, change, words):
+    run = create(tmp_path)
+    key = next(iter(change))
+    record = {k: v for k, v in (whole | change).items() if v is not ...}
+    first = whole | {"step": 1, "epoch": 1}
+    later = record if key in ("step", "epoch") else record | {"step": 4, "epoch": 2}
+    (run.path / file).write_text(f"{json.dumps(encode(first))}\n{json.dumps(encode(later))}\n")
+    read = {"steps.jsonl": run.steps, "epochs.jsonl": run.epochs, "evaluations.jsonl": run.evaluations}[file]
+    with pytest.raises(UserError, match=rf"{file}, line 2, is damaged: {words}.*; restore the file$"):
+        read()
+    with pytest.raises(UserError, match=rf"{file}, line 2, is damaged"):
+        run.truncate(10)
+
+
+@pytest.mark.parametrize(
+    ("file", "records", "words"),
+    [
+        ("steps.jsonl", [{"step": 2}, {"step": 2}], "step 2 follows step 2"),
+        ("epochs.jsonl", [epoch(2, 6), epoch(1, 3)], "epoch 1 follows epoch 2"),
+        ("epochs.jsonl", [epoch(1, 3), epoch(1, 3)], "epoch 1 follows epoch 1"),
+        ("evaluations.jsonl", [evaluation(4), evaluation(3)], "step 3 follows step 4"),
+    ],
+)
+def test_records_out_of_order_are_damage(tmp_path, file, records, words):
+    run = create(tmp_path)
+    (run.path / file).write_text("".join(f"{json.dumps(encode(record))}\n" for record in records))
+    read = {"steps.jsonl": run.steps, "epochs.jsonl": run.epochs, "evaluations.jsonl": run.evaluations}[file]
+    with pytest.raises(UserError, match=rf"{file}, line 2, is damaged: {words}"):
+        read()
+
+
+def test_records_of_several_tasks_come_by_epoch_or_by_task(tmp_path):
+    run = create(tmp_path)
+    another = epoch(1, 3) | {"task": "another"}
+    records = [epoch(1, 3), another, epoch(2, 6), another]
+    for record in records:
+        run.append_epoch(record)
+    assert run.epochs() == records
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("effective.json", {"train": 5}, "train is 5; it must be an object"),
+        ("config.json", {"train": {"epochs": HUGE}}, "train.epochs is 1000"),
+        ("environment.json", {"backends": "CPU"}, "backends is 'CPU'; it must be an object"),
+        ("groups.json", [5], r"\[0\] is 5; it must be an object"),
+        ("groups.json", [GROUPS[0] | {"tensors": "two"}], r"\[0\]\.tensors is 'two'"),
+        ("groups.json", [{"name": "matrix"}], r"\[0\]\.tensors is missing"),
+        ("status.json", {"state": "lost", "step": 1}, "state is 'lost'; it must be one of running"),
+        ("status.json", {"state": ["finished"], "step": 1}, r"state is \['finished'\]"),
+        ("status.json", {"state": "running", "step": -1}, "step is -1"),
+        ("status.json", {"state": "running", "step": 1, "message": 5}, "message is 5; it must be a text"),
+    ],
+)
+def test_a_document_of_another_shape_is_damaged(tmp_path, file, content, words):
+    run = create(tmp_path)
+    (run.path / file).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"{file} is damaged: {words}.*; restore the file$"):
+        RunFolder.open(tmp_path)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from arsbench import record_checks as checks
 from arsbench.analysis.runs import PLAN, Run
 from arsbench.characters import printable
-from arsbench.json_files import read_json
+from arsbench.record_checks import read_checked
 
 # Keys that change what is written down and when, or how fast, but not what is computed; and the seed.
 WITHOUT_EFFECT = frozenset(
@@ -125,7 +126,7 @@ def _planned(suite: Path, plan: dict[str, Any], runs: Sequence[Run]) -> dict[str
 def _plans(runs: Sequence[Run]) -> dict[Path, dict[str, Any]]:
     """The plans of the suites that the runs are part of, by the suites' folders."""
     folders = dict.fromkeys(suite for run in runs if (suite := suite_of(run)) is not None)
-    return {folder: read_json(folder / PLAN, dict) for folder in folders}
+    return {folder: read_checked(folder / PLAN, checks.PLAN) for folder in folders}
 
 
 def _effective(run: Run) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from arsbench import record_checks as checks
 from arsbench.characters import printable
 from arsbench.errors import UserError
-from arsbench.json_files import read_json
 from arsbench.metrics import BUDGETS, METRICS, Metric, Point, history, task_name
+from arsbench.record_checks import read_checked
 from arsbench.records import RunFolder
 from arsbench.report import parse, read_report
 
@@ -24,7 +25,21 @@ WHOLE = ("finished", "imported")
 # And with others: what a run reached may be held against another's, if it has diverged too.
 COMPLETE = (*WHOLE, "non_finite")
 
-_IDENTITY = {"optimizer.name": str, "experiment.seed": int, "experiment.tasks": list}
+# What the analysis goes by in a configuration; a report may be of anybody's.
+_CONFIG = checks.record(
+    {},
+    {
+        "optimizer": checks.record({}, {"name": checks.optional(checks.TEXT)}),
+        "experiment": checks.record(
+            {},
+            {
+                "seed": checks.optional(checks.SEED),
+                "tasks": checks.optional(checks.sequence(checks.TEXT)),
+            },
+        ),
+        "scheduler": checks.record({}, {"name": checks.TEXT}),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -120,9 +135,7 @@ def _load(source: Path) -> list[Run]:
     if source.exists() and not source.is_dir():  # a report, or a pipe or device, which its reader refuses
         return [_from_report(source)]
     if (source / PLAN).is_file():
-        plan = read_json(source / PLAN, dict)
-        if "runs" not in plan:
-            raise UserError(f"{source / PLAN} is damaged: it has no runs; restore the file")
+        plan = read_checked(source / PLAN, checks.PLAN)
         return _told([_from_plan(source, entry) for entry in plan["runs"]])
     return [_from_folder(RunFolder.open(source))]
 
@@ -150,7 +163,7 @@ def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
     path, failure = suite / entry["folder"], suite / "failures" / f"{entry['name']}.json"
     changes: dict[str, Any] = {"name": entry["name"], "contender": printable(entry["contender"])}
     if failure.is_file():
-        changes |= {"state": "failed", "message": read_json(failure, dict)["message"]}
+        changes |= {"state": "failed", "message": read_checked(failure, checks.FAILURE)["message"]}
     if (path / "status.json").is_file():
         try:
             return _from_folder(RunFolder.open(path), **changes)
@@ -215,21 +228,14 @@ def _identity(
     config: dict[str, Any], epochs: list[dict[str, Any]], source: Path, name: str
 ) -> dict[str, Any]:
     """What a configuration makes of a run: its contender (`name` where it does not tell), seed and task."""
-    told: dict[str, Any] = {}
-    for key, kind in _IDENTITY.items():
-        section, _, entry = key.partition(".")
-        table = config.get(section, {})
-        told[key] = table.get(entry) if isinstance(table, dict) else table
-        if not isinstance(table, dict) or not isinstance(told[key], kind | None):
-            raise UserError(
-                f"{source} is damaged: its configuration's {key} cannot be {told[key]!r}; restore it"
-            )
-    tasks = {record["task"] for record in epochs} or set(map(str, told["experiment.tasks"] or ()))
+    checks.require(_CONFIG, config, f"the configuration of {source}")
+    experiment = config.get("experiment", {})
+    tasks = {record["task"] for record in epochs} or set(experiment.get("tasks") or ())
     if len(tasks) != 1:
         raise UserError(f"{source} is about {len(tasks)} tasks; a run that can be compared has one")
     return {
-        "contender": printable(told["optimizer.name"] or name),
-        "seed": told["experiment.seed"],
+        "contender": printable(config.get("optimizer", {}).get("name") or name),
+        "seed": experiment.get("seed"),
         "task": tasks.pop(),
     }
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from arsbench import record_checks as checks
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.checks import same_task
 from arsbench.analysis.contenders import by_contender, distinct
 from arsbench.analysis.runs import PLAN
 from arsbench.characters import ACTING
 from arsbench.files import atomic_write
-from arsbench.json_files import read_json
 from arsbench.metrics import Metric
+from arsbench.record_checks import read_checked
 from arsbench.report.cells import (
     NOT_REACHED,
     TUNED,
@@ -90,7 +91,7 @@ def write_suite(folder: Path, runs: Sequence[Run], plots: Sequence[str] = ()) ->
         UserError: no run has finished an epoch, or the file cannot be written.
     """
     found = overview(distinct(runs))
-    plan = read_json(folder / PLAN, dict)
+    plan = read_checked(folder / PLAN, checks.PLAN)
     path = folder / "summary.md"
     with atomic_write(path) as file:
         file.write(render(found, title=f"ARS-Bench Suite {plan['name']}", plots=plots))

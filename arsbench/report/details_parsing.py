@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from arsbench import record_checks as checks
 from arsbench.documents import parse_json
 from arsbench.report import details
 from arsbench.report.columns import MILESTONES, NOT_AVAILABLE, STRICT, Column, Record, cost_column
@@ -59,14 +60,17 @@ def parse_details(lines: Lines, records: Sequence[Record]) -> Details:
     _cost(lines, records)
     lines.expect(details.OF_GROUPS)
     groups = [_group(lines, cells) for cells in _texts(lines, details.GROUPS)]
+    lines.require(checks.GROUPS, groups)
     lines.expect(details.OF_BACKENDS)
     backends = {op: _fact(op, cell) for op, cell in _texts(lines, details.BACKENDS)}
     lines.expect(details.OF_ENVIRONMENT)
     facts = {name: _fact(name, cell) for name, cell in _texts(lines, details.ENVIRONMENT)}
     lines.expect(details.OF_EFFECTIVE)
     lines.next()  # what it is
-    environment = facts | {"backends": backends}
-    return Details(state, step, message, diverged_at, lines.json_object(), environment, groups)
+    effective, environment = lines.json_object(), facts | {"backends": backends}
+    lines.require(checks.TABLES, effective)
+    lines.require(checks.ENVIRONMENT, environment)
+    return Details(state, step, message, diverged_at, effective, environment, groups)
 
 
 def _status(lines: Lines) -> tuple[str, int, str]:
@@ -80,7 +84,7 @@ def _status(lines: Lines) -> tuple[str, int, str]:
 def _matched(sentence: str, line: str, rest: str = "") -> re.Match[str] | None:
     """A line as `sentence` with a number for its step, then `rest`, a pattern."""
     before, after = map(re.escape, sentence.split("{step}"))
-    return re.fullmatch(rf"{before}([0-9][0-9,]*){after}{rest}", line)
+    return re.fullmatch(rf"{before}([0-9][0-9,]{{0,20}}){after}{rest}", line)
 
 
 def _integer(text: str) -> int:
@@ -93,8 +97,12 @@ def _strict_protocol(lines: Lines, records: Sequence[Record]) -> None:
     _expect_headers(lines, [column.header for column in STRICT])
     for row in _body(lines, STRICT):
         metrics = {name: value for name, value in row["metrics"].items() if value is not None}
-        evaluation = _record_of(lines, row, records).setdefault("evaluation", {})
+        if not row["split"]:
+            lines.fail("a row needs a split")
+        record = _record_of(lines, row, records)
+        evaluation = record.setdefault("evaluation", {})
         evaluation.setdefault(row["split"], {})["strict"] = metrics
+        lines.require(checks.EPOCH, record)
 
 
 def _cost(lines: Lines, records: Sequence[Record]) -> None:
@@ -110,6 +118,7 @@ def _cost(lines: Lines, records: Sequence[Record]) -> None:
             value = column.value(row)
             if value is not None:
                 column.put(value, record)
+        lines.require(checks.EPOCH, record)
 
 
 def _record_of(lines: Lines, row: Record, records: Sequence[Record]) -> Record:

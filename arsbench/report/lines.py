@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from arsbench.documents import parse_json
 from arsbench.errors import UserError
+from arsbench.record_checks import ANYTHING, Check
 from arsbench.report.columns import NOT_AVAILABLE, Column, Record
 from arsbench.report.markup import row_cells
 
@@ -28,6 +29,12 @@ class Lines:
             f"{self._source}, line {number or self.number}: {problem}; "
             f"give an ARS-Bench Experiment Report as it was written"
         )
+
+    def require(self, check: Check, content: Any) -> None:
+        """Refuse the report for what the line read last has told, unless it is what `check` wants."""
+        problem = check(content, "")
+        if problem is not None:
+            self.fail(problem)
 
     def at_end(self) -> bool:
         """Whether only blank lines are left."""
@@ -101,4 +108,5 @@ class Lines:
             self.fail(f"the configuration is refused: {error}", first)
         if not isinstance(content, dict):
             self.fail("the configuration is not a JSON object", first)
+        self.require(ANYTHING, content)
         return content

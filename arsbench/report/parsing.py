@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from arsbench import record_checks as checks
 from arsbench.documents import parse_json_prefix
 from arsbench.files import read_text
 from arsbench.metrics import ABOVE_LIMIT, perplexity
@@ -131,6 +132,7 @@ def _results(lines: Lines) -> list[Record]:
         if metrics_of(record["task"]) is not metrics:
             lines.fail(f"the last columns are not those of the task {record['task']!r}")
         record.setdefault("diagnostics", {})
+        lines.require(checks.EPOCH, record)
         records.append(record)
     return records
 
@@ -203,8 +205,8 @@ def _set_metrics(lines: Lines, record: Record, metrics: dict[str, Any]) -> None:
     for name, value in metrics.items():
         if value == ABOVE_LIMIT and isinstance(columns[name], Perplexity):
             loss = metrics.get("loss")
-            value = perplexity(loss) if isinstance(loss, int | float) else math.inf
-        if isinstance(value, bool) or not isinstance(value, int | float):
+            value = math.inf if checks.NUMBER(loss, "loss") else perplexity(loss)
+        if checks.NUMBER(value, name):
             lines.fail(f"the {name} of {record['task']!r} is not a number")
         if columns[name].format(value) != cells[name]:
             lines.fail(f"the {name} of {record['task']!r} is {value}, but {cells[name]} in its row")

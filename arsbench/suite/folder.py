@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arsbench import record_checks as checks
 from arsbench.config import Config, config_from_dict
 from arsbench.errors import UserError
-from arsbench.json_files import read_json, write_json
+from arsbench.json_files import write_json
+from arsbench.record_checks import read_checked
+from arsbench.records import RunFolder
 from arsbench.suite.contender import Contender
 from arsbench.suite.definition import Suite, planned_suite
 from arsbench.suite.entries import Sections
@@ -56,7 +59,7 @@ class PlannedRun:
     @property
     def state(self) -> str:
         """As in `RunFolder.status`, or "waiting"."""
-        return self._status.get("state", "")
+        return self._status["state"]
 
     @property
     def divergence(self) -> str:
@@ -69,7 +72,7 @@ class PlannedRun:
     def _status(self) -> dict[str, Any]:
         if not (self.path / "status.json").is_file():
             return {"state": "waiting"}
-        return read_json(self.path / "status.json", dict)
+        return RunFolder(self.path).status
 
 
 class SuiteFolder:
@@ -96,7 +99,7 @@ class SuiteFolder:
 
     @property
     def _plan(self) -> dict[str, Any]:
-        return read_json(self.path / PLAN, dict)
+        return read_checked(self.path / PLAN, checks.PLAN)
 
     @property
     def suite(self) -> Suite:
@@ -215,12 +218,12 @@ class SuiteFolder:
     def failure(self, job: str) -> dict[str, Any] | None:
         """The message and exit code of a job that failed, or None."""
         path = self._failure_path(job)
-        return read_json(path, dict) if path.is_file() else None
+        return read_checked(path, checks.FAILURE) if path.is_file() else None
 
     def failures(self) -> dict[str, str]:
         """The messages of all jobs that failed, by their names."""
         paths = sorted((self.path / "failures").glob("*.json"))
-        return {path.stem: read_json(path, dict)["message"] for path in paths}
+        return {path.stem: read_checked(path, checks.FAILURE)["message"] for path in paths}
 
     def record_failure(self, job: str, message: str, exit_code: int) -> None:
         """Say why a job ended before its end."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from arsbench.documents import parse_json
+from arsbench.record_checks import STEP
 
 _TAIL = 1 << 14
 
@@ -135,6 +136,7 @@ def recorded_step(run: Path) -> int:
         with (run / "steps.jsonl").open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL))
             *lines, _torn = file.read().split(b"\n")
-        return parse_json(lines[-1])["step"]
-    except (OSError, IndexError, ValueError, KeyError, TypeError):
+        record = parse_json(lines[-1])
+    except (OSError, IndexError, ValueError):
         return 0
+    return record["step"] if STEP(record, "") is None else 0

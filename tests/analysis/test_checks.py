@@ -248,7 +248,7 @@ def test_other_settings_or_the_same_seed_again_are_another_contender(record_run)
 
 
 def test_two_suites_keep_their_contenders_apart(suite):
-    tuned = {"contenders": {"my ARS": {"trials": 4}}}
+    tuned = {"contenders": {"my ARS": {"trials": 4, "best": {}}}}
     runs = distinct(load([suite("old", tuned, "my ARS"), suite("new")]))
     assert [run.contender for run in runs][::2] == [
         "my AdamW (old)",
@@ -257,13 +257,13 @@ def test_two_suites_keep_their_contenders_apart(suite):
         "my ARS (new)",
     ]
     assert suite_baseline(runs) == "my ARS (old)"
-    assert tuning(runs) == {"my ARS (old)": {"trials": 4}}
+    assert tuning(runs) == {"my ARS (old)": {"trials": 4, "best": {}}}
 
 
 def test_a_suites_run_alone_still_knows_how_it_was_tuned(suite, tmp_path):
-    folder = suite("s", {"contenders": {"my ARS": {"trials": 4}}})
+    folder = suite("s", {"contenders": {"my ARS": {"trials": 4, "best": {}}}})
     (run,) = load([folder / "runs" / "ARS" / "seed-1"])
-    assert tuning([run]) == {"ARS": {"trials": 4}}
+    assert tuning([run]) == {"ARS": {"trials": 4, "best": {}}}
     moved = shutil.copytree(folder / "runs" / "ARS" / "seed-1", tmp_path / "elsewhere")
     assert tuning(load([moved])) == {}
     assert suite_baseline(load([moved])) is None
