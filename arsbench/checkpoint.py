@@ -7,12 +7,15 @@ SHA-256 of the other two. It is written under a temporary name, synced and renam
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pickle
 import random
 import re
 import shutil
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +25,21 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
+from arsbench import record_checks as checks
+from arsbench.characters import printable
 from arsbench.errors import UserError
 from arsbench.files import atomic_write, sha256_of, sync_directory
+from arsbench.json_files import read_json
+from arsbench.record_checks import Check
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
 MANIFEST = "manifest.json"
+# All that a checkpoint consists of; the manifest has the checksum of each and of nothing else.
+FILES = (WEIGHTS, STATE)
 ASIDE = ".replaced-"
+
+_MANIFEST = checks.record({"sha256": checks.record(dict.fromkeys(FILES, checks.TEXT))})
 
 
 @dataclass(frozen=True)
@@ -42,17 +53,58 @@ class Checkpoint:
         """Copy the weights into `model`, in place.
 
         Raises:
-            UserError: names or shapes differ from the model's.
+            UserError: names or shapes differ from the model's, or a weight is not finite, which no checkpoint
+                of a run has.
         """
         try:
             load_model(model, str(self.path / WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.path / WEIGHTS} does not fit the model: {reason}") from error
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+            raise self._damaged(WEIGHTS, "a weight is not finite")
 
-    def load_state(self) -> dict[str, Any]:
-        """The rest of the state, on the CPU."""
-        return torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+    def load_state(self, check: Check) -> dict[str, Any]:
+        """The rest of the state, on the CPU. Nothing in the file is executed.
+
+        Args:
+            check: what it must hold (see `arsbench.record_checks`).
+
+        Raises:
+            UserError: the file is damaged, or holds something else.
+        """
+        try:
+            with warnings.catch_warnings(action="ignore"):  # about pickles that torch has not written
+                state = torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:  # torch's message advises to load it unrestricted
+            problem = "it is not a saved state, or holds objects that are neither tensors nor plain values"
+            raise self._damaged(STATE, problem) from error
+        except Exception as error:  # whatever the parts of torch that read it raise
+            raise self._damaged(STATE, _in_a_line(error)) from error
+        problem = check(state, "")
+        if problem is not None:
+            raise self._damaged(STATE, problem)
+        return state
+
+    @contextlib.contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Put the state into place: whatever fails on the way means that it is of another make.
+
+        Raises:
+            UserError: names the file.
+        """
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            raise self._damaged(STATE, f"it does not fit the run, {_in_a_line(error)}") from error
+
+    def _damaged(self, name: str, problem: str) -> UserError:
+        return UserError(
+            f"{self.path / name} is damaged: {problem}; remove {self.path} to use the checkpoint before it, "
+            f"or train into another folder"
+        )
 
 
 def save_checkpoint(
@@ -78,10 +130,10 @@ def save_checkpoint(
         save_model(model, str(temporary / WEIGHTS), metadata={"format": "pt"})
         with open(temporary / STATE, "wb") as file:
             torch.save(dict(state), file)
-        for name in (WEIGHTS, STATE):
+        for name in FILES:
             with open(temporary / name, "rb") as file:
                 os.fsync(file.fileno())
-        manifest = {"step": step, "sha256": {name: sha256_of(temporary / name) for name in (WEIGHTS, STATE)}}
+        manifest = {"step": step, "sha256": {name: sha256_of(temporary / name) for name in FILES}}
         with atomic_write(temporary / MANIFEST) as file:
             json.dump(manifest, file, indent=2)
         # One of the same step may be there, whole or damaged: it steps aside until the new one is in place.
@@ -144,11 +196,17 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: Mapping[str, Any]) -> None:
-    """Continue every generator where `random_states` saw it."""
+    """Continue every generator where `random_states` saw it.
+
+    Raises:
+        Exception: of many kinds, where `states` are not of its making.
+    """
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    name, keys, position, *rest = states["numpy"]
+    if not 0 <= position <= len(keys):  # numpy does not check it, and would read other memory
+        raise ValueError(f"the position of numpy's generator is {position}")
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, *rest))
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
@@ -167,10 +225,22 @@ def _step(directory: Path) -> int:
 def _problem(directory: Path) -> str | None:
     """What is wrong with the checkpoint, or None."""
     try:
-        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        for name, expected in manifest["sha256"].items():
-            if sha256_of(directory / name) != expected:
+        manifest = read_json(directory / MANIFEST, dict)
+        problem = _MANIFEST(manifest, "")
+        if problem is not None:
+            return f"{MANIFEST}: {problem}"
+        # By our names: the manifest's own could be anywhere.
+        for name in FILES:
+            if sha256_of(directory / name) != manifest["sha256"][name]:
                 return f"{name} does not match its checksum"
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        strange = sorted(manifest["sha256"].keys() - set(FILES))
+    except (OSError, UserError) as error:
         return f"unreadable: {error}"
-    return None
+    return (
+        f"{MANIFEST} names {printable(strange[0])!r}, which is no part of a checkpoint" if strange else None
+    )
+
+
+def _in_a_line(error: Exception) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}"

@@ -101,6 +101,7 @@ NUMBER = kind("a number", _is_number)
 AMOUNT = kind("a number from 0 to 10¹⁵", lambda value: _is_number(value) and 0 <= value <= 1e15)
 TEXT = kind("a text", lambda value: isinstance(value, str))
 NAME = kind("a text that is not empty", lambda value: isinstance(value, str) and value != "")
+TABLE = kind("an object", lambda value: isinstance(value, dict))
 TRUTH = kind("true or false", lambda value: isinstance(value, bool))
 
 FIGURES = record({}, dict.fromkeys(("targets", "bytes", "words"), optional(WHOLE)))
@@ -206,6 +207,24 @@ PLAN = record(
     },
 )
 FAILURE = record({"message": TEXT})
+
+# A checkpoint's state.pt.
+TRAINING_STATE = record(
+    {
+        "optimizer": TABLE,
+        "random": TABLE,
+        "step": WHOLE,
+        "epoch_step": WHOLE,
+        "metrics": table(optional(NUMBER)),
+        "data": table(TEXT),
+    },
+    {
+        "target_reached": TRUTH,
+        "optimizer_name": NAME,
+        "ops": sequence(TEXT),
+        "divergence": record({"learned": TRUTH, "step": optional(WHOLE)}),
+    },
+)
 
 
 def read_checked(path: Path, check: Check) -> dict[str, Any]:

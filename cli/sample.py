@@ -19,8 +19,8 @@ from .common import json_option, print_json, run_argument, warn
     "--temperature",
     default=0.8,
     show_default=True,
-    type=click.FloatRange(0),
-    help="0 always takes the likeliest token.",
+    type=float,
+    help="Divides the logits; 0 always takes the likeliest token.",
 )
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of the random draws."

@@ -1,5 +1,8 @@
 """Checkpoints: whole or not at all, and the newest whole one is used."""
 
+import json
+import os
+import pickle
 import random
 
 import numpy as np
@@ -8,6 +11,8 @@ import torch
 
 from arsbench.checkpoint import latest_checkpoint, random_states, restore_random_states, save_checkpoint
 from arsbench.errors import UserError
+from arsbench.files import sha256_of
+from arsbench.record_checks import ANYTHING, TABLE, TRAINING_STATE
 
 
 def model(value: float = 1.0) -> torch.nn.Module:
@@ -25,7 +30,7 @@ def test_saved_and_loaded_and_pruned(tmp_path):
     other = model()
     checkpoint.load_weights(other)
     assert torch.equal(other.weight, model(30).weight)
-    assert torch.equal(checkpoint.load_state()["x"], torch.arange(3))
+    assert torch.equal(checkpoint.load_state(ANYTHING)["x"], torch.arange(3))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.pt", "manifest.json"])
@@ -114,5 +119,100 @@ def test_every_generator_goes_on_where_it_was(tmp_path):
         return [random.random(), random.gauss(0, 1), *np.random.standard_normal(3), *torch.rand(3).tolist()]
 
     expected = draw()
-    restore_random_states(checkpoint.load_state()["random"])
+    restore_random_states(checkpoint.load_state(ANYTHING)["random"])
     assert draw() == expected
+
+
+def sign(directory) -> None:
+    """Make the manifest fit whatever the files hold now."""
+    names = ("model.safetensors", "state.pt")
+    manifest = {"step": 1, "sha256": {name: sha256_of(directory / name) for name in names}}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda sums: None,
+        lambda sums: {},
+        lambda sums: [],
+        lambda sums: {"model.safetensors": sums["model.safetensors"]},
+        lambda sums: sums | {"state.pt": None},
+        lambda sums: sums | {"state.pt": ["x"]},
+        lambda sums: sums | {"extra.bin": "0" * 64},
+        lambda sums: sums | {"../../outside": "0" * 64},
+        lambda sums: sums | {"/etc/hostname": "0" * 64},
+    ],
+)
+def test_a_manifest_that_does_not_vouch_for_every_file_is_damaged(tmp_path, change):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, model(step), {"step": step}, keep=2)
+    path = tmp_path / "step-00000002" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "sha256": change(manifest["sha256"])}))
+    said = []
+    assert latest_checkpoint(tmp_path, said.append).step == 1
+    assert "step-00000002 is damaged" in said[0]
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "{}", '{"sha256": ' + "[" * 5000, "\xff"])
+def test_a_manifest_of_another_shape_is_damaged(tmp_path, content):
+    save_checkpoint(tmp_path, 1, model(), {}, keep=1)
+    (tmp_path / "step-00000001" / "manifest.json").write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match="every checkpoint"):
+        latest_checkpoint(tmp_path, lambda text: None)
+
+
+def test_checksums_beside_the_checkpoint_are_not_followed(tmp_path):
+    """A fitting checksum of a file elsewhere vouches for nothing."""
+    save_checkpoint(tmp_path, 1, model(), {}, keep=1)
+    (tmp_path / "other").write_text("x")
+    path = tmp_path / "step-00000001" / "manifest.json"
+    path.write_text(json.dumps({"step": 1, "sha256": {"../other": sha256_of(tmp_path / "other")}}))
+    with pytest.raises(UserError, match="every checkpoint"):
+        latest_checkpoint(tmp_path, lambda text: None)
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_state_that_would_execute_something_is_refused_in_a_sentence(tmp_path):
+    checkpoint = save_checkpoint(tmp_path, 1, model(), {}, keep=1)
+    torch.save({"step": Bomb(tmp_path / "executed")}, checkpoint.path / "state.pt")
+    sign(checkpoint.path)
+    with pytest.raises(
+        UserError, match=r"state\.pt is damaged: it is not a saved state.*remove .*step-0"
+    ) as told:
+        latest_checkpoint(tmp_path, pytest.fail).load_state(TABLE)
+    assert "weights_only" not in str(told.value)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", b"PK\x03\x04 cut", pickle.dumps({"a": 1}), pickle.dumps([])]
+)
+def test_a_state_that_is_no_state_is_refused_in_a_sentence(tmp_path, content):
+    checkpoint = save_checkpoint(tmp_path, 1, model(), {}, keep=1)
+    (checkpoint.path / "state.pt").write_bytes(content)
+    sign(checkpoint.path)
+    with pytest.raises(UserError, match=r"state\.pt is damaged: .*; remove .*step-00000001 to use"):
+        latest_checkpoint(tmp_path, pytest.fail).load_state(TRAINING_STATE)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    checkpoint = save_checkpoint(tmp_path, 1, model(float("nan")), {}, keep=1)
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged: a weight is not finite"):
+        checkpoint.load_weights(model())
+
+
+def test_a_generators_position_outside_its_state_is_refused():
+    """numpy would read other memory there."""
+    states = random_states()
+    states["numpy"][2] = 10**6
+    with pytest.raises(ValueError, match="the position of numpy's generator is 1000000"):
+        restore_random_states(states)

@@ -142,5 +142,5 @@ class Recorder:
             self.divergence.load_state_dict(state["divergence"])
             return
         for record in run.steps():
-            if record["step"] <= state["step"]:
+            if record["step"] <= state["step"] and record.get("loss") is not None:
                 self.divergence.add(record["step"], record["loss"])

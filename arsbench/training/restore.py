@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from arsbench import models
 from arsbench.checkpoint import WEIGHTS, Checkpoint, latest_checkpoint
@@ -15,6 +16,7 @@ from arsbench.config import Config, config_from_dict
 from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
 from arsbench.evaluation import evaluate
+from arsbench.record_checks import TRAINING_STATE
 from arsbench.records import RunFolder
 from arsbench.tasks import restore_task
 from arsbench.training.passes import autocast
@@ -35,17 +37,30 @@ def load_model(run: RunFolder, warn: Callable[[str], None]) -> tuple[Config, tor
     Raises:
         UserError: the run has no checkpoint that can be read, or is no run on text.
     """
-    config = config_from_dict(run.config)
+    config = _config(run)
     if config.model.type != "rope":
         raise UserError(
             f"{run.path} is a run of {config.task}, which knows no text; give a run of wikitext2_line"
         )
     checkpoint = _newest_checkpoint(run, warn)
-    with safe_open(str(checkpoint.path / WEIGHTS), framework="pt") as weights:
-        vocabulary_size = weights.get_slice(EMBEDDING).get_shape()[0]
+    try:
+        with safe_open(str(checkpoint.path / WEIGHTS), framework="pt") as weights:
+            (vocabulary_size, _) = weights.get_slice(EMBEDDING).get_shape()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{checkpoint.path / WEIGHTS} is damaged: it has no matrix {EMBEDDING} ({error}); "
+            f"restore the file"
+        ) from error
     model = models.build_model(config.model, vocabulary_size)
     checkpoint.load_weights(model)
     return config, model.eval()
+
+
+def _config(run: RunFolder) -> Config:
+    try:
+        return config_from_dict(run.config)
+    except UserError as error:
+        raise UserError(f"{run.path / 'config.json'} is damaged: {error}") from error
 
 
 def _newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Checkpoint:
@@ -72,7 +87,7 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
     """
     device = choose_device("auto")  # wherever it was trained
     checkpoint = _newest_checkpoint(run, warn)
-    config = config_from_dict(run.config)
+    config = _config(run)
     task = restore_task(config, run)
     model = task.build_model()
     checkpoint.load_weights(model)
@@ -82,7 +97,8 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
         if name not in available:
             raise UserError(f"the run has no split {name!r}; it has {', '.join(available)}")
     wanted = {name: split for name, split in available.items() if not splits or name in splits}
-    changed = [name for name in task.changed_since(checkpoint.load_state()["data"]) if name in wanted]
+    trained_on = checkpoint.load_state(TRAINING_STATE)["data"]
+    changed = [name for name in task.changed_since(trained_on) if name in wanted]
     if changed:
         raise UserError(
             f"the {' and the '.join(changed)} text has changed since {run.path} was trained, so that its "
@@ -93,10 +109,21 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
     }
 
 
+def _tokenizer(run: RunFolder, model: torch.nn.Module) -> Tokenizer:
+    """The run's own; its ids are the model's."""
+    tokenizer = Tokenizer(run.tokenizer_path)
+    if tokenizer.vocabulary_size != model.vocabulary_size:
+        raise UserError(
+            f"{run.tokenizer_path} has {tokenizer.vocabulary_size} entries and the model "
+            f"{model.vocabulary_size}; put the tokenizer back that the run was trained with"
+        )
+    return tokenizer
+
+
 def export_run(run: RunFolder, directory: Path, warn: Callable[[str], None]) -> None:
     """Write the newest checkpoint's model as a Hugging Face directory (see `models.export_huggingface`)."""
     _, model = load_model(run, warn)
-    tokenizer = Tokenizer(run.tokenizer_path)
+    tokenizer = _tokenizer(run, model)
     models.export_huggingface(
         model,
         directory,
@@ -116,12 +143,23 @@ def sample_run(
         run: the run.
         prompt: any text, also an empty one.
         tokens: at most so many new tokens.
-        temperature: the logits are divided by it; 0 takes the likeliest token.
+        temperature: the logits are divided by it, at least 0 and finite; 0 takes the likeliest token.
         seed: of the draws.
         warn: told of damaged checkpoints that are passed over.
+
+    Raises:
+        UserError: the prompt or the temperature cannot be used, or as of `load_model`.
     """
+    if not 0 <= temperature < math.inf:
+        raise UserError(f"the temperature is {temperature}; give a number of at least 0")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:  # such halves of pairs stand for bytes of the command line
+        raise UserError(
+            f"the prompt is not UTF-8 text at character {error.start + 1}; give it in UTF-8"
+        ) from error
     config, model = load_model(run, warn)
-    tokenizer = Tokenizer(run.tokenizer_path)
+    tokenizer = _tokenizer(run, model)
     generator = torch.Generator().manual_seed(seed)
     # In training every sentence but a row's first follows an end of text.
     ids = [tokenizer.eos_id, *tokenizer.encode_batch([prompt])[0]]

@@ -117,7 +117,7 @@ def check_resumable(run: RunFolder, config: Config) -> Config:
             old_table = {key: old_table.get(key, defaults[section][key]) for key in table}
         for key in dict.fromkeys((*old_table, *table)):
             old, new = old_table.get(key), table.get(key)
-            allowed = (section, key) == MAY_CHANGE and old is not None and new >= old
+            allowed = (section, key) == MAY_CHANGE and isinstance(old, int) and new >= old
             if old != new and not allowed:
                 differences.append(f"{section}.{key} was {_shown(old)} and is now {_shown(new)}")
     if differences:

@@ -23,6 +23,7 @@ from arsbench.environment import CalledOps, environment
 from arsbench.errors import UserError
 from arsbench.evaluation import evaluate
 from arsbench.metrics import METRICS, task_name
+from arsbench.record_checks import TRAINING_STATE
 from arsbench.records import RunFolder
 from arsbench.tasks import Task
 from arsbench.training.failure import record_failure
@@ -90,6 +91,8 @@ class Trainer:
         Raises:
             UserError: the texts have changed since, or no checkpoint can be read.
         """
+        for read in (run.steps, run.epochs, run.evaluations):
+            read()  # a damaged record is named before anything changes
         checkpoint = latest_checkpoint(run.checkpoints, self.observer.message)
         if checkpoint is not None:
             self._restore(checkpoint, run)
@@ -268,6 +271,7 @@ class Trainer:
             if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
                 raise NonFiniteError(f"a weight is no longer finite after step {self.step}")
         state = {
+            "optimizer_name": self.config.optimizer.name,
             "optimizer": self.optimizer.state_dict(),
             "random": random_states(),
             "step": self.step,
@@ -280,7 +284,13 @@ class Trainer:
         save_checkpoint(run.checkpoints, self.step, self.model, state, self.config.train.keep_checkpoints)
 
     def _restore(self, checkpoint: Checkpoint, run: RunFolder) -> None:
-        state = checkpoint.load_state()
+        state = checkpoint.load_state(TRAINING_STATE)
+        name = self.config.optimizer.name
+        if state.get("optimizer_name", name) != name:  # unknown to older checkpoints
+            raise UserError(
+                f"{checkpoint.path} was saved by a run of {state['optimizer_name']}, not of {name}; "
+                f"put the run's own checkpoint back, or start a new run"
+            )
         changed = self.task.changed_since(state["data"])
         if changed:
             raise UserError(
@@ -288,12 +298,16 @@ class Trainer:
                 f"put it back, or start a new run"
             )
         checkpoint.load_weights(self.model)
-        self.optimizer.load_state_dict(state["optimizer"])
-        restore_random_states(state["random"])
-        self.step = state["step"]
-        self.scheduler = create_scheduler(self.optimizer, self.config.scheduler, self.total_steps, self.step)
-        self.epoch_step = state["epoch_step"]
-        self._recorder.load_state_dict(state, run)
+        self.step, self.epoch_step = state["step"], state["epoch_step"]
         # What follows is unknown to older checkpoints.
         self.target_reached = state.get("target_reached", False)
         self._called = CalledOps(state.get("ops", ()))
+        with checkpoint.restoring():
+            if self.epoch_step > min(self.step, self.task.steps_per_epoch):
+                raise ValueError(f"epoch_step is {self.epoch_step}, step {self.step}")
+            self.optimizer.load_state_dict(state["optimizer"])
+            restore_random_states(state["random"])
+            self._recorder.load_state_dict(state, run)
+            self.scheduler = create_scheduler(
+                self.optimizer, self.config.scheduler, self.total_steps, self.step
+            )
