@@ -184,9 +184,7 @@ def test_a_run_that_diverged_says_at_which_step(tmp_path):
     run.set_status("running", 20)
     assert "diverged_at" not in run.status
     (run.path / "status.json").write_text('{"state": "finished", "step": 20, "diverged_at": "7"}')
-    with pytest.raises(
-        UserError, match=r"status\.json is damaged: diverged_at is '7'; it must be a whole number"
-    ):
+    with pytest.raises(UserError, match=r"status\.json is damaged: diverged_at is '7'; it must be"):
         RunFolder.open(run.path)
 
 

@@ -27,6 +27,9 @@ PADDING = "<pad>"
 SMALLEST_VOCABULARY = 256 + 2
 """Every byte, and the two special tokens."""
 
+LARGEST_VOCABULARY = 2**24
+"""Of the ids there are tables in memory."""
+
 _logger = logging.getLogger(__name__)
 _ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
@@ -102,6 +105,9 @@ class Tokenizer:
         for token in (END_OF_TEXT, PADDING):
             if token not in vocabulary:
                 raise self.foreign(f"it lacks {token}")
+        highest = max(vocabulary.values())
+        if highest >= LARGEST_VOCABULARY:
+            raise self.foreign(f"an id is {highest}, and only those below {LARGEST_VOCABULARY} can be")
         missing = sum(letter not in vocabulary for letter in _ALPHABET)
         if missing:
             raise self.foreign(f"{missing} of the 256 bytes have no token")

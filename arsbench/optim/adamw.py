@@ -10,6 +10,8 @@ from torch import Tensor
 from arsbench import ops
 from arsbench.optim.arguments import check_arguments
 from arsbench.optim.base import Parameters, join
+from arsbench.optim.param_groups import ADAMW_KEYS, MOMENTS
+from arsbench.optim.saved_state import check_state
 
 FUSED_DEVICES = ("cpu", "cuda")
 
@@ -43,6 +45,15 @@ class AdamW(torch.optim.AdamW):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         group["fused"] = all(_can_be_fused(p) for p in group["params"])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a `state_dict`.
+
+        Raises:
+            ValueError: its groups do not match, or it is not the state of such an optimizer.
+        """
+        check_state(self, state_dict, frozenset(ADAMW_KEYS), lambda group, p: MOMENTS)
+        super().load_state_dict(state_dict)
 
     @torch.no_grad()
     def measurements(self) -> dict[str, Tensor | float]:

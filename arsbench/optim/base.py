@@ -172,7 +172,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
         def keep(_: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
             state = converted(self, given)
-            check_state(self, state)
+            check_state(self, state, self.own_keys, self._names_of)
             loaded.update(state)
             return state
 
@@ -246,6 +246,10 @@ class MatrixOptimizer(torch.optim.Optimizer):
     def state_names(self, matrix: bool) -> tuple[str, ...]:
         """What is kept of a matrix, or of a tensor that takes AdamW, beside its step."""
         return self.matrix_state if matrix else MOMENTS
+
+    def _names_of(self, group: dict[str, Any], p: Tensor) -> tuple[str, ...]:
+        """What a saved state must hold of a tensor; what else `state_names` has may be made later."""
+        return self.matrix_state if is_matrix(group, p) else MOMENTS
 
     def _make_states(self, params: list[Tensor], names: tuple[str, ...]) -> None:
         """Zeros of each parameter's shape under each name that it lacks, in the dtype of moments."""

@@ -87,23 +87,6 @@ def measurements(optimizer: torch.optim.Optimizer) -> dict[str, Tensor | float]:
     return {"grad_norm": torch.nn.utils.get_total_norm(gradients)}
 
 
-def check_state(optimizer: torch.optim.Optimizer) -> None:
-    """Check the shapes of a state that has been loaded; what other packages keep is not known.
-
-    Raises:
-        ValueError: a tensor of one of our optimizers has another shape than its parameter.
-    """
-    if not isinstance(optimizer, MatrixOptimizer | AdamW):
-        return
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            for name, value in optimizer.state.get(p, {}).items():
-                if isinstance(value, Tensor) and value.ndim and value.shape != p.shape:
-                    raise ValueError(
-                        f"{name} is of shape {tuple(value.shape)}, its parameter {tuple(p.shape)}"
-                    )
-
-
 def accepts_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether `optimizer.step` takes a closure; one that does not needs the gradients computed before."""
     return "closure" in inspect.signature(optimizer.step).parameters

@@ -6,11 +6,15 @@ state, and made two parameter groups of a list of parameters, the matrices first
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from arsbench.optim.param_groups import ADAMW_KEYS, MOMENTS, is_matrix
+from arsbench.optim.arguments import RULES, check_arguments
+from arsbench.optim.param_groups import ADAMW_KEYS, is_matrix
 
 if TYPE_CHECKING:
     from arsbench.optim.base import MatrixOptimizer
@@ -18,23 +22,64 @@ if TYPE_CHECKING:
 GLOBAL = "global"
 
 
-def check_state(optimizer: MatrixOptimizer, state_dict: dict[str, Any]) -> None:
+def check_state(
+    optimizer: torch.optim.Optimizer,
+    state_dict: dict[str, Any],
+    own_keys: Container[str],
+    names: Callable[[dict[str, Any], Tensor], Iterable[str]],
+) -> None:
     """Refuse a state that `optimizer` cannot go on with; torch compares the numbers of groups and parameters.
 
+    Args:
+        optimizer: the one that is to take it.
+        state_dict: the state, in today's layout.
+        own_keys: what the optimizer keeps in groups.
+        names: what it must keep of a tensor of a group, beside its step; all of it has the tensor's shape.
+
     Raises:
-        ValueError: naming what is missing.
+        ValueError: naming what is missing or of another kind.
     """
     refusal = f"state_dict is not {type(optimizer).__name__}'s"
     for group, saved in zip(optimizer.param_groups, state_dict["param_groups"], strict=False):
-        missing = [key for key in group if key in optimizer.own_keys and key not in saved]
+        own = {key: value for key, value in group.items() if key in own_keys}
+        missing = [key for key in own if key not in saved]
         if missing:
             raise ValueError(f"{refusal}: a parameter group has no {', '.join(missing)}")
+        if saved.get("kind") != group.get("kind"):
+            raise ValueError(f"{refusal}: the kind of a parameter group is {saved.get('kind')!r}")
+        check_arguments({key: saved[key] for key in own})
+        strange = [key for key in own if key not in RULES and not _is_like(own[key], saved[key])]
+        if strange:
+            raise ValueError(f"{refusal}: {strange[0]} of a parameter group is {_shown(saved[strange[0]])}")
         for index, p in zip(saved["params"], group["params"], strict=False):
             entries = state_dict["state"].get(index, {})
-            needed = ("step", *(optimizer.matrix_state if is_matrix(group, p) else MOMENTS))
-            missing = [key for key in needed if key not in entries]
-            if entries and missing:
+            if not entries:
+                continue
+            missing = [key for key in ("step", *names(group, p)) if key not in entries]
+            if missing:
                 raise ValueError(f"{refusal}: the state of a parameter has no {', '.join(missing)}")
+            if not _is_like(0.0, entries["step"]):
+                raise ValueError(f"{refusal}: the step of a parameter is {_shown(entries['step'])}")
+            for name, entry in entries.items():
+                fits = isinstance(entry, Tensor) and entry.is_floating_point() and entry.shape == p.shape
+                if name != "step" and not fits:
+                    shape = tuple(p.shape)
+                    raise ValueError(f"{refusal}: {name} of a parameter of shape {shape} is {_shown(entry)}")
+
+
+def _is_like(own: Any, saved: Any) -> bool:
+    """Whether a value can stand where `own` does: a number, whoever holds it, or a tensor of that shape."""
+    if isinstance(own, Tensor) and own.ndim:
+        return isinstance(saved, Tensor) and saved.is_floating_point() and saved.shape == own.shape
+    if isinstance(own, Tensor | int | float) and not isinstance(own, bool):
+        if isinstance(saved, Tensor):
+            return saved.numel() == 1 and not saved.is_complex() and bool(torch.isfinite(saved).all())
+        return isinstance(saved, int | float) and not isinstance(saved, bool) and math.isfinite(saved)
+    return True
+
+
+def _shown(value: Any) -> str:
+    return f"a {value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:40]
 
 
 def converted(optimizer: MatrixOptimizer, state_dict: dict[str, Any]) -> dict[str, Any]:

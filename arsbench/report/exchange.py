@@ -105,7 +105,11 @@ def _events(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
 def _evaluated(run: Run) -> list[tuple[float, int, dict[str, float]]]:
     """The same of epochs' ends and of the evaluations within them."""
     found = [
-        (record["total_seconds"], record["step"], _scalars("epoch", {"evaluation": record["evaluation"]}))
+        (
+            record["total_seconds"] or 0.0,
+            record["step"],
+            _scalars("epoch", {"evaluation": record["evaluation"]}),
+        )
         for record in _evaluations(run)
     ]
     clock = 0.0
@@ -147,9 +151,13 @@ def _with_totals(records: Iterable[Record]) -> Iterator[Record]:
 
 def _evaluations(run: Run) -> Iterator[Record]:
     """Those within epochs; `total_…` is what the run had spent by then."""
-    before = [dict.fromkeys(_TOTALS, 0), *_with_totals(run.epochs)]
+    ended = {record["epoch"]: record for record in _with_totals(run.epochs)}
     for record in run.evaluations:
-        spent = {total: before[record["epoch"] - 1][total] + record[key] for total, key in _TOTALS.items()}
+        before = ended.get(record["epoch"] - 1, dict.fromkeys(_TOTALS, 0))
+        spent = {
+            total: None if before[total] is None else before[total] + record[key]
+            for total, key in _TOTALS.items()
+        }
         leading = {key: record[key] for key in ("epoch", "step")}
         yield leading | spent | {"evaluation": record["evaluation"]}
 

@@ -146,9 +146,9 @@ def test_no_file_of_another_kind_is_overwritten(adamw, muon, option, name):
 def test_documents_of_another_shape(adamw, tmp_path):
     text = SEED_REPORT.read_text()
     for old, new, value in (
-        ('"seed": 42', '"seed": [42]', r"experiment.seed cannot be [42]"),
-        ('"name": "ARS"', '"name": 3', "optimizer.name cannot be 3"),
-        ('"optimizer": {', '"optimizer": "ARS", "then": {', "optimizer.name cannot be 'ARS'"),
+        ('"seed": 42', '"seed": [42]', "experiment.seed is [42]; it must be a whole number"),
+        ('"name": "ARS"', '"name": 3', "optimizer.name is 3; it must be a text"),
+        ('"optimizer": {', '"optimizer": "ARS", "then": {', "optimizer is 'ARS'; it must be an object"),
     ):
         assert old in text
         (tmp_path / "shape.md").write_text(text.replace(old, new))
@@ -157,7 +157,7 @@ def test_documents_of_another_shape(adamw, tmp_path):
     assert "groups.json is damaged" in error_of("report", adamw)
     (tmp_path / "suite").mkdir()
     (tmp_path / "suite" / "plan.json").write_text("{}")
-    assert "plan.json is damaged: it has no runs" in error_of("compare", tmp_path / "suite")
+    assert "plan.json is damaged: name is missing" in error_of("compare", tmp_path / "suite")
 
 
 def test_pictures_and_page(adamw, muon, tmp_path, monkeypatch):
@@ -213,7 +213,12 @@ def test_a_report_with_pictures_can_be_read_back(adamw, tmp_path):
 
 def test_the_report_of_a_suite_is_its_comparison(adamw, muon, tmp_path):
     runs = [
-        {"name": path.name, "contender": path.name, "folder": path.name, "config": {}}
+        {
+            "name": path.name,
+            "contender": path.name,
+            "folder": path.name,
+            "config": {"experiment": {"seed": 1, "tasks": ["wikitext2_line"]}},
+        }
         for path in (adamw, muon)
     ]
     plan = {"name": "pair", "task": "wikitext2_line", "baseline": "muon", "tuning": None, "runs": runs}

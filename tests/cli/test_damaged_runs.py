@@ -204,7 +204,7 @@ def other_shape(state):
             lambda state: state | {"optimizer": torch.optim.SGD([torch.ones(2)], 0.1).state_dict()},
             "it does not fit the run, ",
         ),
-        (other_shape, "(5, 5), its parameter"),
+        (other_shape, " is a torch.float32 of shape (5, 5)"),
         (lambda state: state | {"optimizer_name": "Muon"}, "was saved by a run of Muon, not of ARS"),
     ],
 )

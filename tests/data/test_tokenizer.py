@@ -180,6 +180,7 @@ def rename_special(content, place, name):
         (lambda c: rename_special(c, 0, "<|endoftext|>"), "lacks <|endoftext|>"),
         (lambda c: rename_special(c, 1, "<pad>"), "lacks <pad>"),
         (lambda c: rename(c["model"]["vocab"], "ÿ", "none"), "1 of the 256 bytes"),
+        (lambda c: c["model"]["vocab"].update({"ÿ": 2**32 - 1}), "an id is 4294967295"),
         (lambda c: c["pre_tokenizer"].update(add_prefix_space=True), "round trip"),
         (lambda c: c.update(normalizer={"type": "NFKC"}), "round trip"),
     ],

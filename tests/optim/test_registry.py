@@ -137,6 +137,7 @@ def test_a_stranger_that_takes_any_keyword(model: nn.Module, theirs: str) -> Non
         ({"name": "no_such_package.optim:Best"}, "no_such_package.optim:Best.*cannot be imported"),
         ({"name": "torch.optim:NoSuch"}, "NoSuch.*cannot be imported"),
         ({"name": ":SGD"}, "cannot be imported"),
+        ({"name": "torch.optim:SparseAdam"}, "torch.optim:SparseAdam' needs sparse gradients, .* name Adam"),
         ({"name": "their_optimizers:NoOptimizer"}, "not a torch.optim.Optimizer"),
         (
             {"name": "torch.optim:SGD", "lr": 0.1, "momentun": 0.9},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from arsbench.optim import ARS, AdaMuon, AdaRMSuon, Muon, RMSuon
+from arsbench.optim import ARS, AdaMuon, AdamW, AdaRMSuon, Muon, RMSuon
 
 # As version 0.1.0 computed: it had no other second moment.
 VARIANTS = {
@@ -103,3 +103,77 @@ def test_another_number_of_parameters_is_refused(problem: type) -> None:
     p.train(optimizer, range(1))
     with pytest.raises(ValueError, match="size of optimizer's group"):
         AdaRMSuon(problem().params[:-2]).load_state_dict(as_version_0_1_0(optimizer))
+
+
+def _changed(path: tuple[Any, ...], value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(state_dict: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            state_dict = state_dict[key]
+        state_dict[path[-1]] = value
+
+    return change
+
+
+GROUP, FIRST = ("param_groups", 0), ("state", 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "value", "words"),
+    [
+        (VARIANTS["ARS-k4"], (*GROUP, "rho"), "large", "rho must be a number of 0 or more, not 'large'"),
+        (VARIANTS["ARS-k4"], (*GROUP, "betas"), 0.9, "betas must be two numbers"),
+        (VARIANTS["ARS-k4"], (*GROUP, "kind"), "adamw", "the kind of a parameter group is 'adamw'"),
+        (VARIANTS["ARS-k4"], (*GROUP, "schedule_step"), "4", "schedule_step of a parameter group is '4'"),
+        (
+            VARIANTS["ARS-k4"],
+            (*GROUP, "cosines"),
+            torch.ones(2),
+            "cosines of a parameter group is a torch.float",
+        ),
+        (
+            VARIANTS["ARS-k4"],
+            (*FIRST, "flatness"),
+            [1.0],
+            r"flatness of a parameter of shape \(3, 4\) is \[1.0\]",
+        ),
+        (VARIANTS["Muon"], (*FIRST, "step"), "5", "the step of a parameter is '5'"),
+        (
+            VARIANTS["Muon"],
+            (*FIRST, "exp_avg"),
+            torch.ones(4, 3),
+            r"\(3, 4\) is a torch.float32 of shape \(4, 3\)",
+        ),
+        (VARIANTS["Muon"], (*FIRST, "exp_avg"), torch.ones(3, 4).int(), "is a torch.int32 of shape"),
+        (AdamW, (*GROUP, "eps"), None, "eps must be a number"),
+        (
+            AdamW,
+            (*FIRST, "exp_avg_sq"),
+            torch.ones(3),
+            r"exp_avg_sq of a parameter of shape \(3, 4\) is a torch",
+        ),
+        (AdamW, FIRST, {"step": 1}, "the state of a parameter has no exp_avg, exp_avg_sq"),
+    ],
+)
+def test_values_of_another_kind_are_refused_when_they_are_loaded(make, path, value, words):
+    def stepped() -> torch.optim.Optimizer:
+        weight = torch.nn.Parameter(torch.ones(3, 4))
+        optimizer = make([weight])
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = (weight**2).sum()
+            loss.backward()
+            return loss
+
+        for _ in range(2):
+            optimizer.step(closure)
+        return optimizer
+
+    state_dict = deepcopy(stepped().state_dict())
+    optimizer = stepped()
+    optimizer.load_state_dict(deepcopy(state_dict))
+    before = deepcopy(optimizer.state_dict())
+    _changed(path, value)(state_dict)
+    with pytest.raises(ValueError, match=words):
+        optimizer.load_state_dict(state_dict)
+    assert str(optimizer.state_dict()) == str(before)
