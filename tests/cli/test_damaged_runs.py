@@ -10,8 +10,13 @@ import torch
 from arsbench_cli import main as program
 from safetensors.torch import load_file, save_file
 
+from arsbench.analysis import load
+from arsbench.errors import UserError
 from arsbench.files import sha256_of
 from arsbench.records import RunFolder
+from arsbench.report.exchange import write_csv
+from arsbench.report.html import write_page
+from arsbench.training import sample_run
 
 TEXT = {
     "experiment": {"tasks": ["wikitext2_line (tiny)"], "seed": 7, "device": "cpu"},
@@ -273,16 +278,18 @@ def test_a_temperature_that_is_no_number_to_divide_by(run, refused, temperature)
 
 def test_a_prompt_that_is_not_utf_8(run, refused):
     prompt = os.fsdecode(b"The \xff river")
-    refused("the prompt is not UTF-8 text at character 5", "sample", "run", "--prompt", prompt)
+    refused("is not valid UTF-8", "sample", "run", "--prompt", prompt)
+    with pytest.raises(UserError, match="the prompt is not UTF-8 text at character 5; give it in UTF-8"):
+        sample_run(RunFolder.open(run), prompt, 3, 1.0, 0, pytest.fail)
 
 
-def test_a_folder_whose_name_is_not_utf_8(run, monkeypatch, capfd):
-    """Its name is shown in the page, in tables and in paths, none of which can hold it."""
+def test_a_folder_whose_name_is_not_utf_8(run):
+    """Its name stands in the page, the report and the table, none of which can hold it."""
     odd = os.fsdecode(b"odd-\xff")
     run.rename(odd)
-    for arguments in (("report", odd, "--html", "--csv", "out.csv"), ("compare", odd, "run-2")):
-        monkeypatch.setattr("sys.argv", ["arsbench", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            program.main()
-        assert not exit_.value.code, capfd.readouterr().err
-    assert RunFolder.open(odd).status["state"] == "finished"
+    runs = load([odd, "run-2"])
+    assert [one.name for one in runs] == [r"odd-\udcff", "run-2"]
+    page = write_page(runs, "page.html")
+    (written, *_) = write_csv(runs, Path("out.csv"))
+    for path in (page, written):
+        assert r"odd-\udcff" in path.read_text(encoding="utf-8")
