@@ -149,7 +149,8 @@ def make_lists(dtype, device, sizes):
     state = ops.state_dtype(dtype)
     params, grads, bases = ([torch.randn(n, device=device).to(dtype) for n in sizes] for _ in range(3))
     exp_avgs, flats = ([torch.randn(n, device=device, dtype=state) for n in sizes] for _ in range(2))
-    exp_avg_sqs = [torch.rand(n, device=device, dtype=state) for n in sizes]
+    # Away from 0: the rounding of one element with a tiny v would decide the norm of a whole direction.
+    exp_avg_sqs = [torch.rand(n, device=device, dtype=state) + 0.1 for n in sizes]
     strengths = torch.rand(len(sizes), device=device, dtype=torch.float64)
     return params, grads, bases, exp_avgs, exp_avg_sqs, flats, strengths
 
