@@ -47,8 +47,9 @@ def load_model(run: RunFolder, warn: Callable[[str], None]) -> tuple[Config, tor
         with safe_open(str(checkpoint.path / WEIGHTS), framework="pt") as weights:
             (vocabulary_size, _) = weights.get_slice(EMBEDDING).get_shape()
     except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{checkpoint.path / WEIGHTS} is damaged: it has no matrix {EMBEDDING} ({error}); "
+            f"{checkpoint.path / WEIGHTS} is damaged: it has no matrix {EMBEDDING} ({reason}); "
             f"restore the file"
         ) from error
     model = models.build_model(config.model, vocabulary_size)

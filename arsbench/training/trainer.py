@@ -288,7 +288,7 @@ class Trainer:
         name = self.config.optimizer.name
         if state.get("optimizer_name", name) != name:  # unknown to older checkpoints
             raise UserError(
-                f"{checkpoint.path} was saved by a run of {state['optimizer_name']}, not of {name}; "
+                f"{checkpoint.path} was saved by a run of {state['optimizer_name']!r}, not of {name!r}; "
                 f"put the run's own checkpoint back, or start a new run"
             )
         changed = self.task.changed_since(state["data"])

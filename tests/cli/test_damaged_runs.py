@@ -210,7 +210,7 @@ def other_shape(state):
             "it does not fit the run, ",
         ),
         (other_shape, " is a torch.float32 of shape (5, 5)"),
-        (lambda state: state | {"optimizer_name": "Muon"}, "was saved by a run of Muon, not of ARS"),
+        (lambda state: state | {"optimizer_name": "Muon"}, "was saved by a run of 'Muon', not of 'ARS'"),
     ],
 )
 def test_a_state_that_fits_its_manifest_and_not_the_run(run, refused, change, words):
