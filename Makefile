@@ -10,6 +10,7 @@ export MAX_JOBS ?= 2
 SOURCES := setup.py pyproject.toml constraints.txt $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 BASE := $(VENV)/.installed
 TEST := $(VENV)/.installed-test
+PEERS := $(VENV)/.installed-peers
 LINT := $(VENV)/.installed-lint
 BENCH := $(VENV)/.installed-bench
 
@@ -28,7 +29,7 @@ demo: $(BASE)
 test: $(TEST)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(TEST) test-cpp sanitize
+test-all: $(PEERS) test-cpp sanitize
 	$(BIN)/python -m pytest -m slow
 
 test-cpp: $(TEST)
@@ -113,6 +114,11 @@ $(CUDA_BUILT): $(CUDA_VENV)/bin/python $(SOURCES) $(shell find arsbench cli test
 
 $(TEST): $(BASE)
 	$(PIP) install --quiet -c constraints.txt --group test
+	@touch $@
+
+# Other people's optimizers, which the slow tests train with.
+$(PEERS): $(TEST)
+	$(PIP) install --quiet -c constraints.txt --group peers
 	@touch $@
 
 $(LINT): $(TEST)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from arsbench.config.optimizers import is_foreign, optimizer_keys
-from arsbench.config.schema import SECTIONS, Config, ModelConfig
+from arsbench.config.schema import SECTIONS, Config, ModelConfig, OptimizerConfig
 from arsbench.errors import UserError, nearest, require_line, shown
 
 # The keys of the section `optimizer` whose values `_check_together` checks together.
@@ -45,7 +45,8 @@ def _keys(section: str) -> dict[str, tuple[Any, Field]]:
 def _section(section: str, table: Mapping[str, Any], foreign: bool) -> Any:
     known = _keys(section)
     if foreign:  # another package's keys mean what that package says, whatever ours of that name mean
-        known = {name: entry for name, entry in known.items() if name == "name" or name.startswith("adam_")}
+        own = ("name", "groups", "base")
+        known = {name: entry for name, entry in known.items() if name in own or name.startswith("adam_")}
     values = {}
     for name, value in table.items():
         if name in known:
@@ -97,6 +98,7 @@ def _check_together(config: Config) -> None:
         )
     if not is_foreign({"name": config.optimizer.name}):
         optimizer_keys(config.optimizer.name)
+        _check_built_in(config.optimizer)
     model = config.model
     if model.type == "one_layer":
         _check_one_layer(model)
@@ -110,6 +112,17 @@ def _check_together(config: Config) -> None:
         raise UserError(
             f"optimizer.k is {config.optimizer.k}; adaptive_sync needs a longest period of at least 2"
         )
+
+
+def _check_built_in(optimizer: OptimizerConfig) -> None:
+    """A built-in optimizer decides itself which parameters it treats how, and wraps none."""
+    for name, default in (("groups", "split"), ("base", None)):
+        value = getattr(optimizer, name)
+        if value != default:
+            raise UserError(
+                f"optimizer.{name} is {shown(value)}, which is for third-party optimizers, and "
+                f"optimizer.name is {shown(optimizer.name)}; leave {name} out"
+            )
 
 
 def _check_one_layer(model: ModelConfig) -> None:

@@ -106,6 +106,16 @@ class DataConfig:
 @dataclass
 class OptimizerConfig:
     name: str = key("ARS", "one of ours, or `package.module:Class` for any torch optimizer")
+    groups: str = key(
+        "split",
+        "what a third-party optimizer gets: `split`, the matrices and the rest as two parameter groups; "
+        "`one`, a list of all parameters; `rest_adamw`, the matrices, and AdamW with the `adam_` keys trains "
+        "the rest",
+        choices=("split", "one", "rest_adamw"),
+    )
+    base: str | None = key(
+        None, "the optimizer, as `package.module:Class`, that a third-party wrapper such as SAM wraps"
+    )
     lr: float = key(1e-4, "learning rate", minimum=0)
     betas: list[float] = key([0.9, 0.999], "decays of the first and second moment", minimum=0, below=1)
     eps: float = key(1e-8, "added to the root of the second moment", minimum=0)

@@ -9,8 +9,10 @@ from arsbench.optim.adarmsuon import AdaRMSuon
 from arsbench.optim.ars import ARS, default_second_moment, published_second_moment
 from arsbench.optim.groups import describe_groups, split_parameters
 from arsbench.optim.muon import Muon
-from arsbench.optim.registry import accepts_closure, create_optimizer, measurements
+from arsbench.optim.protocol import accepts_closure, mode_switch, take_step
+from arsbench.optim.registry import create_optimizer, gradient_norm, measurements
 from arsbench.optim.rmsuon import RMSuon
+from arsbench.optim.third_party_state import check_storable, load_state
 
 __all__ = [
     "ARS",
@@ -20,10 +22,15 @@ __all__ = [
     "Muon",
     "RMSuon",
     "accepts_closure",
+    "check_storable",
     "create_optimizer",
     "default_second_moment",
     "describe_groups",
+    "gradient_norm",
+    "load_state",
     "measurements",
+    "mode_switch",
     "published_second_moment",
     "split_parameters",
+    "take_step",
 ]

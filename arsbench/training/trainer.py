@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from arsbench import optim
 from arsbench.checkpoint import (
@@ -30,11 +29,13 @@ from arsbench.training.failure import record_failure
 from arsbench.training.interrupt import Interrupted, InterruptGuard
 from arsbench.training.metrics import peak_memory
 from arsbench.training.observer import Observer, StopTraining
-from arsbench.training.passes import autocast, count_targets, forward_backward
+from arsbench.training.optimizer_step import optimizer_step
+from arsbench.training.passes import autocast, count_targets
 from arsbench.training.prefetch import Batch, prefetched
 from arsbench.training.readings import Step
 from arsbench.training.recorder import NonFiniteError, Recorder
 from arsbench.training.schedule import create_scheduler
+from arsbench.training.weights import evaluation_weights, restore_training
 
 
 class Trainer:
@@ -79,6 +80,7 @@ class Trainer:
         self.epoch_step = 0  # optimizer steps already taken in the current epoch
         self.target_reached = False  # an epoch's deciding metric was as good as `train.stop_at`
         self._recorder = Recorder(task, config.train.log_every, observer)
+        self._state_checked = False
         # Reading a CPU's figures costs nothing.
         self._read_every = 1 if device.type == "cpu" else config.train.log_every
         self._interrupts = InterruptGuard()
@@ -173,38 +175,24 @@ class Trainer:
             self._save(run)
 
     def _train_step(self, epoch: int, batches: list[Batch]) -> None:
-        """One optimizer step. Nothing in it waits for the device, but for A-GSAM's schedule."""
+        """One optimizer step, and what is known of it without waiting for the device."""
         self._recorder.begin()
         learning_rate = self.optimizer.param_groups[0]["lr"]
-        first: dict[str, Tensor] = {}
-        passes = 0
-
-        def closure() -> Tensor:
-            nonlocal passes
-            passes += 1
-            self.optimizer.zero_grad(set_to_none=True)
-            figures = forward_backward(self.model, self.task, self.config, batches)
-            if not first:
-                first.update(figures | {"loss": figures["loss"].clone()})
-            return figures["loss"]
-
-        if optim.accepts_closure(self.optimizer):
-            self.optimizer.step(closure)
-        else:
-            closure()
-            self.optimizer.step()
+        outcome = optimizer_step(self.model, self.task, self.config, self.optimizer, batches)
+        if not self._state_checked:
+            optim.check_storable(self.optimizer, self.config.optimizer.name)
+            self._state_checked = True
         self.scheduler.step()
-        measured = optim.measurements(self.optimizer)
         self.step += 1
         self.epoch_step += 1
         record = {
             "step": self.step,
             "epoch": epoch + 1,
             "lr": learning_rate,
-            "forward_backward_passes": passes,
+            "forward_backward_passes": outcome.passes,
             "tokens": count_targets(batches),
         }
-        self._recorder.add(Step(record, first | {"grad_norm": measured.pop("grad_norm")}, measured))
+        self._recorder.add(Step(record, outcome.figures, outcome.diagnostics))
 
     def _evaluation_due(self) -> bool:
         """Whether the last step is followed by an evaluation; the one of an epoch's end is another matter."""
@@ -223,7 +211,7 @@ class Trainer:
     def _evaluate(self, split: str) -> dict[str, Any]:
         """The figures of a split; Ctrl-C ends it at once."""
         self.observer.evaluating(split)
-        with self._interrupts.at_once():
+        with evaluation_weights(self.model, self.optimizer), self._interrupts.at_once():
             return evaluate(
                 self.model,
                 self.task,
@@ -267,21 +255,24 @@ class Trainer:
 
     def _save(self, run: RunFolder) -> None:
         """Write a checkpoint of this very moment; one with broken weights is never written."""
-        with torch.no_grad():
-            if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
-                raise NonFiniteError(f"a weight is no longer finite after step {self.step}")
-        state = {
-            "optimizer_name": self.config.optimizer.name,
-            "optimizer": self.optimizer.state_dict(),
-            "random": random_states(),
-            "step": self.step,
-            "epoch_step": self.epoch_step,
-            "target_reached": self.target_reached,
-            **self._recorder.state_dict(),
-            "ops": sorted(self._called.names()),
-            "data": self.task.fingerprint(),
-        }
-        save_checkpoint(run.checkpoints, self.step, self.model, state, self.config.train.keep_checkpoints)
+        with evaluation_weights(self.model, self.optimizer) as training_weights:
+            with torch.no_grad():
+                if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+                    raise NonFiniteError(f"a weight is no longer finite after step {self.step}")
+            state = {
+                "optimizer_name": self.config.optimizer.name,
+                "optimizer": self.optimizer.state_dict(),
+                "random": random_states(),
+                "step": self.step,
+                "epoch_step": self.epoch_step,
+                "target_reached": self.target_reached,
+                **self._recorder.state_dict(),
+                "ops": sorted(self._called.names()),
+                "data": self.task.fingerprint(),
+            }
+            if training_weights is not None:
+                state["training_weights"] = training_weights
+            save_checkpoint(run.checkpoints, self.step, self.model, state, self.config.train.keep_checkpoints)
 
     def _restore(self, checkpoint: Checkpoint, run: RunFolder) -> None:
         state = checkpoint.load_state(TRAINING_STATE)
@@ -305,7 +296,9 @@ class Trainer:
         with checkpoint.restoring():
             if self.epoch_step > min(self.step, self.task.steps_per_epoch):
                 raise ValueError(f"epoch_step is {self.epoch_step}, step {self.step}")
-            self.optimizer.load_state_dict(state["optimizer"])
+            optim.load_state(self.optimizer, state["optimizer"])
+            if "training_weights" in state:
+                restore_training(self.model, self.optimizer, state["training_weights"])
             restore_random_states(state["random"])
             self._recorder.load_state_dict(state, run)
             self.scheduler = create_scheduler(

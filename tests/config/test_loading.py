@@ -155,6 +155,38 @@ def test_adaptive_sync_needs_a_period():
 
 
 @pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        (
+            "optimizer.groups=one",
+            "optimizer.groups is 'one', which is for third-party .* 'ARS'; leave groups",
+        ),
+        ("optimizer.base=torch.optim:SGD", "optimizer.base is 'torch.optim:SGD', which is for third-party"),
+    ],
+)
+def test_built_in_optimizers_choose_their_parameters_themselves(override, words):
+    with pytest.raises(UserError, match=words):
+        load_config("demo", [override])
+    assert load_config("demo", ["optimizer.groups=split"]).optimizer.groups == "split"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer.groups=two", "optimizer.groups is 'two'; it must be one of split, one, rest_adamw"),
+        ("optimizer.base=3", "optimizer.base is 3; it must be a string"),
+    ],
+)
+def test_which_parameters_a_third_party_optimizer_gets(override, words):
+    third_party = ["optimizer.name=their.package:SAM", "optimizer.lr=0.1"]
+    with pytest.raises(UserError, match=words):
+        load_config("demo", [*third_party, override])
+    config = load_config("demo", [*third_party, "optimizer.groups=one", "optimizer.base=torch.optim:SGD"])
+    assert (config.optimizer.groups, config.optimizer.base) == ("one", "torch.optim:SGD")
+    assert effective(config)["optimizer"]["base"] == "torch.optim:SGD"
+
+
+@pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("a.json", b"{", "is not valid JSON"),

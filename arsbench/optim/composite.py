@@ -1,0 +1,61 @@
+"""Two optimizers that step as one: any for the matrices of a model, another for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from arsbench.optim.protocol import take_step
+
+
+class Composite(torch.optim.Optimizer):
+    """Steps an optimizer of the matrices, then one of the other parameters.
+
+    Its parameter groups are those of both, matrices first, so that a learning-rate schedule reaches both. The
+    state stays with the two optimizers: `state_dict` holds both, and `state` is empty.
+
+    Args:
+        matrices: any optimizer.
+        rest: an optimizer of other parameters whose `step` needs no closure.
+    """
+
+    def __init__(self, matrices: torch.optim.Optimizer, rest: torch.optim.Optimizer) -> None:
+        groups = [*matrices.param_groups, *rest.param_groups]
+        super().__init__([p for group in groups for p in group["params"]], {})
+        self.matrices = matrices
+        self.rest = rest
+        self._share_groups()
+
+    def step(self, closure: Callable[[], Any]) -> None:
+        """Update all parameters.
+
+        `rest` uses the gradients of the closure's last call, and steps once. Where the optimizer of the
+        matrices calls the closure several times (LBFGS, SAM), these are the gradients at the last matrices
+        that it tried and at the other parameters as they were before the step.
+
+        Args:
+            closure: zeroes the gradients, computes the loss, calls backward and returns the loss.
+        """
+        take_step(self.matrices, closure)
+        self.rest.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Reset the gradients of all parameters."""
+        self.matrices.zero_grad(set_to_none=set_to_none)
+        self.rest.zero_grad(set_to_none=set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"matrices": the state of one, "rest": the state of the other}."""
+        return {"matrices": self.matrices.state_dict(), "rest": self.rest.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a `state_dict` of a composite of the same two classes."""
+        self.matrices.load_state_dict(state_dict["matrices"])
+        self.rest.load_state_dict(state_dict["rest"])
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        # The dicts themselves, since a schedule sets their `lr`; loading a state replaces them.
+        self.param_groups = [*self.matrices.param_groups, *self.rest.param_groups]
