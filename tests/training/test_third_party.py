@@ -110,7 +110,7 @@ def configured(modular: dict, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict
         for name in filter(None, (optimizer["name"], optimizer.get("base"))):
             package = name.split(":")[0].split(".")[0] if ":" in name else "torch"
             pytest.importorskip(package, reason=f"{package} is not installed; `make test-all` installs it")
-            if package == "heavyball":  # it would compile every function of its, minutes on a CPU
+            if package == "heavyball":  # it would compile all of its functions, which takes a minute
                 monkeypatch.setattr(importlib.import_module("heavyball.utils"), "compile_mode", None)
         train = modular["train"] | {"epochs": 3, "ckpt_every_steps": 4}
         return modular | {"optimizer": optimizer, "scheduler": {"name": "cosine"}, "train": train}
