@@ -155,19 +155,16 @@ def test_adaptive_sync_needs_a_period():
 
 
 @pytest.mark.parametrize(
-    ("override", "words"),
+    ("table", "words"),
     [
-        (
-            "optimizer.groups=one",
-            "optimizer.groups is 'one', which is for third-party .* 'ARS'; leave groups",
-        ),
-        ("optimizer.base=torch.optim:SGD", "optimizer.base is 'torch.optim:SGD', which is for third-party"),
+        ({"groups": "one"}, "optimizer.groups is 'one', which is for third-party .* 'ARS'; leave groups out"),
+        ({"base": "torch.optim:SGD"}, "optimizer.base is 'torch.optim:SGD', which is for third-party"),
     ],
 )
-def test_built_in_optimizers_choose_their_parameters_themselves(override, words):
+def test_built_in_optimizers_choose_their_parameters_themselves(table, words):
     with pytest.raises(UserError, match=words):
-        load_config("demo", [override])
-    assert load_config("demo", ["optimizer.groups=split"]).optimizer.groups == "split"
+        config_from_dict({"optimizer": {"name": "ARS"} | table})
+    assert config_from_dict({"optimizer": {"groups": "split", "base": None}}).optimizer.groups == "split"
 
 
 @pytest.mark.parametrize(
