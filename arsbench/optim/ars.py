@@ -203,13 +203,14 @@ class ARS(MatrixOptimizer):
         since_sync = step - progress["last_sync"]
         phi_squared, amplification = progress["phi_squared"], 1.0
         if options["adaptive_sync"]:
-            dots = self._measure(buckets)
+            fresh = not has_flatness or progress["last_sync"] == 0
+            dots = [] if fresh else self._measure(buckets)
             phi = global_cosine(dots)
             sync, phi_squared, amplification = adaptive_schedule(
                 phi, phi_squared, since_sync, k=k, beta=options["adaptive_beta"],
                 threshold=options["adaptive_lambda"], gamma=options["adaptive_gamma"],
             )  # fmt: skip
-            sync = sync or not has_flatness or progress["last_sync"] == 0
+            sync = sync or fresh
             self._measured |= {"sync": int(sync), "phi": phi, "strength": progress["alpha"] * amplification}
         else:
             sync = is_sync_step(step, k)
