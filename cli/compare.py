@@ -53,6 +53,13 @@ class Tolerance(click.ParamType):
     type=float,
     help="Count costs until the metric is as good as X [default: the baseline's best].",
 )
+@click.option(
+    "--test",
+    type=click.Choice(["auto", "t", "permutation"]),
+    default="auto",
+    show_default=True,
+    help="What decides: auto is the paired t-test below 12 seeds and the permutation of signs from there on.",
+)
 @json_option
 @csv_option
 @plots_option
@@ -73,6 +80,7 @@ def compare(
     baseline: str | None,
     all_pairs: bool,
     target: float | None,
+    test: str,
     as_json: bool,
     csv: Path | None,
     plots: Path | None,
@@ -86,7 +94,7 @@ def compare(
     from arsbench.report.overview import overview
 
     runs = distinct(load(sources))
-    found = overview(runs, metric=metric, baseline=baseline, all_pairs=all_pairs, target=target)
+    found = overview(runs, metric=metric, baseline=baseline, all_pairs=all_pairs, target=target, test=test)
     shown = []
     if csv is not None:
         from arsbench.report.exchange import write_csv

@@ -3,9 +3,9 @@
 from arsbench.analysis.comparing import Comparison, compare
 from arsbench.analysis.cost import Profile, baseline_target, cost_to_target, performance_profile
 from arsbench.analysis.curves import Band, band
+from arsbench.analysis.power import seeds_needed
 from arsbench.analysis.profiles import Problem, problems, profiles
 from arsbench.analysis.runs import BUDGETS, Point, Run, load
-from arsbench.analysis.significance import seeds_needed
 from arsbench.analysis.verdict import verdict
 
 __all__ = [

@@ -8,16 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from arsbench.analysis.contenders import by_contender
-from arsbench.analysis.pairing import Pairing, pair
+from arsbench.analysis.pairing import COARSE, Pairing, pair
+from arsbench.analysis.power import seeds_needed
 from arsbench.analysis.runs import Run
-from arsbench.analysis.significance import (
-    FEWEST_SEEDS,
-    effect_size,
-    holm,
-    interval,
-    p_value,
-    seeds_needed,
-)
+from arsbench.analysis.significance import FEWEST_SEEDS, TESTS, effect_size, holm, interval, p_value
 from arsbench.errors import UserError
 from arsbench.metrics import METRICS, Metric, task_name
 
@@ -30,7 +24,7 @@ class Comparison:
         baseline, rival: contenders.
         budget: what both were allowed as much of: "steps", "passes" or "seconds".
         spent: how much, in its unit.
-        gap: between the evaluations around it, as a share of the budget (see `pairing.Pairing`).
+        gap, eval_every_steps, left_out: see `pairing.Pairing`.
         at: "final", their values at the budget, or "best", their best ones up to it.
         seeds: those in common.
         baseline_values, rival_values: the metric, one for each seed; NaN of a run that diverged.
@@ -38,10 +32,11 @@ class Comparison:
         interval: 95 % confidence interval of that (1 − level); None where none can be given.
         effect_size: Cohen's d_z; None likewise.
         test: which gave the p-value, or "" for none.
-        p_value: two-sided; None with too few seeds.
-        p_adjusted: corrected after Holm for the comparisons made together, which share budget and `at`.
-        verdict: on the rival: "better", "worse", "undecided", or with too few seeds for any, "unreachable".
-        seeds_needed: without a decision, how many would probably bring one; None where that is unknown.
+        p_value: two-sided; None with too few seeds, or evaluations too far apart (see `pairing.COARSE`).
+        p_adjusted: corrected after Holm for the comparisons made together, which share `at`.
+        verdict: on the rival: "better", "worse", "undecided", or where there is no p-value, "unreachable".
+        seeds_needed: without a decision, how many would probably bring one; None where that is unknown, or
+            more seeds would bring none.
     """
 
     baseline: str
@@ -50,6 +45,8 @@ class Comparison:
     budget: str
     spent: float
     gap: float
+    eval_every_steps: int | None
+    left_out: tuple[str, ...]
     at: str
     seeds: tuple[int, ...]
     baseline_values: tuple[float, ...]
@@ -68,41 +65,46 @@ def compare(
     runs: Sequence[Run],
     *,
     metric: Metric | None = None,
-    budget: str = "steps",
+    budget: str | Sequence[str] = "steps",
     at: str = "final",
     baseline: str | None = None,
     all_pairs: bool = False,
     level: float = 0.05,
+    test: str = "auto",
 ) -> list[Comparison]:
     """Compare contenders over the seeds that they have in common.
 
     Args:
         runs: of one task, a contender's of different seeds; those that are not complete are left out.
         metric: by default the first of the task's that all of them have.
-        budget: what is equal: "steps", "passes" or "seconds" (see `pairing.pair`).
+        budget: what is equal: "steps", "passes" or "seconds" (see `pairing.pair`), or several of them.
         at: "final" or "best".
         baseline: a contender, by default the first run's.
         all_pairs: compare each contender with each other one, not with the baseline alone.
         level: the probability of any false alarm among the comparisons returned.
+        test: "auto", "t" or "permutation" (see `significance.p_value`).
 
     Returns:
-        one for each pair that has a seed in common and can be held to an equal budget.
+        for each budget one for each pair that has a seed in common and can be held to an equal budget.
 
     Raises:
         UserError: the runs are of different tasks or have no metric in common, the baseline is none of the
-            contenders, or a contender has two runs of a seed.
+            contenders, a contender has two runs of a seed, or there is no such test.
     """
+    if test not in TESTS:
+        raise UserError(f"the test is {test!r}; it must be one of {', '.join(TESTS)}")
     metric = metric or common_metric(runs)
     contenders = by_contender(runs)
     first = baseline or runs[0].contender
     if first not in contenders:
         raise UserError(f"the baseline {first!r} is no contender; there are {', '.join(contenders)}")
     found = []
-    for one, other in contender_pairs(runs, first, all_pairs):
-        paired = pair(contenders[one], contenders[other], metric, budget, at)
-        if paired is not None:
-            found.append(_described(one, other, metric, budget, at, paired, level))
-    return _judged(found, level)
+    for each in (budget,) if isinstance(budget, str) else budget:
+        for one, other in contender_pairs(runs, first, all_pairs):
+            paired = pair(contenders[one], contenders[other], metric, each, at)
+            if paired is not None:
+                found.append(_described(one, other, metric, each, at, paired, level))
+    return _judged(found, level, test)
 
 
 def contender_pairs(runs: Sequence[Run], baseline: str, all_pairs: bool) -> list[tuple[str, str]]:
@@ -148,25 +150,30 @@ def _differences(baseline: Sequence[float], rival: Sequence[float]) -> list[floa
     return [theirs - ours for ours, theirs in zip(baseline, rival, strict=True)]
 
 
-def _judged(found: Sequence[Comparison], level: float) -> list[Comparison]:
+def _judged(found: Sequence[Comparison], level: float, test: str) -> list[Comparison]:
     """The same with p-values and verdicts, of which the number of comparisons is part."""
-    testable = [c for c in found if len(c.seeds) >= FEWEST_SEEDS]
-    tested = [p_value(_ranked(c), comparisons=len(testable), level=level) for c in testable]
+    decidable = [c for c in found if c.gap <= COARSE]
+    tested = [p_value(_ranked(c), test=test) for c in decidable if len(c.seeds) >= FEWEST_SEEDS]
     adjusted = iter(zip(tested, holm([p for _, p in tested]), strict=True))
     judged = []
     for c in found:
-        needed = seeds_needed(
-            _differences(c.baseline_values, c.rival_values), level=level / max(1, len(testable))
-        )
-        if len(c.seeds) < FEWEST_SEEDS:
-            judged.append(replace(c, seeds_needed=needed))
+        if c.gap > COARSE:
+            judged.append(c)
             continue
-        (test, p), p_adjusted = next(adjusted)
-        decided = p_adjusted <= level
-        # As many as there are have not brought a decision, though by the t-test's power fewer might have.
-        more = None if decided or needed is None else max(needed, len(c.seeds) + 1)
-        outcome = {"verdict": _direction(c) if decided else "undecided", "seeds_needed": more}
-        judged.append(replace(c, test=test, p_value=p, p_adjusted=p_adjusted, **outcome))
+        # With more seeds all of them are tested, and Holm's first step decides at this level.
+        advice = {"level": level / len(decidable), "test": test}
+        differences = _differences(c.baseline_values, c.rival_values)
+        if len(c.seeds) < FEWEST_SEEDS:
+            judged.append(replace(c, seeds_needed=seeds_needed(differences, **advice)))
+            continue
+        (name, p), p_adjusted = next(adjusted)
+        c = replace(c, test=name, p_value=p, p_adjusted=p_adjusted)
+        if p_adjusted <= level:
+            judged.append(replace(c, verdict=_direction(c)))
+        else:
+            # As many as there are have not brought a decision, though they might have.
+            more = seeds_needed(differences, **advice, fewest=len(c.seeds) + 1)
+            judged.append(replace(c, verdict="undecided", seeds_needed=more))
     return judged
 
 

@@ -1,4 +1,4 @@
-"""Tests of paired differences, and how many seeds they need.
+"""Tests of paired differences.
 
 Sources: Student, "The probable error of a mean" (1908); Fisher, "The Design of Experiments" (1935), section
 21, for the permutation of signs; Holm, "A simple sequentially rejective multiple test procedure" (1979);
@@ -10,36 +10,48 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Of fewer differences no spread can be judged, and hence no verdict given.
 FEWEST_SEEDS = 3
-POWER = 0.8
-# More would not be run by anybody.
-_MOST_SEEDS = 10_000
+# From as many seeds on the permutation finds what the t-test finds; with fewer, its p-values are too coarse.
+PERMUTED_FROM = 12
 # Signs are permuted exhaustively up to 16 seeds, and beyond them as often at random.
-_PERMUTATIONS = 2**16
+MOST_EXHAUSTIVE = 16
 
-# Differences closer together than this share of their mean are one value, of rounded figures or of counts.
-_ROUNDING = 1e-9
+# Differences, or sums of them, closer together than this share of their size are one value. A figure in
+# float64 is off by up to 2⁻⁵³ (1e-16) of itself, so equal differences differ by less than this share unless
+# they are below a ten-millionth of the figures; a tie counted too many can only raise p.
+ROUNDING = 1e-9
 
+# How a test can be chosen: by the number of seeds, or one for any number.
+TESTS = ("auto", "t", "permutation")
 T_TEST, PERMUTATION_TEST, SIGN_TEST = "paired t-test", "exact permutation test", "exact sign test"
 RANDOM_PERMUTATION_TEST = "random permutation test"
 
 
-def p_value(differences: Sequence[float], *, comparisons: int = 1, level: float = 0.05) -> tuple[str, float]:
+def permutes(seeds: int, test: str) -> bool:
+    """Whether `test`, one of `TESTS`, permutes the signs of as many differences."""
+    return test == "permutation" or (test == "auto" and seeds >= PERMUTED_FROM)
+
+
+def p_value(differences: Sequence[float], *, test: str = "auto") -> tuple[str, float]:
     """Test whether paired differences have a mean other than zero, two-sided.
 
-    Signs are permuted, which assumes nothing but that differences are as likely to be negative as positive
-    under the null hypothesis, where the smallest p that this can give, 2/2ⁿ, is at most level / comparisons;
-    else it is Student's t-test. Numbers of seeds and comparisons alone decide, never the values: choosing the
-    kinder test of two would raise false alarms. The stricter one may be chosen by them: differences that are
-    all the same, as of rounded figures or of counts, have no spread for a t-test to go by, and p is that of
-    the permutation. Where a difference is infinite, because a run diverged, only signs are left.
+    The permutation of signs assumes nothing but that differences are as likely to be negative as positive
+    under the null hypothesis. With few seeds its smallest p, 2/2ⁿ, costs power, so that below
+    `PERMUTED_FROM` Student's t-test takes its place. The number of seeds alone decides, never the values:
+    choosing the kinder test of two would raise false alarms. The stricter one may be chosen by them:
+    differences that are all the same, as of rounded figures or of counts, have no spread for a t-test to go
+    by, and p is that of the permutation. Where a difference is infinite, because a run diverged, only signs
+    are left.
 
     Args:
         differences: at least `FEWEST_SEEDS`; infinite where one of two runs diverged, NaN where both did.
-        comparisons: how many are made together.
-        level: the probability of a false alarm in any of them.
+        test: "auto" for the rule above; "t" or "permutation" for one test whatever the number of seeds.
 
     Returns:
         the test's name and p.
@@ -50,21 +62,59 @@ def p_value(differences: Sequence[float], *, comparisons: int = 1, level: float 
     if not all(map(math.isfinite, differences)):
         signs = [difference > 0 for difference in differences if not math.isnan(difference) and difference]
         return SIGN_TEST, float(stats.binomtest(sum(signs), len(signs)).pvalue) if signs else 1.0
-    if 2.0 ** (1 - n) <= level / comparisons:
-        result = stats.permutation_test(
-            (differences,),
-            lambda x, axis: x.mean(axis=axis),
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=_PERMUTATIONS,
-            rng=0,
-        )
-        exact = 2**n <= _PERMUTATIONS
-        return PERMUTATION_TEST if exact else RANDOM_PERMUTATION_TEST, float(result.pvalue)
+    if permutes(n, test):
+        if n > MOST_EXHAUSTIVE:
+            return RANDOM_PERMUTATION_TEST, _random_permutation_p(differences)
+        return PERMUTATION_TEST, float(permutation_p(differences))
     mean, error = _mean_and_error(differences)
-    if error <= _ROUNDING * abs(mean):
+    if error <= ROUNDING * abs(mean):
         return (PERMUTATION_TEST, 2.0 ** (1 - n)) if mean else (T_TEST, 1.0)
     return T_TEST, 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+
+
+def permutation_p(differences: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The share of all choices of signs that give a sum at least as far from zero as the observed one.
+
+    Args:
+        differences: (..., n), float64; the last axis holds the differences of one test. It takes memory for
+            2ⁿ⁻¹ sums of each test.
+
+    Returns:
+        the p-values, (...), float64.
+    """
+    import numpy as np
+
+    values = np.asarray(differences, dtype=np.float64)
+    sums = values[..., :1]  # turning all signs changes no distance from zero, so the first keeps its own
+    for i in range(1, values.shape[-1]):
+        value = values[..., i : i + 1]
+        sums = np.concatenate((sums + value, sums - value), axis=-1)
+    tolerance = ROUNDING * np.abs(values).sum(axis=-1, keepdims=True)
+    observed = np.abs(values.sum(axis=-1, keepdims=True))
+    return (np.abs(sums) >= observed - tolerance).mean(axis=-1)
+
+
+def _random_permutation_p(differences: Sequence[float]) -> float:
+    """The same of signs drawn at random, of which the observed ones count as one draw more."""
+    import numpy as np
+    from scipy import stats
+
+    mean = statistics.fmean(differences)
+    tolerance = ROUNDING * statistics.fmean(map(abs, differences))
+
+    def mean_with_ties(x: np.ndarray, axis: int) -> np.ndarray:
+        means = x.mean(axis=axis)
+        return np.where(np.abs(np.abs(means) - abs(mean)) <= tolerance, np.copysign(mean, means), means)
+
+    result = stats.permutation_test(
+        (differences,),
+        mean_with_ties,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**MOST_EXHAUSTIVE,
+        rng=0,
+    )
+    return float(result.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -96,55 +146,9 @@ def effect_size(differences: Sequence[float]) -> float | None:
     if len(differences) < 2 or not all(map(math.isfinite, differences)):
         return None
     mean, spread = statistics.fmean(differences), statistics.stdev(differences)
-    return mean / spread if spread > _ROUNDING * abs(mean) else None
-
-
-def seeds_needed(
-    differences: Sequence[float],
-    difference: float | None = None,
-    *,
-    level: float = 0.05,
-    power: float = POWER,
-) -> int | None:
-    """How many seeds would show a difference, at the spread that was observed.
-
-    Args:
-        differences: the observed ones, two at least.
-        difference: what is to be seen; by default their mean.
-        level: the probability of a false alarm that the test is to keep, already divided by the number of
-            comparisons where there are several.
-        power: the probability with which it is to be seen.
-
-    Returns:
-        by the noncentral t distribution, `FEWEST_SEEDS` at least; None where the spread is not known, the
-        difference is zero, or more than 10,000 would be needed.
-    """
-    if len(differences) < 2 or not all(map(math.isfinite, differences)):
-        return None
-    wanted = statistics.fmean(differences) if difference is None else difference
-    spread = statistics.stdev(differences)
-    if wanted == 0:
-        return None
-    if spread <= _ROUNDING * abs(wanted):
-        return max(FEWEST_SEEDS, 1 + math.ceil(math.log2(1 / level)))  # as many as permutations of signs need
-    low, high = FEWEST_SEEDS - 1, _MOST_SEEDS
-    if _power(high, abs(wanted) / spread, level) < power:
-        return None
-    while high - low > 1:  # power grows with seeds
-        middle = (low + high) // 2
-        low, high = (low, middle) if _power(middle, abs(wanted) / spread, level) >= power else (middle, high)
-    return high
+    return mean / spread if spread > ROUNDING * abs(mean) else None
 
 
 def _mean_and_error(differences: Sequence[float]) -> tuple[float, float]:
     """Mean and its standard error."""
     return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
-
-
-def _power(n: int, effect: float, level: float) -> float:
-    """Of the two-sided t-test of n differences whose mean is `effect` standard deviations."""
-    from scipy import stats
-
-    critical = stats.t.ppf(1 - level / 2, n - 1)
-    # The other tail's share is below a thousandth wherever the power is of any use.
-    return float(stats.nct.sf(critical, n - 1, effect * math.sqrt(n)))

@@ -174,7 +174,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
         f"## Paired by seed, {escape(against)}",
         "Difference: the contender's mean less that of the one it is compared with, at the largest budget "
         "that all their runs reached; n: seeds in common; d_z: Cohen's effect size; Holm "
-        "p: p corrected for the number of comparisons of a budget, which the verdict goes by.",
+        "p: p corrected for the number of comparisons in the table, which the verdict goes by.",
         "",
         "At that budget, interpolated between evaluations:",
         "",

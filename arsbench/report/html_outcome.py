@@ -78,8 +78,8 @@ def comparisons(found: Overview | None) -> str:
         paragraph(
             f"{capital(found.metric.title)}: mean of the first of a pair less that of the second over the "
             "seeds that both have, at the largest budget that all their runs reached, interpolated between "
-            "evaluations. d_z is Cohen's effect size; Holm p is p corrected for the number of comparisons of "
-            "a budget, and decides."
+            "evaluations. d_z is Cohen's effect size; Holm p is p corrected for the number of comparisons in "
+            "the table, and decides."
         ),
         _pairs("Differences paired by seed, at the budget", final),
         details("The best up to it", _pairs("The same for the best up to the budget", best)),

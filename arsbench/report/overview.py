@@ -152,6 +152,7 @@ def overview(
     baseline: str | None = None,
     all_pairs: bool = False,
     target: float | None = None,
+    test: str = "auto",
 ) -> Overview:
     """Compare runs of one task.
 
@@ -161,6 +162,7 @@ def overview(
         baseline: a contender or one of its runs; by default a suite's own, or else the first run's contender.
         all_pairs: compare each contender with each other one, not with the baseline alone.
         target: what costs are counted to; by default the best of the baseline.
+        test: what decides: "auto", "t" or "permutation" (see `analysis.significance.p_value`).
 
     Raises:
         UserError: the runs are of different tasks, or metric or baseline are unknown, or not all have the
@@ -177,7 +179,7 @@ def overview(
     if target is None:
         with contextlib.suppress(UserError):  # then there are no costs
             target = analysis.baseline_target(runs, chosen, against)
-    options = {"metric": chosen, "baseline": against, "all_pairs": all_pairs}
+    options = {"metric": chosen, "baseline": against, "all_pairs": all_pairs, "test": test}
     paired, unpaired = _paired(measured, against, all_pairs)
     comparisons = _comparisons(paired, options) if paired else []
     verdict = analysis.verdict(paired, **options) if paired else ""
@@ -280,7 +282,6 @@ def _paired(runs: Sequence[Run], baseline: str, all_pairs: bool) -> tuple[list[R
 
 def _comparisons(runs: Sequence[Run], options: dict[str, Any]) -> list[Comparison]:
     """By the last and the best evaluations and each budget; the budgets of one pair follow one another."""
-    kinds = [(at, budget) for at in ("final", "best") for budget in BUDGETS]
-    found = [c for at, budget in kinds for c in analysis.compare(runs, budget=budget, at=at, **options)]
+    found = [c for at in ("final", "best") for c in analysis.compare(runs, budget=BUDGETS, at=at, **options)]
     pairs = list(dict.fromkeys((c.baseline, c.rival) for c in found))
     return sorted(found, key=lambda c: (c.at == "best", pairs.index((c.baseline, c.rival))))

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from arsbench.analysis import baseline_target, compare, cost_to_target, verdict
-from arsbench.analysis.significance import seeds_needed
+from arsbench.analysis import BUDGETS, baseline_target, compare, cost_to_target, seeds_needed, verdict
 from arsbench.errors import UserError
 from arsbench.metrics import METRICS
 
@@ -78,13 +77,43 @@ def test_verdicts_are_corrected_for_their_number(contender):
 
 
 def test_as_many_seeds_as_did_not_suffice_are_not_asked_for(contender):
-    """By the t-test's power 9 seeds show this difference; the signs of 10 just miss it among seven."""
+    """By its power the permutation of 10 seeds shows this difference; these just miss it among seven."""
     lower = [-0.02, 3.38, 2.71, 2.28, 1.96, 3.15, 3.62, 3.57, -0.4, 4.05]
     noise = [(-1) ** n * 0.1 for n in range(10)]
     others = [r for name in "CDEFGH" for r in contender(name, noise)]
-    found = compare(contender("A", [0.0] * 10) + contender("B", [-x for x in lower]) + others)
-    assert seeds_needed(lower, level=0.05 / 7) == 9
+    runs = contender("A", [0.0] * 10) + contender("B", [-x for x in lower]) + others
+    found = compare(runs, test="permutation")
+    assert seeds_needed(lower, level=0.05 / 7, test="permutation") == 10
     assert (found[0].verdict, found[0].seeds_needed) == ("undecided", 11)
+
+
+def test_all_budgets_are_one_family(contender):
+    """p = 0.041 decides by a budget that was asked for alone, and not by one of three."""
+    runs = contender("A", [4.0, 4.0, 4.0]) + contender("B", [3.9, 3.87, 3.94])
+    assert [c.verdict for c in compare(runs, budget="passes")] == ["better"]
+    found = compare(runs, budget=BUDGETS)
+    assert [c.budget for c in found] == list(BUDGETS)
+    assert [c.p_adjusted for c in found] == [pytest.approx(3 * c.p_value) for c in found]
+    assert {c.verdict for c in found} == {"undecided"}
+    text = verdict(runs)
+    assert text.splitlines()[0] == "B: not to be told from A by steps, passes and seconds."
+    assert "corrected after Holm for all 3 comparisons" in text
+    untold = contender("A", [4.0] * 3, passes_each=None, seconds_each=None) + runs[3:]
+    assert "better than A: B" in verdict(untold)
+    assert "Holm" not in verdict(untold)
+
+
+def test_the_test_can_be_chosen(contender):
+    runs = contender("A", [4.0] * 6) + contender("B", [3.9, 3.87, 3.94, 3.9, 3.85, 3.93])
+    tests = {test: compare(runs, test=test)[0] for test in ("auto", "t", "permutation")}
+    assert tests["auto"] == tests["t"]
+    assert (tests["t"].test, tests["permutation"].test) == ("paired t-test", "exact permutation test")
+    assert tests["permutation"].p_value == 2 / 2**6
+    assert "by the exact permutation test" in verdict(runs, test="permutation")
+    # Three budgets need 2 / 2ⁿ below 0.05 / 3.
+    assert {c.seeds_needed for c in compare(runs, budget=BUDGETS, test="permutation")} == {7}
+    with pytest.raises(UserError, match="'z'; it must be one of auto, t, permutation"):
+        compare(runs, test="z")
 
 
 def test_all_pairs_begin_with_the_baseline(contender):
@@ -268,6 +297,132 @@ def test_values_between_evaluations_are_interpolated(run):
     assert "By steps, values" not in verdict(runs)
 
 
+def within_epochs(every, values, steps=100):
+    """Records of evaluations after so many steps each, of epochs of so many."""
+    return [
+        {
+            "epoch": (step - 1) // steps + 1,
+            "step": step,
+            "forward_backward_passes": (step - 1) % steps + 1,
+            "epoch_seconds": 0.1 * ((step - 1) % steps + 1),
+            "evaluation": {"validation": {"strict": {"loss": values(step)}}},
+        }
+        for step in range(every, 2 * steps, every)
+        if step % steps
+    ]
+
+
+def test_no_verdict_is_based_on_evaluations_far_apart(run):
+    """B takes 1.3 times as long for the same losses by seconds, and would be held to the curve's chord."""
+
+    def runs(name, slower, every=None):
+        def loss(seed):
+            return lambda step: 4.0 + 2.0 * math.exp(-slower * step / 60) + 0.001 * (seed**2 + (name == "B"))
+
+        return [
+            run(
+                *(name, seed, [loss(seed)(100), loss(seed)(200)]),
+                **{"steps_each": 100, "passes_each": 100, "seconds_each": 10.0 * slower},
+                evaluations=[
+                    record | {"epoch_seconds": slower * record["epoch_seconds"]}
+                    for record in (within_epochs(every, loss(seed)) if every else ())
+                ],
+            )
+            for seed in (1, 2, 3)
+        ]
+
+    coarse = runs("A", 1.0) + runs("B", 1.3)
+    (c,) = compare(coarse, budget="seconds")
+    assert (c.verdict, c.test, c.p_value, c.p_adjusted, c.seeds_needed) == (
+        "unreachable",
+        "",
+        None,
+        None,
+        None,
+    )
+    assert (c.gap, c.spent) == (pytest.approx(0.65), 20)
+    # A hundred steps are 65 % of the budget: fifteen a tenth.
+    assert c.eval_every_steps == 15
+    text = verdict(coarse).splitlines()
+    assert text[3] == (
+        "By seconds (after 20 seconds of training): no verdict is possible with evaluations up to 65 % of "
+        "the budget apart, since interpolation over more than a third of it misleads "
+        f"(train.eval_every_steps = 15 allows one): B ({c.difference:+.4f})."
+    )
+    assert "by steps and passes" in text[0]
+    assert "for all 2 comparisons" in "".join(text)
+    assert "which is rough" not in "".join(text)
+    assert compare(coarse, budget="seconds", at="best")[0].verdict == "unreachable"
+    (c,) = compare(runs("A", 1.0, 15) + runs("B", 1.3, 15), budget="seconds")
+    assert c.gap <= 0.1
+    assert c.verdict != "unreachable"
+    assert c.eval_every_steps is None
+
+
+def test_reports_without_steps_are_told_to_evaluate_more_often(run):
+    runs = [run("A", s, [5.0, 4.0 + s * s / 100], steps_each=None) for s in (1, 2, 3)]
+    runs += [run("B", s, [5.0, 4.0], steps_each=None, seconds_each=14.0) for s in (1, 2, 3)]
+    (c,) = compare(runs, budget="seconds")
+    assert (c.verdict, c.eval_every_steps) == ("unreachable", None)
+    assert "(a smaller train.eval_every_steps allows one)" in verdict(runs)
+
+
+def test_a_third_of_the_budget_is_near_enough(run):
+    """B is evaluated after 9, 18, 27 and 36 seconds: 30 lies between two that are 9 apart."""
+    runs = [run("A", s, [5.0, 4.5, 4.0 + s * s / 100]) for s in (1, 2, 3)]
+    runs += [run("B", s, [5.0, 4.5, 4.2, 4.1], seconds_each=9.0) for s in (1, 2, 3)]
+    (c,) = compare(runs, budget="seconds")
+    assert (c.gap, c.verdict) == (0.3, "worse")
+    assert "interpolated between evaluations up to 30 % of the budget apart, which is rough" in verdict(runs)
+
+
+@pytest.fixture
+def five_epochs(run):
+    """`five_epochs(name, lower=0.0, ends={}, **changes)`: four seeds, of five epochs or as `ends` has it."""
+
+    def make(name, lower=0.0, ends=None, **changes):
+        values = {
+            seed: [5.0, 4.6, 4.3, 4.1, 4.0 + 0.01 * seed - lower * (1 + seed / 10)] for seed in range(1, 5)
+        }
+        return [run(name, s, v[: (ends or {}).get(s, 5)], **changes) for s, v in values.items()]
+
+    return make
+
+
+def test_a_seed_that_ended_early_holds_nobody_to_its_budget(five_epochs):
+    runs = five_epochs("A", ends={3: 1}) + five_epochs("B", lower=0.2, passes_each=20)
+    (c,) = compare(runs)
+    assert (c.spent, c.seeds, c.left_out, c.verdict) == (50, (1, 2, 4), ("A-3",), "better")
+    (c,) = compare(runs, budget="passes")
+    assert (c.spent, c.seeds, c.left_out) == (50, (1, 2, 4), ("A-3",))
+    assert verdict(runs).splitlines()[-1] == (
+        "By steps, passes and seconds, A-3 is left out: it ended before half of the budget that the other "
+        "runs share. The cost to a target still counts it."
+    )
+    both = five_epochs("A", ends={3: 1}) + five_epochs("B", ends={1: 2})
+    assert (
+        verdict(both)
+        .splitlines()[-1]
+        .startswith("By steps, passes and seconds, A-3 and B-1 are left out: they ended")
+    )
+    assert "left out" not in verdict(five_epochs("A", ends={3: 3}) + five_epochs("B"))
+
+
+def test_a_contender_that_reaches_its_target_early_sets_the_budget(five_epochs):
+    """As with `train.stop_at`: B ends after one epoch or two, and is compared with A there."""
+    target = {"config": {"train": {"stop_at": 4.6}}}
+    early = five_epochs("B", ends={1: 1, 2: 2, 3: 1, 4: 2}, **target)
+    (c,) = compare(five_epochs("A") + early)
+    assert (c.spent, c.seeds, c.left_out) == (10, (1, 2, 3, 4), ())
+    # One seed of A is as early, but it is not what holds the others to that budget.
+    (c,) = compare(five_epochs("A", ends={2: 1}) + early)
+    assert (c.spent, c.seeds, c.left_out) == (10, (1, 2, 3, 4), ())
+    assert "left out" not in verdict(five_epochs("A", ends={2: 1}) + early)
+    # Of half of a contender's runs nobody can say which are the early ones.
+    (c,) = compare(five_epochs("A", ends={1: 1, 2: 1}) + five_epochs("B"))
+    assert (c.spent, c.left_out) == (10, ())
+
+
 def test_evaluations_within_epochs_count(run):
     within = [
         {
@@ -321,14 +476,17 @@ def test_wrong_input(run, contender):
 
 @pytest.mark.parametrize(("seeds", "rivals"), [(3, 1), (6, 1), (5, 3)])
 def test_false_alarms_where_nothing_differs(run, seeds, rivals):
-    """Runs of contenders that are all the same, but for chance and what the seeds have in common."""
+    """Contenders that are all the same, but for chance and what their steps cost, by any budget."""
     random, alarms = np.random.default_rng(), 0
-    for _ in range(SIMULATED // rivals):
-        common = random.normal(4.0, 0.1, seeds)
-        drawn = common + random.normal(0.0, 0.03, (1 + rivals, seeds))
-        runs = [run(f"{i}", s, [v]) for i, own in enumerate(drawn.tolist()) for s, v in enumerate(own)]
-        alarms += any(c.verdict != "undecided" for c in compare(runs))
-    assert alarms <= stats.binom.ppf(1 - 1e-4, SIMULATED // rivals, 0.05)
+    for _ in range(SIMULATED // 4 // rivals):
+        common = random.normal(4.0, 0.1, (seeds, 1))
+        runs = [
+            run(f"{i}", seed, values, passes_each=10 + 3 * i, seconds_each=10.0 + 2 * i)
+            for i in range(1 + rivals)
+            for seed, values in enumerate((common + random.normal(0.0, 0.03, (seeds, 12))).tolist())
+        ]
+        alarms += any(c.verdict != "undecided" for c in compare(runs, budget=BUDGETS))
+    assert alarms <= stats.binom.ppf(1 - 1e-4, SIMULATED // 4 // rivals, 0.05)
 
 
 def test_rounded_figures_raise_no_more_false_alarms(run):

@@ -91,6 +91,19 @@ def test_the_p_value_is_said_where_there_is_one(record_run):
     assert "p = " in done.stderr
 
 
+def test_the_test_can_be_chosen(record_run):
+    paths = [
+        record_run(f"{name}-{seed}", (base + spread * seed,), optimizer=name, seed=seed)
+        for name, base, spread in (("AdamW", 4.0, 0.01), ("Muon", 4.1, 0.02))
+        for seed in (1, 2, 3)
+    ]
+    for test, name in (("auto", "paired t-test"), ("permutation", "exact permutation test")):
+        data = json.loads(invoke("compare", *paths, "--test", test, "--json").stdout)
+        assert {comparison["test"] for comparison in data["comparisons"]} == {name}
+        assert f"by the {name}" in data["verdict"]
+    assert "'auto', 't', 'permutation'" in invoke("compare", *paths, "--test", "z", code=2).stderr
+
+
 def test_nan_is_worse_than_any_tolerance(adamw, record_run):
     diverged = record_run("diverged", (4.5, math.nan), optimizer="Muon")
     assert "Muon" in invoke("compare", adamw, diverged, "--fail-if-worse", "1000%", code=1).stderr

@@ -234,10 +234,10 @@ def test_a_suites_report_has_its_baseline_and_its_tuning(rivals, tmp_path):
 @pytest.mark.parametrize("how", [{"state": "non_finite"}, {"diverged_at": 101}], ids=str)
 def test_a_run_that_diverged_has_lost_whatever_it_had_reached(record_run, how):
     """Before its first evaluation, or after one that was the best of all."""
-    sources = [record_run(f"A-{seed}", optimizer="AdamW", seed=seed) for seed in range(7)]
+    sources = [record_run(f"A-{seed}", optimizer="AdamW", seed=seed) for seed in range(8)]
     for name, losses in (("Muon", ()), ("ARS", (1.0,))):
         sources += [
-            record_run(f"{name}-{seed}", losses, optimizer=name, seed=seed, **how) for seed in range(7)
+            record_run(f"{name}-{seed}", losses, optimizer=name, seed=seed, **how) for seed in range(8)
         ]
     found = overview(load(sources))
     assert {(c.rival, c.verdict) for c in found.comparisons if c.at == "final"} == {
