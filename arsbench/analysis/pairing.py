@@ -136,7 +136,7 @@ def _early(*contenders: dict[str, float]) -> set[str]:
 
     lasting = [end for ends in contenders for end in ends.values() if not isolated(end, ends)]
     limit = _EARLY * min(lasting, default=0.0)
-    return {name for ends in contenders for name, end in ends.items() if end < limit and isolated(end, ends)}
+    return {name for ends in contenders for name, end in ends.items() if end < limit}
 
 
 def _value(run: Run, points: Sequence[Point], metric: Metric, budget: str, limit: float, at: str) -> float:

@@ -21,8 +21,6 @@ _MOST_SEEDS = 10_000
 # Simulated tests, whose share of rejections has a standard error of 1.3 % at a power of 80 %; so many at a
 # time that their sums take 26 MB at most.
 _SIMULATED, _AT_A_TIME = 1000, 100
-# In standard deviations; every test finds such an effect, and SciPy's noncentral t gives NaN far above it.
-_LARGEST_EFFECT = 1e4
 
 
 def seeds_needed(
@@ -61,7 +59,7 @@ def seeds_needed(
         return None
     if spread <= ROUNDING * abs(wanted):
         return max(fewest, 1 + math.ceil(math.log2(1 / level)))  # as many as permutations of signs need
-    effect = min(abs(wanted) / spread, _LARGEST_EFFECT)
+    effect = abs(wanted) / spread
     needed = _by_t_power(effect, level, power, fewest)
     # Of normal differences no test finds more than the t-test, so the permutation needs at least as many.
     while needed is not None and needed <= MOST_EXHAUSTIVE and permutes(needed, test):
@@ -74,7 +72,8 @@ def seeds_needed(
 def _by_t_power(effect: float, level: float, power: float, fewest: int) -> int | None:
     """The smallest number from `fewest` on with which the t-test has the power."""
     low, high = fewest - 1, fewest
-    while _t_power(high, effect, level) < power:  # which grows with seeds
+    # Power grows with seeds. Upwards, since SciPy's is NaN where there are many and the effect is vast.
+    while _t_power(high, effect, level) < power:
         if high >= _MOST_SEEDS:
             return None
         low, high = high, min(2 * high, _MOST_SEEDS)

@@ -95,6 +95,7 @@ def test_all_budgets_are_one_family(contender):
     assert [c.budget for c in found] == list(BUDGETS)
     assert [c.p_adjusted for c in found] == [pytest.approx(3 * c.p_value) for c in found]
     assert {c.verdict for c in found} == {"undecided"}
+    assert {c.seeds_needed for c in found} == {seeds_needed([0.1, 0.13, 0.06], level=0.05 / 3)} == {5}
     text = verdict(runs)
     assert text.splitlines()[0] == "B: not to be told from A by steps, passes and seconds."
     assert "corrected after Holm for all 3 comparisons" in text

@@ -11,6 +11,7 @@ import pytest
 from arsbench.analysis import load
 from arsbench.analysis.checks import UNKNOWN
 from arsbench.analysis.contenders import distinct
+from arsbench.analysis.significance import holm
 from arsbench.errors import UserError
 from arsbench.json_files import encode
 from arsbench.metrics import perplexity
@@ -98,6 +99,10 @@ def test_pairs_stand_with_their_three_budgets(rivals):
     assert {row["n"] for row in rows} == {"3"}
     assert {row["Difference"] for row in rows} == {"-0.2000"}
     assert [row["Verdict"] for row in rows] == [c.verdict for c in found.comparisons if c.at == "final"]
+    for at in ("final", "best"):  # a table each, in which the three are corrected together
+        pairs = [c for c in found.comparisons if c.at == at]
+        assert [c.p_adjusted for c in pairs] == holm([c.p_value for c in pairs])
+        assert pairs[0].p_adjusted == 3 * pairs[0].p_value
     assert "Muon" in "\n".join(section(text, "Verdict"))
 
 
