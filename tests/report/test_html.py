@@ -351,9 +351,10 @@ def test_tuning_of_a_suite(page, record_run, tmp_path):
     entries = []
     for name in ("AdamW", "Muon"):
         path = record_run(f"runs/{name}/seed-1", optimizer=name)
-        entries.append(
-            {"name": f"{name}-1", "contender": name, "folder": str(path.relative_to(tmp_path)), "config": {}}
-        )
+        entries.append({
+            "name": f"{name}-1", "contender": name, "folder": str(path.relative_to(tmp_path)),
+            "config": {"experiment": {"seed": 1, "tasks": ["wikitext2_line"]}},
+        })  # fmt: skip
     spent = {"trials": 8, "pruned": 3, "non_finite": 1, "steps": 1200, "passes": 1500, "seconds": 99.5}
     spent |= {"best": {"lr": 0.003}, "value": 4.25}
     plan = {
