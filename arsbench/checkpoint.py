@@ -37,7 +37,8 @@ STATE = "state.pt"
 MANIFEST = "manifest.json"
 # All that a checkpoint consists of; the manifest has the checksum of each and of nothing else.
 FILES = (WEIGHTS, STATE)
-ASIDE = ".replaced-"
+# A checkpoint that is being written, and one that steps aside for another of the same step.
+WRITING, ASIDE = ".writing-", ".replaced-"
 
 _MANIFEST = checks.record({"sha256": checks.record(dict.fromkeys(FILES, checks.TEXT))})
 
@@ -112,6 +113,8 @@ def save_checkpoint(
 ) -> Checkpoint:
     """Write the checkpoint of `step` and remove all but the `keep` newest.
 
+    No other process may write checkpoints to `root` at the same time.
+
     Args:
         root: the directory of all checkpoints.
         step: optimizer steps taken so far.
@@ -123,9 +126,9 @@ def save_checkpoint(
         UserError: the disk is full or not writable; earlier checkpoints are as they were.
     """
     final = root / f"step-{step:08d}"
-    temporary = root / f".writing-{final.name}"
+    temporary = root / f"{WRITING}{final.name}"
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_leftovers(root)
         temporary.mkdir(parents=True)
         save_model(model, str(temporary / WEIGHTS), metadata={"format": "pt"})
         with open(temporary / STATE, "wb") as file:
@@ -137,14 +140,14 @@ def save_checkpoint(
         with atomic_write(temporary / MANIFEST) as file:
             json.dump(manifest, file, indent=2)
         # One of the same step may be there, whole or damaged: it steps aside until the new one is in place.
-        aside = root / f"{ASIDE}{final.name}"
         if final.exists():
-            os.replace(final, aside)
+            os.replace(final, root / f"{ASIDE}{final.name}")
         os.replace(temporary, final)
         sync_directory(root)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_leftovers(root)
     except (OSError, RuntimeError, SafetensorError, UserError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_leftovers(root)
         reason = str(error).splitlines()[0]
         raise UserError(
             f"cannot save the checkpoint {final} ({reason}); earlier checkpoints are intact: "
@@ -169,10 +172,6 @@ def latest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | N
     Raises:
         UserError: there are checkpoints, and every one of them is damaged.
     """
-    for aside in root.glob(f"{ASIDE}step-*"):  # a crash between two renames
-        whole = root / aside.name.removeprefix(ASIDE)
-        if not whole.exists():
-            os.replace(aside, whole)
     directories = _directories(root)
     for directory in directories:
         problem = _problem(directory)
@@ -182,6 +181,22 @@ def latest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | N
     if directories:
         raise UserError(f"every checkpoint in {root} is damaged; start the run again in another folder")
     return None
+
+
+def remove_leftovers(root: Path) -> None:
+    """Put right what a process left in `root` that died while it wrote a checkpoint.
+
+    No other process may write checkpoints to `root` at the same time.
+    """
+    for aside in root.glob(f"{ASIDE}step-*"):
+        successor = root / aside.name.removeprefix(ASIDE)
+        if successor.exists() and _problem(successor) is None:
+            shutil.rmtree(aside, ignore_errors=True)
+        else:  # it died between two renames, or a disk has lost what it wrote
+            shutil.rmtree(successor, ignore_errors=True)
+            os.replace(aside, successor)
+    for unfinished in root.glob(f"{WRITING}step-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def random_states() -> dict[str, Any]:
@@ -214,12 +229,15 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 
 def _directories(root: Path) -> list[Path]:
     """Newest first; whatever else somebody keeps there is left alone."""
-    found = [path for path in root.glob("step-*") if re.fullmatch(r"step-\d+", path.name) and path.is_dir()]
-    return sorted(found, key=_step, reverse=True)
+    pattern = re.compile(rf"(?:{re.escape(ASIDE)})?step-\d+")
+    paths = [path for path in root.glob("*step-*") if pattern.fullmatch(path.name) and path.is_dir()]
+    # One that stepped aside counts where none has taken its place.
+    by_step = {_step(path): path for path in sorted(paths, key=lambda path: not path.name.startswith(ASIDE))}
+    return [by_step[step] for step in sorted(by_step, reverse=True)]
 
 
 def _step(directory: Path) -> int:
-    return int(directory.name.removeprefix("step-"))
+    return int(directory.name.rpartition("-")[2])
 
 
 def _problem(directory: Path) -> str | None:

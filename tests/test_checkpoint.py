@@ -1,15 +1,23 @@
 """Checkpoints: whole or not at all, and the newest whole one is used."""
 
+import errno
 import json
 import os
 import pickle
 import random
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from arsbench.checkpoint import latest_checkpoint, random_states, restore_random_states, save_checkpoint
+from arsbench.checkpoint import (
+    latest_checkpoint,
+    random_states,
+    remove_leftovers,
+    restore_random_states,
+    save_checkpoint,
+)
 from arsbench.errors import UserError
 from arsbench.files import sha256_of
 from arsbench.record_checks import ANYTHING, TABLE, TRAINING_STATE
@@ -50,16 +58,89 @@ def test_damage_is_noticed_and_the_one_before_is_used(tmp_path, name, damage):
     assert "step-00000002 is damaged" in said[0]
 
 
+def weight(checkpoint) -> float:
+    other = model()
+    checkpoint.load_weights(other)
+    return other.weight.mean().item()
+
+
+class Killed(BaseException):
+    """Stands for a process that dies, and cleans up nothing."""
+
+
+def kill_at(monkeypatch, number: int) -> None:
+    """Die before the `number`-th rename or removal of a checkpoint's directory (0-based)."""
+    calls = []
+
+    def killing(function):
+        def call(path, *arguments, **options):
+            if os.path.basename(path).startswith((".", "step-")) and os.path.isdir(path):
+                if len(calls) == number:
+                    raise Killed
+                calls.append(path)
+            return function(path, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(os, "replace", killing(os.replace))
+    monkeypatch.setattr(shutil, "rmtree", killing(shutil.rmtree))
+
+
 def test_the_same_step_again_replaces_it_whole(tmp_path):
     save_checkpoint(tmp_path, 5, model(1), {}, keep=1)
     save_checkpoint(tmp_path, 5, model(2), {}, keep=1)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000005"]
-    # A crash between the two renames leaves the old one aside.
-    (tmp_path / "step-00000005").rename(tmp_path / ".replaced-step-00000005")
-    checkpoint = latest_checkpoint(tmp_path, pytest.fail)
-    other = model()
-    checkpoint.load_weights(other)
-    assert torch.equal(other.weight, model(2).weight)
+    assert weight(latest_checkpoint(tmp_path, pytest.fail)) == 2
+
+
+# Before the old one steps aside, before the new one takes its place, before the old one is removed.
+@pytest.mark.parametrize(("number", "newest"), [(0, 1), (1, 1), (2, 2)])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_replacement_that_was_killed_can_be_repeated(tmp_path, monkeypatch, number, newest, resumed):
+    save_checkpoint(tmp_path, 4, model(4), {}, keep=2)
+    save_checkpoint(tmp_path, 5, model(1), {}, keep=2)
+    with monkeypatch.context() as patch:
+        kill_at(patch, number)
+        with pytest.raises(Killed):
+            save_checkpoint(tmp_path, 5, model(2), {}, keep=2)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert len(left) == 3
+    checkpoint = latest_checkpoint(tmp_path, pytest.fail)  # a reader, which changes nothing
+    assert (checkpoint.step, weight(checkpoint)) == (5, newest)
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+    if resumed:
+        remove_leftovers(tmp_path)
+        assert weight(latest_checkpoint(tmp_path, pytest.fail)) == newest
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000004", "step-00000005"]
+    save_checkpoint(tmp_path, 5, model(3), {}, keep=2)
+    assert weight(latest_checkpoint(tmp_path, pytest.fail)) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000004", "step-00000005"]
+
+
+def test_a_replacement_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 5, model(1), {}, keep=1)
+    replace = os.replace
+
+    def refuse(source, target):
+        if os.path.basename(source).startswith(".writing-"):
+            raise OSError(errno.EIO, "Input/output error")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(UserError, match=r"Input/output error.*earlier checkpoints are intact"):
+            save_checkpoint(tmp_path, 5, model(2), {}, keep=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000005"]
+    assert weight(latest_checkpoint(tmp_path, pytest.fail)) == 1
+
+
+def test_what_stepped_aside_comes_back_for_a_damaged_one(tmp_path):
+    save_checkpoint(tmp_path, 5, model(1), {}, keep=1)
+    shutil.copytree(tmp_path / "step-00000005", tmp_path / ".replaced-step-00000005")
+    (tmp_path / "step-00000005" / "state.pt").unlink()
+    remove_leftovers(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000005"]
+    assert weight(latest_checkpoint(tmp_path, pytest.fail)) == 1
 
 
 def test_the_spare_is_never_given_up_for_a_damaged_later_one(tmp_path):

@@ -14,6 +14,7 @@ from arsbench.checkpoint import (
     Checkpoint,
     latest_checkpoint,
     random_states,
+    remove_leftovers,
     restore_random_states,
     save_checkpoint,
 )
@@ -95,6 +96,7 @@ class Trainer:
         """
         for read in (run.steps, run.epochs, run.evaluations):
             read()  # a damaged record is named before anything changes
+        remove_leftovers(run.checkpoints)
         checkpoint = latest_checkpoint(run.checkpoints, self.observer.message)
         if checkpoint is not None:
             self._restore(checkpoint, run)

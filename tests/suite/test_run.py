@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from arsbench.suite.lock import is_locked, locked
 from arsbench_cli.main import cli
 from click.testing import CliRunner
 from safetensors.torch import load_file
@@ -19,7 +20,6 @@ from arsbench import analysis
 from arsbench.errors import UserError
 from arsbench.records import RunFolder
 from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
-from arsbench.suite.lock import is_locked, locked
 
 COMMAND = [sys.executable, "-c", "from arsbench_cli.main import main; main()", "suite", "run"]
 PACKAGE = """

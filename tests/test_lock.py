@@ -4,9 +4,9 @@ import fcntl
 import threading
 
 import pytest
+from arsbench.suite.lock import LOCK, is_locked, locked
 
 from arsbench.errors import UserError
-from arsbench.suite.lock import LOCK, is_locked, locked
 
 
 def hold(path):
