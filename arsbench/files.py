@@ -6,9 +6,10 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -106,6 +107,15 @@ def read_text(
             raise UserError(missing) from None
         raise UserError(f"cannot read the {what} {name}: {error.strerror or error}; {remedy}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def abandoned_temporaries(directory: Path, names: Iterable[str]) -> list[Path]:
+    """What `atomic_write` to the files `names` in a directory leaves behind when its process is killed.
+
+    Only while no other process writes these files are they abandoned for certain.
+    """
+    pattern = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.\w{{8}}")
+    return [path for path in directory.iterdir() if pattern.fullmatch(path.name)]
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:

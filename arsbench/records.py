@@ -14,21 +14,23 @@
       tokenizer.json     written by the trainer
       summary.md         the report
       traceback.txt      of the exception that last ended the run
+      .lock              held by the process that writes the run (arsbench/lock.py)
 
 Documents are replaced atomically and lines appended one by one: a crash loses nothing already measured.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 from arsbench import record_checks as checks
 from arsbench.errors import UserError
-from arsbench.files import atomic_write
+from arsbench.files import abandoned_temporaries, atomic_write
 from arsbench.json_files import JsonLines, read_json, write_json
-from arsbench.run_paths import occupied, reserve, unwritable
+from arsbench.run_paths import DOCUMENTS, RECORDS, STATUS, clear, occupied, reserve, unwritable
 
 # "imported": read back from a report written elsewhere; only what that report told is known.
 STATES = ("running", "finished", "interrupted", "non_finite", "failed", "imported")
@@ -42,9 +44,9 @@ _DOCUMENTS: dict[str, tuple[type, checks.Check]] = {
     "effective.json": (dict, checks.TABLES),
     "environment.json": (dict, checks.ENVIRONMENT),
     "groups.json": (list, checks.GROUPS),
-    "status.json": (dict, _STATUS),
+    STATUS: (dict, _STATUS),
 }
-_STEPS, _EPOCHS, _EVALUATIONS = "steps.jsonl", "epochs.jsonl", "evaluations.jsonl"
+_EVALUATIONS = "evaluations.jsonl"
 
 
 class RunFolder:
@@ -55,8 +57,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tokenizer_path = self.path / "tokenizer.json"
         self.traceback_path = self.path / "traceback.txt"
-        self._steps = JsonLines(self.path / _STEPS, checks.STEPS)
-        self._epochs = JsonLines(self.path / _EPOCHS, checks.EPOCHS)
+        self._steps = JsonLines(self.path / RECORDS[0], checks.STEPS)
+        self._epochs = JsonLines(self.path / RECORDS[1], checks.EPOCHS)
         self._evaluations = JsonLines(self.path / _EVALUATIONS, checks.EVALUATIONS)
 
     @classmethod
@@ -69,27 +71,37 @@ class RunFolder:
         environment: dict[str, Any],
         groups: list[dict[str, Any]],
     ) -> RunFolder:
-        """Make the folder of a run that starts now, with state "running" at step 0.
+        """Make the folder of a run that starts now, with state "running" at step 0: whole or not at all.
+
+        A process that may not be alone holds the folder's lock (`arsbench.lock`).
 
         Args:
-            path: a directory that does not exist yet or is empty.
+            path: a directory that does not exist yet or is vacant (`run_paths.is_vacant`).
 
         Raises:
             UserError: the directory holds files already, or cannot be written to.
         """
         run = cls(reserve(path))
         try:
-            for name in (_STEPS, _EPOCHS):
-                # Exclusive creation decides between two processes that both found the directory empty.
-                (run.path / name).open("x").close()
+            clear(run.path)
+            # Exclusive creation decides between two processes that both found the directory vacant.
+            (run.path / RECORDS[0]).open("x").close()
         except FileExistsError as error:
             raise UserError(occupied(run.path)) from error
         except OSError as error:
             raise UserError(unwritable(run.path, error)) from error
-        run.reconfigure(config=config, effective=effective)
-        write_json(run.path / "environment.json", environment)
-        write_json(run.path / "groups.json", groups)
-        run.set_status("running", 0)
+        try:
+            for name in RECORDS[1:]:
+                with atomic_write(run.path / name):
+                    pass
+            run.reconfigure(config=config, effective=effective)
+            write_json(run.path / "environment.json", environment)
+            write_json(run.path / "groups.json", groups)
+            run.set_status("running", 0)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                clear(run.path)
+            raise
         return run
 
     @classmethod
@@ -103,13 +115,13 @@ class RunFolder:
         if not run.path.is_dir():
             problem = "is not a directory" if run.path.exists() else "does not exist"
             raise UserError(f"{run.path} {problem}; give the folder of a run, such as runs/demo")
-        missing = [name for name in (*_DOCUMENTS, _STEPS, _EPOCHS) if not (run.path / name).is_file()]
+        missing = [name for name in (*DOCUMENTS, *RECORDS) if not (run.path / name).is_file()]
         if missing:
             raise UserError(
                 f"{run.path} is not a run folder (it has no {', '.join(missing)}); "
                 f"give the folder of a run, such as runs/demo"
             )
-        for name in _DOCUMENTS:
+        for name in DOCUMENTS:
             run._read(name)
         run._check_records()
         return run
@@ -141,7 +153,7 @@ class RunFolder:
         Of a finished run also {"records": the number of records by file}, and of one that has diverged
         {"diverged_at": the first step whose loss was above twice the uniform prediction's}.
         """
-        return self._read("status.json")
+        return self._read(STATUS)
 
     @property
     def imported(self) -> bool:
@@ -197,6 +209,12 @@ class RunFolder:
         write_json(self.path / "config.json", config)
         write_json(self.path / "effective.json", effective)
 
+    def remove_temporaries(self) -> None:
+        """Remove what killed processes have left of files that they were writing; needs the folder's lock."""
+        written = (*DOCUMENTS, *RECORDS, _EVALUATIONS, self.tokenizer_path.name)
+        for temporary in abandoned_temporaries(self.path, written):
+            temporary.unlink(missing_ok=True)
+
     def set_environment(self, environment: dict[str, Any]) -> None:
         """Replace what the run runs on; the ops that it calls are known only after some steps."""
         write_json(self.path / "environment.json", environment)
@@ -220,7 +238,7 @@ class RunFolder:
             status["records"] = self._counts()
         if diverged_at is not None:
             status["diverged_at"] = diverged_at
-        write_json(self.path / "status.json", status)
+        write_json(self.path / STATUS, status)
 
     def write_summary(self, text: str) -> Path:
         """Replace `summary.md` and return its path."""

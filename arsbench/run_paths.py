@@ -1,4 +1,8 @@
-"""Where runs go: a directory for a new one, and the latest of a name."""
+"""Where runs go: a directory for a new one, and the latest of a name.
+
+A run has started once its `status.json` is there, which is written after the rest. A process that is killed
+before, or finds the disk full, leaves a directory in which nothing is recorded: it counts as empty.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,21 @@ import contextlib
 import itertools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from arsbench.errors import UserError
+from arsbench.files import abandoned_temporaries
+from arsbench.lock import LOCK, claimed
+
+STATUS = "status.json"
+DOCUMENTS = ("config.json", "effective.json", "environment.json", "groups.json", STATUS)
+# The first file of a new run is the first of these. Both are empty until something is recorded.
+RECORDS = ("steps.jsonl", "epochs.jsonl")
 
 
 def reserve(path: str | os.PathLike[str]) -> Path:
-    """Make the directory `path` for a new run, or find it empty, before long work begins.
+    """Make the directory `path` for a new run, or find it vacant, before long work begins.
 
     Raises:
         UserError: it holds files already, or cannot be made.
@@ -20,11 +32,52 @@ def reserve(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
+        if not is_vacant(path):
             raise UserError(occupied(path))
     except OSError as error:
         raise UserError(unwritable(path, error)) from error
     return path
+
+
+@contextlib.contextmanager
+def claimed_run(path: str | os.PathLike[str], *, made: bool = False) -> Iterator[None]:
+    """Make, or find vacant, and lock the directory of a new run.
+
+    Args:
+        path: the directory.
+        made: whether it was made for this run: like one that is made here, it is removed if no run starts.
+
+    Raises:
+        UserError: it holds files already, cannot be made or locked, or another process holds its lock.
+    """
+    path = Path(path)
+    made = made or not path.exists()
+    reserve(path)  # before the lock's file is made in what may be somebody else's directory
+    with claimed(path, STATUS, made=made):
+        reserve(path)  # a run may have started there meanwhile
+        yield
+
+
+def is_vacant(path: Path) -> bool:
+    """Whether the directory `path` is empty, but for a lock and the files of a run that never started."""
+    names = {entry.name for entry in path.iterdir()} - {LOCK}
+    return not names or (RECORDS[0] in names and names == {file.name for file in _unstarted(path)})
+
+
+def clear(path: Path) -> None:
+    """Remove the files of a run that never started from a directory for which `is_vacant` holds."""
+    for file in reversed(_unstarted(path)):  # last the one by which `is_vacant` knows the others
+        file.unlink(missing_ok=True)
+
+
+def _unstarted(path: Path) -> list[Path]:
+    """The files that a new run writes before it has started; [] where it has, or something is recorded."""
+    if (path / STATUS).exists():
+        return []
+    files = [file for name in (*RECORDS, *DOCUMENTS) if (file := path / name).is_file()]
+    if any(file.name in RECORDS and file.stat().st_size for file in files):
+        return []
+    return files + abandoned_temporaries(path, (*RECORDS, *DOCUMENTS))
 
 
 def default_path(root: str | os.PathLike[str], stem: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -26,26 +25,27 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
     """Train CONFIG (a .json or .toml file, or a preset), evaluate it and write its report."""
     from arsbench.config import load_config
     from arsbench.records import RunFolder
-    from arsbench.run_paths import latest
+    from arsbench.run_paths import default_path, is_vacant, latest
 
     stem = Path(config).stem
-    folder = RunFolder.open(out or latest(RUNS, stem)) if resume else None
-    loaded = load_config(config, overrides, warn, begun=folder and folder.config)
+    begun = None
+    if resume:
+        path = out or latest(RUNS, stem)
+        if not path.is_dir() or not is_vacant(path):
+            begun = RunFolder.open(path).config
+    loaded = load_config(config, overrides, warn, begun=begun)
+    if not resume:
+        path = out or default_path(RUNS, stem)
 
     from arsbench import report, training
     from arsbench.errors import UserError
 
     from .progress import create_observer
 
-    with create_observer(sys.stdout) as observer:
-        if resume:
-            loaded = training.check_resumable(folder, loaded)
-            trainer = training.prepare_trainer(loaded, observer)
-            training.resumed_run(folder, loaded, trainer)
-        else:
-            with _reserved(out, stem) as path:
-                trainer = training.prepare_trainer(loaded, observer)
-                folder = training.new_run(path, loaded, trainer)
+    with (
+        create_observer(sys.stdout) as observer,
+        training.held_run(path, loaded, observer, resume=resume, made=out is None) as (folder, trainer),
+    ):
         observer.configuration(folder)
         failure = None
         try:
@@ -54,16 +54,18 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
             raise
         except Exception as error:  # of a model or an optimizer, perhaps the user's
             failure = training.describe_failure(error)
+        if failure is None:
+            summary = report.write(folder)
+        else:
+            with contextlib.suppress(UserError):  # of a full disk; the failure matters more
+                report.write(folder)
     if failure is not None:
-        with contextlib.suppress(UserError):  # of a full disk; the failure matters more
-            report.write(folder)
         click.echo(
             f"Error: training failed: {failure}; {folder.traceback_path} has the traceback: correct the "
             f"cause, then go on with: {_resume_command(config, overrides, folder.path)}",
             err=True,
         )
         sys.exit(1)
-    summary = report.write(folder)
     headers, *rows = report.results_table(folder)
     if len(rows) > SHOWN_EPOCHS:
         click.echo(f"The last {SHOWN_EPOCHS} of {len(rows)} epochs:")
@@ -81,22 +83,6 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
             f"Error: training stopped: {folder.status['message']}; the last good checkpoint is kept", err=True
         )
         sys.exit(1)
-
-
-@contextlib.contextmanager
-def _reserved(out: Path | None, stem: str) -> Iterator[Path]:
-    """The folder for a new run; taken before the long work begins, given back if that fails."""
-    from arsbench.run_paths import default_path, reserve
-
-    made_here = out is None or not out.exists()
-    path = reserve(out) if out is not None else default_path(RUNS, stem)
-    try:
-        yield path
-    except BaseException:
-        if made_here:
-            with contextlib.suppress(OSError):  # the run has begun to fill it
-                path.rmdir()
-        raise
 
 
 def _resume_command(config: str, overrides: tuple[str, ...], path: Path) -> str:

@@ -1,5 +1,6 @@
 """The run folder: nothing measured is lost, nothing is overwritten, damage is named."""
 
+import errno
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import pytest
 from arsbench.errors import UserError
 from arsbench.json_files import encode
 from arsbench.records import RunFolder
-from arsbench.run_paths import default_path, latest, reserve
+from arsbench.run_paths import default_path, is_vacant, latest, reserve
 
 CONFIG = {"zeta": {"b": 1, "a": 2.0}, "alpha": {}}
 EFFECTIVE = {"zeta": {"b": 1}}
@@ -81,6 +82,109 @@ def test_a_creator_that_comes_second_by_a_moment_is_refused(tmp_path, monkeypatc
     with pytest.raises(UserError, match="not empty"):
         create(tmp_path / "run")
     assert run.steps() == [{"step": 1}]
+
+
+class Stopped(BaseException):
+    """Stands for whatever ends a process at once."""
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> list[str]:
+    """Let the `number`-th change of a directory fail (0-based); returns what was changed before."""
+    done: list[str] = []
+
+    def failing(function):
+        def call(*arguments, **options):
+            if len(done) == number:
+                raise error
+            done.append(function.__name__)
+            return function(*arguments, **options)
+
+        return call
+
+    for function in (os.replace, os.open, os.chmod):
+        monkeypatch.setattr(os, function.__name__, failing(function))
+    monkeypatch.setattr(Path, "open", failing(Path.open))
+    return done
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    """Whichever of its writes meets the full disk: the folder is as it was, and a run starts there later."""
+    with monkeypatch.context() as patch:
+        done = stop_at(patch, -1, OSError())
+        create(tmp_path / "counted")
+        writes = len(done)
+    assert writes > 20
+    for number in range(writes - 1):  # after the last the run has started
+        with monkeypatch.context() as patch:
+            stop_at(patch, number, OSError(errno.ENOSPC, "No space left on device"))
+            with pytest.raises(UserError, match="No space left on device"):
+                create(tmp_path / "run")
+        assert not list((tmp_path / "run").iterdir())
+    assert create(tmp_path / "run").status["state"] == "running"
+
+
+def test_a_start_that_was_killed_is_made_again(tmp_path, monkeypatch):
+    """What it leaves is vacant, cannot be resumed, and is no reason to number the next run otherwise."""
+    with monkeypatch.context() as patch:
+        done = stop_at(patch, -1, Stopped())
+        create(tmp_path / "counted")
+        writes = len(done)
+    for number in range(writes - 1):
+        path = tmp_path / f"run-{number}"
+        with monkeypatch.context() as patch:
+            stop_at(patch, number, Stopped())
+            patch.setattr("arsbench.records.clear", lambda path: None)  # a killed process clears nothing
+            patch.setattr(os, "unlink", lambda path: None)
+            with pytest.raises(Stopped):
+                create(path)
+        (path / ".lock").write_text("{}")
+        assert is_vacant(path)
+        with pytest.raises(UserError, match="is not a run folder"):
+            RunFolder.open(path)
+        assert create(path).status["state"] == "running"
+        assert not is_vacant(path)
+        assert {file.name for file in path.iterdir()} == {*FILES, "steps.jsonl", "epochs.jsonl", ".lock"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("steps.jsonl", '{"step": 1}\n'),
+        ("epochs.jsonl", '{"epoch'),
+        ("checkpoints", None),
+        ("tokenizer.json", "{}"),
+        ("evaluations.jsonl", ""),
+        (".mine.json.12345678", ""),
+    ],
+)
+def test_a_run_that_has_lost_its_status_is_not_overwritten(tmp_path, name, content):
+    (create(tmp_path).path / "status.json").unlink()
+    assert is_vacant(tmp_path)
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text(content)
+    before = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match="not empty"):
+        create(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_somebody_elses_files_of_the_same_names_are_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
+    with pytest.raises(UserError, match="not empty"):
+        create(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    run = create(tmp_path)
+    left = [".status.json.abcd1234", ".steps.jsonl.0123_abc", ".tokenizer.json.zzzzzzzz"]
+    others = [".summary.md.abcd1234", ".status.json.bak", ".notes.json.abcd1234"]
+    for name in left + others:
+        (tmp_path / name).touch()
+    run.remove_temporaries()
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == set(others)
 
 
 @pytest.mark.parametrize("below", ["", "run", "deep/run"])

@@ -38,6 +38,7 @@ from arsbench.report.markdown import (
     write,
 )
 from arsbench.report.markup import escape
+from arsbench.run_paths import claimed_run
 
 MOST_BYTES = 2**28  # a million epochs
 
@@ -70,13 +71,18 @@ def import_markdown(path: str | os.PathLike[str], out: str | os.PathLike[str]) -
     """
     report = parse(read_report(path), str(path))
     told = report.details or Details("imported", 0, "", None, effective={}, environment={}, groups=[])
-    run = RunFolder.create(
-        out, config=report.config, effective=told.effective, environment=told.environment, groups=told.groups
-    )
-    for record in report.epochs:
-        run.append_epoch(record)
-    run.set_status(told.state, told.step, told.message, diverged_at=told.diverged_at)
-    write(run)
+    with claimed_run(out):
+        run = RunFolder.create(
+            out,
+            config=report.config,
+            effective=told.effective,
+            environment=told.environment,
+            groups=told.groups,
+        )
+        for record in report.epochs:
+            run.append_epoch(record)
+        run.set_status(told.state, told.step, told.message, diverged_at=told.diverged_at)
+        write(run)
     return run
 
 

@@ -115,7 +115,8 @@ class Pool:
         stopped = code == INTERRUPTED or (self.interrupted and code != 0)
         failed = code != 0 and not stopped
         if failed and self.folder.failure(name) is None:
-            self.folder.record_failure(name, f"{_end(code)}; {self.folder.log(name)} may tell more", code)
+            message = f"{how_it_ended(code)}; {self.folder.log(name)} may tell more"
+            self.folder.record_failure(name, message, code)
         progress.ended(worker.job, failed=failed, stopped=stopped)
         if failed:
             self._observer.message(f"{name}: failed: {self.folder.failure(name)['message']}")
@@ -146,7 +147,7 @@ class Pool:
                 signal.signal(number, handler)
 
 
-def _end(code: int) -> str:
+def how_it_ended(code: int) -> str:
     """How a process ended that left no message."""
     if code < 0:
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""

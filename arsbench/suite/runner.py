@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arsbench.errors import UserError
+from arsbench.files import abandoned_temporaries
+from arsbench.lock import LOCK, claimed
 from arsbench.suite import tuning
 from arsbench.suite.definition import Suite
 from arsbench.suite.folder import PLAN, PlannedRun, SuiteFolder
-from arsbench.suite.lock import LOCK, locked
-from arsbench.suite.pool import Pool, available_cores
+from arsbench.suite.pool import Pool, available_cores, how_it_ended
 from arsbench.suite.progress import Job, SuiteObserver, recorded_step
 
 
@@ -63,7 +62,10 @@ def run_suite(
     """
     if suite.tuning is not None:
         tuning.require_optuna()
-    with _claimed(path) as lock:
+    made = not path.exists()
+    if path.is_dir() and not (path / PLAN).exists():
+        _check_vacant(path)  # before the lock's file is made in what may be somebody else's folder
+    with claimed(path, PLAN, made=made) as lock:
         folder = SuiteFolder(path)
         begun = (path / PLAN).exists()
         if begun:
@@ -73,8 +75,8 @@ def run_suite(
             if _is_over(suite, folder):
                 return _outcome(folder, False)
             threads = folder.threads
-        elif any(entry.name != LOCK for entry in path.iterdir()):
-            raise UserError(f"{path} is not empty and holds no suite; choose another folder with --out")
+        else:
+            _check_vacant(path)
         threads = threads or 1
         observer.message("preparing the data and trying every optimizer ...")
         facts = _prepare(suite, threads)
@@ -90,25 +92,15 @@ def run_suite(
         return _outcome(folder, pool.interrupted)
 
 
-@contextlib.contextmanager
-def _claimed(path: Path) -> Iterator[int]:
-    """Make and lock the folder, and take it away again if nothing comes of it; yields the lock."""
-    made = not path.exists()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {path}: {error.strerror}; choose another folder with --out"
-        ) from error
-    with locked(path) as lock:
-        try:
-            yield lock
-        finally:
-            if not (path / PLAN).exists():
-                (path / LOCK).unlink(missing_ok=True)
-                if made:
-                    with contextlib.suppress(OSError):
-                        path.rmdir()
+def _check_vacant(path: Path) -> None:
+    """Refuse a folder without a suite that holds anything but what a killed start of a suite leaves.
+
+    Raises:
+        UserError: it does.
+    """
+    left = {path / LOCK, *abandoned_temporaries(path, [PLAN])}
+    if any(entry not in left for entry in path.iterdir()):
+        raise UserError(f"{path} is not empty and holds no suite; choose another folder with --out")
 
 
 def _is_over(suite: Suite, folder: SuiteFolder) -> bool:
@@ -146,8 +138,11 @@ def _prepare(suite: Suite, threads: int) -> dict[str, Any]:
         env=os.environ | {"OMP_NUM_THREADS": str(threads)},
     )
     if done.returncode != 0:
-        *_, last = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise UserError(last if done.returncode == 2 else f"the preparation failed: {last}")
+        *_, last = done.stderr.strip().splitlines() or [""]
+        if done.returncode == 2 and last:
+            raise UserError(last)
+        reason = last if done.returncode > 0 and last else how_it_ended(done.returncode)
+        raise UserError(f"the preparation failed: {reason}")
     found = json.loads(done.stdout.splitlines()[-1])
     return {
         "device": found["device"],

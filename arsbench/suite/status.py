@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from arsbench import analysis
+from arsbench.lock import is_locked
 from arsbench.suite.folder import SuiteFolder
-from arsbench.suite.lock import is_locked
 from arsbench.suite.progress import recorded_step
 
 

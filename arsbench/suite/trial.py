@@ -30,7 +30,7 @@ from arsbench.suite.tuning import (
     open_study,
     suggest,
 )
-from arsbench.suite.worker import LogObserver, run_job, train
+from arsbench.suite.worker import LogObserver, held_run, run_job
 from arsbench.training import StopTraining
 
 
@@ -93,7 +93,9 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
             config = contender.config(seed, optimizer, suite.tuning.changes)
             evaluations = sum(len(RunFolder(done).epochs()) for done in paths[: len(values)])
             observer = TrialObserver(trial, metric, values, evaluations, last=path == paths[-1])
-            if train(path, config, observer) == "interrupted":
+            with held_run(path, config, observer) as (run, trainer):
+                ended = trainer.run(run)
+            if ended == "interrupted":
                 return INTERRUPTED
             if _diverged(path):
                 raise Pruned

@@ -8,8 +8,8 @@ Exit codes: 0 at the run's end, also if it diverged; 1 and 2 failed; 130 stopped
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -26,6 +26,7 @@ from arsbench.config import Config
 from arsbench.errors import UserError
 from arsbench.metrics import METRICS, task_name
 from arsbench.records import RunFolder
+from arsbench.run_paths import STATUS, is_vacant
 from arsbench.suite.folder import SuiteFolder
 from arsbench.suite.pool import INTERRUPTED
 
@@ -53,28 +54,17 @@ class LogObserver:
         print(text, flush=True)
 
 
-def train(path: Path, config: Config, observer: training.Observer) -> str:
-    """Train a run to its end, from where it stopped if it has begun.
-
-    Returns:
-        its state: "finished", "interrupted" or "non_finite".
+def held_run(
+    path: Path, config: Config, observer: training.Observer
+) -> contextlib.AbstractContextManager[tuple[RunFolder, training.Trainer]]:
+    """A run of the suite, from where it stopped if it has begun (see `training.held_run`).
 
     Raises:
-        UserError: the run or its data do not allow it.
+        UserError: the run's folder has lost its status.
     """
-    if (path / "status.json").is_file():
-        folder = RunFolder.open(path)
-        config = training.check_resumable(folder, config)
-        trainer = training.prepare_trainer(config, observer)
-        training.resumed_run(folder, config, trainer)
-    else:
-        if (path / "checkpoints").exists():
-            raise UserError(lost_status(path))
-        # A process that was killed while it made the folder has recorded nothing in it.
-        shutil.rmtree(path, ignore_errors=True)
-        trainer = training.prepare_trainer(config, observer)
-        folder = training.new_run(path, config, trainer)
-    return trainer.run(folder)
+    if path.exists() and not is_vacant(path) and not (path / STATUS).is_file():
+        raise UserError(lost_status(path))
+    return training.held_run(path, config, observer, resume=True)
 
 
 def run_job(
@@ -121,11 +111,11 @@ def _stop_with_parent() -> None:
 
 def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
     run = folder.run(arguments.job)
-    state = train(run.path, run.config, LogObserver())
-    if state == "interrupted":
-        return INTERRUPTED
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report is a matter of a moment
-    report.write(RunFolder.open(run.path))
+    with held_run(run.path, run.config, LogObserver()) as (run_folder, trainer):
+        if trainer.run(run_folder) == "interrupted":
+            return INTERRUPTED
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report is a matter of a moment
+        report.write(RunFolder.open(run.path))
     return 0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from arsbench.config import Config, effective
 from arsbench.config.optimizers import is_foreign, optimizer_keys
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
+from arsbench.lock import locked
 from arsbench.optim import default_second_moment, published_second_moment
 from arsbench.records import RunFolder
+from arsbench.run_paths import claimed_run, is_vacant
 from arsbench.tasks import prepare_task
 from arsbench.training.memory import check_memory
 from arsbench.training.observer import Observer
@@ -22,6 +26,38 @@ from arsbench.training.trainer import Trainer
 
 # The one key that a resumed run may change: it trains on from where it ended.
 MAY_CHANGE = ("train", "epochs")
+
+
+@contextlib.contextmanager
+def held_run(
+    path: Path, config: Config, observer: Observer, *, resume: bool, made: bool = False
+) -> Iterator[tuple[RunFolder, Trainer]]:
+    """A run and its trainer; inside the block no other process writes to the run's folder.
+
+    Args:
+        path: the run's folder. A new run needs one that does not exist yet or is vacant.
+        config: what to run.
+        observer: told of what happens.
+        resume: whether to go on with the run in the folder, if one has started there.
+        made: whether `path` was made for this run, and is to be removed if the run does not start.
+
+    Raises:
+        UserError: another process writes to the folder (the message says which), the folder holds something
+            else, or the run, its data or its device do not allow it. A new run has then left nothing.
+    """
+    if resume and path.exists() and not is_vacant(path):
+        RunFolder.open(path)  # before the lock's file is made in what may be somebody else's folder
+        with locked(path):
+            run = RunFolder.open(path)
+            run.remove_temporaries()
+            config = check_resumable(run, config)
+            trainer = prepare_trainer(config, observer)
+            resumed_run(run, config, trainer)
+            yield run, trainer
+    else:
+        with claimed_run(path, made=made):
+            trainer = prepare_trainer(config, observer)
+            yield new_run(path, config, trainer), trainer
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from arsbench.suite.lock import is_locked, locked
 from arsbench_cli.main import cli
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from arsbench import analysis
 from arsbench.errors import UserError
+from arsbench.lock import is_locked, locked
 from arsbench.records import RunFolder
 from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
 
@@ -195,7 +195,10 @@ def test_folders_that_are_refused(write_suite, tmp_path, observer):
         run_suite(suite, tmp_path / "full", workers=1, threads=1, observer=observer)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
     (tmp_path / "busy").mkdir()
-    with locked(tmp_path / "busy"), pytest.raises(UserError, match="another process is at work in"):
+    with (
+        locked(tmp_path / "busy"),
+        pytest.raises(UserError, match=r"another process \(pid \d+ on .* is writing"),
+    ):
         run_suite(suite, tmp_path / "busy", workers=1, threads=1, observer=observer)
     with pytest.raises(UserError, match="is no suite's folder"):
         suite_status(tmp_path / "full")
