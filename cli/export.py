@@ -14,7 +14,10 @@ from .common import run_argument, warn
 @click.option("--to", "form", type=click.Choice(["hf"]), required=True, help="hf: Hugging Face transformers.")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 def export(run: Path, form: str, directory: Path) -> None:
-    """Write the model of RUN's newest checkpoint to DIR, with its configuration and tokenizer."""
+    """Write the model of RUN's newest checkpoint to DIR, with its configuration and tokenizer.
+
+    DIR must be new, empty or an earlier export, which is then replaced.
+    """
     from arsbench.records import RunFolder
 
     folder = RunFolder.open(run)

@@ -1,7 +1,8 @@
 """Exchange with Hugging Face: a directory that transformers loads, and a Qwen3 directory read back.
 
 A directory holds config.json, model.safetensors (or shards with model.safetensors.index.json) and the
-tokenizer's files. transformers itself is not needed. Parameter names are the same on both sides.
+tokenizer's files; an export also has a manifest (see `export_folder`). transformers itself is not needed.
+Parameter names are the same on both sides.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from arsbench.documents import parse_json
 from arsbench.errors import UserError
 from arsbench.files import atomic_write, read_regular
 from arsbench.models.attention import NORM_EPS
+from arsbench.models.export_folder import export_folder
 from arsbench.models.transformer import INITIAL_STD, Transformer
 
 CONFIG = "config.json"
@@ -44,14 +46,15 @@ def export_huggingface(
 
     Args:
         model: its weights are written in their own dtype.
-        directory: made where missing; files of the same names are replaced, each whole or not at all.
+        directory: made where missing; an earlier export in it is replaced, whole or not at all.
         tokenizer_path: file of the `tokenizers` library, of the model's vocabulary.
         eos_id: token at which generation ends.
         pad_id: token that pads batches.
         bos_id: token at which a text starts, if the tokenizer has one.
 
     Raises:
-        UserError: the tokenizer cannot be read or is of another vocabulary, or a file cannot be written.
+        UserError: the tokenizer cannot be read or has a different vocabulary, the directory holds other files
+            than an export's, or a file cannot be written.
     """
     directory, tokenizer_path = Path(directory), Path(tokenizer_path)
     try:
@@ -73,13 +76,14 @@ def export_huggingface(
     }
     # A tied head is no parameter of its own, and transformers expects no entry for it.
     weights = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
-    with atomic_write(directory / WEIGHTS, "wb") as file:
-        file.write(safetensors.torch.save(weights, metadata={"format": "pt"}))
-    with atomic_write(directory / TOKENIZER, "wb") as file:
-        file.write(tokenizer_path.read_bytes())
-    _write_json(directory / TOKENIZER_CONFIG, tokenizer_config)
     token_ids = {f"{name}_token_id": i for name, i in ids.items()}
-    _write_json(directory / CONFIG, _to_huggingface(model) | token_ids)
+    with export_folder(directory, (WEIGHTS, TOKENIZER, TOKENIZER_CONFIG, CONFIG)) as folder:
+        with atomic_write(folder / WEIGHTS, "wb") as file:
+            file.write(safetensors.torch.save(weights, metadata={"format": "pt"}))
+        with atomic_write(folder / TOKENIZER, "wb") as file:
+            file.write(tokenizer_path.read_bytes())
+        _write_json(folder / TOKENIZER_CONFIG, tokenizer_config)
+        _write_json(folder / CONFIG, _to_huggingface(model) | token_ids)
 
 
 def load_huggingface(directory: str | os.PathLike[str]) -> Transformer:
