@@ -58,9 +58,10 @@ def report(
     elif source is None or out is not None:
         raise click.UsageError("give a RUN or SUITE, or --from-markdown REPORT.md --out DIR")
 
-    from arsbench.analysis.runs import PLAN, load
+    from arsbench.analysis.plans import plan_of
+    from arsbench.analysis.runs import load
 
-    is_suite = (source / PLAN).is_file()
+    is_suite = plan_of(source) is not None
     folder = None if is_suite else RunFolder.open(source)
     # A report of several tasks can be rewritten, but is no run to be drawn or exported.
     needed = is_suite or html or as_json or any((plots, csv, tensorboard))

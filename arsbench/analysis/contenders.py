@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from arsbench import record_checks as checks
-from arsbench.analysis.runs import PLAN, Run
+from arsbench.analysis.plans import find_plan
+from arsbench.analysis.runs import Run
 from arsbench.characters import printable
-from arsbench.record_checks import read_checked
 
 # Keys that change what is written down and when, or how fast, but not what is computed; and the seed.
 WITHOUT_EFFECT = frozenset(
@@ -88,7 +87,7 @@ def flat(config: dict[str, Any]) -> dict[str, Any]:
 def suite_of(run: Run) -> Path | None:
     """The folder of the suite that the run is part of, if any."""
     for parent in list(run.source.resolve().parents)[:3]:
-        if (parent / PLAN).is_file():
+        if find_plan(parent) is not None:
             return parent
     return None
 
@@ -126,7 +125,7 @@ def _planned(suite: Path, plan: dict[str, Any], runs: Sequence[Run]) -> dict[str
 def _plans(runs: Sequence[Run]) -> dict[Path, dict[str, Any]]:
     """The plans of the suites that the runs are part of, by the suites' folders."""
     folders = dict.fromkeys(suite for run in runs if (suite := suite_of(run)) is not None)
-    return {folder: read_checked(folder / PLAN, checks.PLAN) for folder in folders}
+    return {folder: plan for folder in folders if (plan := find_plan(folder)) is not None}
 
 
 def _effective(run: Run) -> dict[str, Any]:

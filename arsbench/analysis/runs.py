@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench import record_checks as checks
+from arsbench.analysis.plans import plan_of
 from arsbench.characters import printable
 from arsbench.errors import UserError
 from arsbench.metrics import BUDGETS, METRICS, Metric, Point, history, task_name
@@ -15,10 +16,7 @@ from arsbench.record_checks import read_checked
 from arsbench.records import RunFolder
 from arsbench.report import parse, read_report
 
-__all__ = ["BUDGETS", "PLAN", "Point", "Run", "load"]
-
-# A suite's folder holds this file; see arsbench/suite.
-PLAN = "plan.json"
+__all__ = ["BUDGETS", "Point", "Run", "load"]
 
 # The states of a run that came to its end, with finite numbers.
 WHOLE = ("finished", "imported")
@@ -134,8 +132,8 @@ def load(sources: Sequence[str | Path]) -> list[Run]:
 def _load(source: Path) -> list[Run]:
     if source.exists() and not source.is_dir():  # a report, or a pipe or device, which its reader refuses
         return [_from_report(source)]
-    if (source / PLAN).is_file():
-        plan = read_checked(source / PLAN, checks.PLAN)
+    plan = plan_of(source)
+    if plan is not None:
         return _told([_from_plan(source, entry) for entry in plan["runs"]])
     return [_from_folder(RunFolder.open(source))]
 

@@ -14,7 +14,7 @@ from arsbench import record_checks as checks
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.checks import same_task
 from arsbench.analysis.contenders import by_contender, distinct
-from arsbench.analysis.runs import PLAN
+from arsbench.analysis.plans import PLAN
 from arsbench.characters import ACTING
 from arsbench.files import atomic_write
 from arsbench.metrics import Metric

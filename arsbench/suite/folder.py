@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench import record_checks as checks
+from arsbench.analysis.plans import PLAN
 from arsbench.config import Config, config_from_dict
 from arsbench.errors import UserError
 from arsbench.json_files import write_json
@@ -24,8 +25,6 @@ from arsbench.records import RunFolder
 from arsbench.suite.contender import Contender
 from arsbench.suite.definition import Suite, planned_suite
 from arsbench.suite.entries import Sections
-
-PLAN = "plan.json"
 
 
 @dataclass(frozen=True)

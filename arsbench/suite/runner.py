@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arsbench.analysis.plans import PLAN
 from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries
 from arsbench.lock import LOCK, claimed
 from arsbench.suite import tuning
 from arsbench.suite.definition import Suite
-from arsbench.suite.folder import PLAN, PlannedRun, SuiteFolder
+from arsbench.suite.folder import PlannedRun, SuiteFolder
 from arsbench.suite.pool import Pool, available_cores, how_it_ended
 from arsbench.suite.progress import Job, SuiteObserver, recorded_step
 

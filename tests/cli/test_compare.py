@@ -169,8 +169,41 @@ def test_documents_of_another_shape(adamw, tmp_path):
     (adamw / "groups.json").write_text('[1, "x"]')
     assert "groups.json is damaged" in error_of("report", adamw)
     (tmp_path / "suite").mkdir()
-    (tmp_path / "suite" / "plan.json").write_text("{}")
-    assert "plan.json is damaged: name is missing" in error_of("compare", tmp_path / "suite")
+    plan = {"name": "s", "baseline": None, "tuning": None}
+    entry = {"name": "a", "contender": "A", "folder": "a", "config": {}}
+    for content in ({}, plan, plan | {"runs": [entry | {"folder": 1}]}, plan | {"runs": [], "tuning": 1}):
+        (tmp_path / "suite" / "plan.json").write_text(json.dumps(content))
+        for command in (["compare"], ["report"], ["suite", "status"]):
+            message = error_of(*command, tmp_path / "suite")
+            assert "plan.json is damaged: " in message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[]",
+        "no JSON",
+        "[" * 100_000,
+        '{"runs": 1}',
+        '{"runs": [], "name": "trip"}',
+        '{"runs": ["Monday"], "name": "training", "baseline": null, "tuning": null}',
+        '{"runs": [{"folder": "a"}], "name": "s", "baseline": "a", "tuning": {}}',
+    ],
+)
+def test_somebody_elses_plan_in_a_folder_above_is_ignored(record_run, tmp_path, content):
+    runs = [
+        record_run(f"above/{name}/run-{seed}", optimizer=name, seed=seed)
+        for name in ("AdamW", "Muon")
+        for seed in (1, 2)
+    ]
+    before = invoke("compare", *runs, "--json").stdout
+    for folder in (tmp_path, tmp_path / "above", runs[0].parent, runs[0]):
+        (folder / "plan.json").write_text(content)
+    assert invoke("compare", *runs, "--json").stdout == before
+    invoke("profile", *runs)
+    invoke("report", runs[0], "--html")
+    assert (runs[0] / "report.html").is_file()
 
 
 def test_pictures_and_page(adamw, muon, tmp_path, monkeypatch):

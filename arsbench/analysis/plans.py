@@ -1,0 +1,41 @@
+"""The plans of suites, as `arsbench.suite` writes them, told from other files of that name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from arsbench import record_checks as checks
+from arsbench.errors import UserError
+from arsbench.record_checks import read_checked
+from arsbench.run_paths import STATUS
+
+# A suite's folder holds this file; see arsbench/suite.
+PLAN = "plan.json"
+
+# What every plan has, besides what is needed to read it.
+_ALWAYS = {"baseline", "tuning"}
+
+
+def find_plan(folder: Path) -> dict[str, Any] | None:
+    """The plan of the suite in a folder; None where there is no such file, or it is no suite's."""
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    try:
+        plan = read_checked(path, checks.PLAN)
+    except UserError:
+        return None
+    return plan if plan.keys() >= _ALWAYS else None
+
+
+def plan_of(source: Path) -> dict[str, Any] | None:
+    """The plan of the suite that a user named; None where `source` is something else.
+
+    Raises:
+        UserError: the plan is damaged. Beside a run it is somebody else's file instead.
+    """
+    plan = find_plan(source)
+    if plan is None and (source / PLAN).is_file() and not (source / STATUS).is_file():
+        return read_checked(source / PLAN, checks.PLAN)
+    return plan
