@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from traceback import walk_tb
 
 import click
 
@@ -16,6 +17,7 @@ from arsbench.errors import UserError, shown
 
 from . import compare, data, evaluate, export, info, presets, profile, report, sample, suite, train
 from .common import echo_line
+from .output import OutputError, drop_lost_output, guard_output
 
 INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
 
@@ -58,6 +60,7 @@ def _require_text(arguments: list[str]) -> None:
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 the run went wrong, 2 bad input, 130 stopped by Ctrl-C."""
+    guard_output()
     sys.path.append(os.getcwd())  # for an optimizer in a file of the user's, as under `python -m`
     try:
         _require_text(sys.argv[1:])
@@ -69,15 +72,26 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+    except OutputError as error:
+        click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
+        drop_lost_output()  # or the interpreter would complain of what it still has to write
+        code = 2
     except OSError as error:
-        if error.filename is not None:
-            click.echo(f"Error: {error.filename}: {error.strerror}; check that path", err=True)
-            sys.exit(2)
-        # Nobody can read what comes next: keep the interpreter from trying to flush it again on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        click.echo(f"Error: cannot write the output: {error.strerror or error}", err=True)
+        click.echo(f"Error: {_reason(error)}", err=True)
         code = 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         code = INTERRUPTED
     sys.exit(code)
+
+
+def _reason(error: OSError) -> str:
+    """What the system refused, to which of our functions, and of which file, as far as that is known."""
+    names = [f"{f.f_globals.get('__name__', '')}.{f.f_code.co_name}" for f, _ in walk_tb(error.__traceback__)]
+    inner = [name for name in names if name.startswith("arsbench.")]
+    where = f" (in {inner[-1]})" if inner else ""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}{where}; check that path"
+    return (
+        f"{error.strerror or str(error) or type(error).__name__}{where}; check disk and memory, and try again"
+    )

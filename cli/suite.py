@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .common import echo_line, json_option, print_json
+from .output import drop_lost_output
 
 SUITES = Path("suites")
 INTERRUPTED = 130
@@ -42,6 +43,7 @@ def run(source: str, out: Path | None, workers: int | None, threads: int | None)
 
     from .suite_progress import create_observer
 
+    drop_lost_output()  # runs are worth more than what is printed of them
     loaded = load_suite(source)
     path = out or SUITES / slug(loaded.name)
     with create_observer(sys.stdout) as observer:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from .common import RUNS, config_argument, set_option, warn
+from .output import drop_lost_output
 
 INTERRUPTED = 130
 SHOWN_EPOCHS = 20  # on the terminal; the report has all
@@ -27,6 +28,7 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
     from arsbench.records import RunFolder
     from arsbench.run_paths import default_path, is_vacant, latest
 
+    drop_lost_output()  # a run is worth more than what it prints
     stem = Path(config).stem
     begun = None
     if resume:
