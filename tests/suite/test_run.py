@@ -204,10 +204,54 @@ def test_folders_that_are_refused(write_suite, tmp_path, observer):
         suite_status(tmp_path / "full")
 
 
+ONE = 'name = "s"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.AdamW]\nname = "AdamW"\n'
+
+
+def test_a_start_that_was_killed_can_be_repeated(write_suite, tmp_path, observer):
+    """It leaves its lock, and perhaps what it had written of the plan."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in (".lock", ".plan.json.abcd1234"):
+        (out / name).write_text("{")
+    assert run_suite(load_suite(write_suite(ONE, epochs=1)), out, threads=1, observer=observer).done == 1
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "plan.json").write_text('{"Monday": "run"}')
+    with pytest.raises(UserError, match="is not the plan of a suite"):
+        run_suite(load_suite(write_suite(ONE, epochs=1)), tmp_path / "theirs", observer=observer)
+
+
+def test_a_run_that_somebody_resumes_by_hand_is_left_to_them(write_suite, tmp_path, observer):
+    suite, out = load_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
+    path = out / "runs" / "adamw" / "seed-1"
+    path.mkdir(parents=True)
+    SuiteFolder(out).plan(suite, {"AdamW": 10}, 1)
+    with locked(path):
+        outcome = run_suite(suite, out, workers=1, threads=1, observer=observer)
+    assert f"another process (pid {os.getpid()} on" in outcome.failures["adamw-seed-1"]
+    assert run_suite(suite, out, workers=1, threads=1, observer=observer).failures == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was ended by SIGKILL (out of memory?)"),
+        ("raise SystemExit(3)", "the preparation failed: its process ended with exit code 3"),
+        ("import sys; sys.stderr.write('no luck'); sys.exit(3)", "the preparation failed: no luck"),
+    ],
+)
+def test_a_preparation_that_ends_badly_says_how(write_suite, tmp_path, observer, monkeypatch, script, words):
+    (tmp_path / "their_package.py").write_text(script)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    text = 'name = "s"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.A]\nname = "their_package:A"\n'
+    with pytest.raises(UserError) as error:
+        run_suite(load_suite(write_suite(text)), tmp_path / "out", threads=1, observer=observer)
+    assert words in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_was_begun_goes_on_alike(write_suite, tmp_path, observer):
     """With as many threads as before; and a process that broke after its run's end has broken nothing."""
-    text = 'name = "s"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.AdamW]\nname = "AdamW"\n'
-    suite, out = load_suite(write_suite(text, epochs=1)), tmp_path / "out"
+    suite, out = load_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
     assert run_suite(suite, out, observer=observer, threads=2).done == 1
     folder = SuiteFolder.open(out)
     assert RunFolder.open(folder.runs[0].path).environment["threads"] == 2
@@ -243,8 +287,7 @@ def test_an_optimizer_that_cannot_be_made_leaves_no_folder(write_suite, tmp_path
 
 
 def test_a_run_folder_half_made_is_made_again(write_suite, tmp_path, observer):
-    text = 'name = "s"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.AdamW]\nname = "AdamW"\n'
-    suite, out = load_suite(write_suite(text, epochs=1)), tmp_path / "out"
+    suite, out = load_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
     half = out / "runs" / "adamw" / "seed-1"
     SuiteFolder(out).plan(suite, {"AdamW": 10}, 1)
     half.mkdir(parents=True)
