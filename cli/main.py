@@ -77,7 +77,7 @@ def main() -> None:
         drop_lost_output()  # or the interpreter would complain of what it still has to write
         code = 2
     except OSError as error:
-        click.echo(f"Error: {_reason(error)}", err=True)
+        echo_line(f"Error: {_reason(error)}", err=True)
         code = 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
