@@ -5,4 +5,4 @@ Importing this package imports no torch, so that the command line answers at onc
 on them.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
