@@ -112,7 +112,8 @@ def test_a_journal_that_was_cut_off_or_damaged(tmp_path):
 def test_what_a_diverged_trial_spent(tmp_path):
     """One epoch of ten steps, then seven more, of which two were logged: of two passes and of one."""
     run = RunFolder.create(tmp_path / "run", config={}, effective={}, environment={}, groups=[])
-    run.append_epoch({"step": 10, "forward_backward_passes": 14, "epoch_seconds": 5.0})
+    epoch = {"epoch": 1, "task": "mod_addition", "step": 10}
+    run.append_epoch(epoch | {"forward_backward_passes": 14, "epoch_seconds": 5.0})
     for step, passes in ((10, 1), (12, 2), (14, 1)):
         run.append_step({"step": step, "forward_backward_passes": passes, "seconds": 0.5})
     run.set_status("non_finite", 17)
