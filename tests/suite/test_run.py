@@ -216,7 +216,7 @@ def test_a_start_that_was_killed_can_be_repeated(write_suite, tmp_path, observer
     assert run_suite(load_suite(write_suite(ONE, epochs=1)), out, threads=1, observer=observer).done == 1
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "plan.json").write_text('{"Monday": "run"}')
-    with pytest.raises(UserError, match="is not the plan of a suite"):
+    with pytest.raises(UserError, match=r"plan\.json is damaged: name is missing"):
         run_suite(load_suite(write_suite(ONE, epochs=1)), tmp_path / "theirs", observer=observer)
 
 
