@@ -199,6 +199,7 @@ _TUNED = record(
 PLAN = record(
     {"name": NAME, "runs": sequence(_PLANNED)},
     {
+        "version": NAME,
         "suite": table(ANYTHING),
         "base": TABLES,
         "baseline": optional(NAME),

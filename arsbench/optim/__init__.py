@@ -6,7 +6,7 @@
 from arsbench.optim.adamuon import AdaMuon
 from arsbench.optim.adamw import AdamW
 from arsbench.optim.adarmsuon import AdaRMSuon
-from arsbench.optim.ars import ARS, default_second_moment, published_second_moment
+from arsbench.optim.ars import ARS
 from arsbench.optim.groups import describe_groups, split_parameters
 from arsbench.optim.muon import Muon
 from arsbench.optim.protocol import accepts_closure, mode_switch, take_step
@@ -24,13 +24,11 @@ __all__ = [
     "accepts_closure",
     "check_storable",
     "create_optimizer",
-    "default_second_moment",
     "describe_groups",
     "gradient_norm",
     "load_state",
     "measurements",
     "mode_switch",
-    "published_second_moment",
     "split_parameters",
     "take_step",
 ]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from arsbench import ops
+from arsbench.config.optimizers import default_second_moment, published_second_moment
 from arsbench.optim.adarmsuon import adarmsuon_update
 from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters, join
 from arsbench.optim.flatness import (
@@ -24,21 +25,10 @@ from arsbench.optim.flatness import (
     global_cosine,
     injected_dots,
     injection_strengths,
-    mean_cosines,
     no_cosines,
     with_averaged,
 )
 from arsbench.optim.sync_schedule import adaptive_schedule, is_sync_step
-
-
-def default_second_moment(adaptive_sync: bool) -> str:
-    """What v sees on a lazy step where `second_moment` is not given."""
-    return "injected" if adaptive_sync else "bounded"
-
-
-def published_second_moment(adaptive_sync: bool) -> str:
-    """What v saw on a lazy step before there was a `second_moment`."""
-    return "injected" if adaptive_sync else "plain"
 
 
 class ARS(MatrixOptimizer):
@@ -57,9 +47,9 @@ class ARS(MatrixOptimizer):
     The schedule counts the optimizer's steps t; bias corrections count each tensor's own.
 
     Diagnostics beside the base's: `sync` (1 if the last step was one, else 0); `cos_pos_i` and
-    `cos_pos_i_pre`, the mean over tensors of cos(g, f) after and before injection at position i of the cycle
-    (i = t mod k in the fixed schedule), each an EMA (0.9 old, 0.1 new); with adaptive_sync `phi` and
-    `strength`, the first group's alpha as scaled.
+    `cos_pos_i_pre`, the mean over tensors of cos(g, f) (0 where there is no f) after and before injection at
+    position i of the cycle (i = t mod k in the fixed schedule), each an EMA (0.9 old, 0.1 new); with
+    adaptive_sync `phi` and `strength`, the first group's alpha as scaled.
 
     Args:
         params: parameters, named parameters or groups, see `MatrixOptimizer`.
@@ -284,8 +274,7 @@ class ARS(MatrixOptimizer):
                 second_moment=bucket.group["second_moment"],
             ))  # fmt: skip
         if before:
-            has_flatness = join([dot[:, 1] > 0 for dot in dots])
-            now = mean_cosines((join(after), join(before)), has_flatness)
+            now = torch.stack((join(after).mean(), join(before).mean()))
             averages = self.param_groups[0]["cosines"]
             self._set_progress(cosines=with_averaged(averages, position, now))
             if position not in self._positions:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -33,12 +33,6 @@ def injected_dots(dots: Tensor, strengths: Tensor) -> Tensor:
     c = strengths
     # Rounding may leave a square just below 0 where g and c·f cancel.
     return torch.stack(((gg + 2 * c * gf + c * c * ff).clamp_min(0), ff, gf + c * ff), dim=1)
-
-
-def mean_cosines(kinds: Sequence[Tensor], chosen: Tensor) -> Tensor:
-    """The mean of each kind of cosines (n,) over the tensors that are chosen (n,); nothing waits."""
-    count = chosen.sum().clamp_min(1)
-    return torch.stack([(values * chosen).sum() / count for values in kinds])
 
 
 def no_cosines(k: int) -> Tensor:

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arsbench import __version__
 from arsbench import record_checks as checks
 from arsbench.analysis.plans import PLAN
 from arsbench.config import Config, config_from_dict
+from arsbench.config.optimizers import published_second_moment
+from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError
 from arsbench.json_files import write_json
 from arsbench.record_checks import read_checked
@@ -124,11 +127,19 @@ class SuiteFolder:
                 entry["name"],
                 entry["contender"],
                 self.path / entry["folder"],
-                entry["config"],
+                self.as_begun(entry["config"]),
                 entry["steps"],
             )
             for entry in self._plan["runs"]
         ]
+
+    def as_begun(self, sections: Sections) -> Sections:
+        """A configuration of the suite as the version that began it understood it."""
+        optimizer = sections.get("optimizer", {})
+        if "version" in self._plan or optimizer.get("name", OptimizerConfig.name) != "ARS":
+            return sections
+        published = published_second_moment(optimizer.get("adaptive_sync", False))
+        return {**sections, "optimizer": {"second_moment": published, **optimizer}}
 
     def run(self, name: str) -> PlannedRun:
         """The run of that name."""
@@ -159,7 +170,9 @@ class SuiteFolder:
             for contender in suite.contenders
             if best.get(contender.name, {}) is not None
         ]
+        begun = self._plan if (self.path / PLAN).exists() else {"version": __version__}
         plan = {
+            **({"version": begun["version"]} if "version" in begun else {}),  # 0.1.0 did not record it
             "name": suite.name,
             "task": suite.task,
             "suite": suite.given,

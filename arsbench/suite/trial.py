@@ -17,6 +17,7 @@ from typing import Any
 from optuna import Study
 from optuna.trial import Trial, TrialState
 
+from arsbench.config import config_from_dict
 from arsbench.metrics import Metric
 from arsbench.records import RunFolder
 from arsbench.suite.folder import SuiteFolder
@@ -90,7 +91,8 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
         optimizer = suggest(trial, contender.search)
         print(f"trial {trial.number}: {optimizer}", flush=True)
         for seed, path in zip(suite.tuning.seeds, paths, strict=True):
-            config = contender.config(seed, optimizer, suite.tuning.changes)
+            given = contender.config(seed, optimizer, suite.tuning.changes).given
+            config = config_from_dict(folder.as_begun(given))
             evaluations = sum(len(RunFolder(done).epochs()) for done in paths[: len(values)])
             observer = TrialObserver(trial, metric, values, evaluations, last=path == paths[-1])
             with held_run(path, config, observer) as (run, trainer):

@@ -12,11 +12,15 @@ from typing import Any
 import torch
 
 from arsbench.config import Config, effective
-from arsbench.config.optimizers import is_foreign, optimizer_keys
+from arsbench.config.optimizers import (
+    default_second_moment,
+    is_foreign,
+    optimizer_keys,
+    published_second_moment,
+)
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
 from arsbench.lock import locked
-from arsbench.optim import default_second_moment, published_second_moment
 from arsbench.records import RunFolder
 from arsbench.run_paths import claimed_run, is_vacant
 from arsbench.tasks import prepare_task
