@@ -31,7 +31,7 @@ def invoke(capsys, monkeypatch, tmp_path):
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["arsbench", *arguments])
-        monkeypatch.delitem(sys.modules, "of_a_user", raising=False)
+        monkeypatch.delitem(sys.modules, "that_raises", raising=False)
         with pytest.raises(SystemExit) as exit_:
             program.main()
         said = capsys.readouterr()
@@ -46,8 +46,8 @@ def config(modular, write_config, tmp_path):
 
     def write(at_ten: str) -> str:
         # The length of the file tells Python that what it compiled before is old.
-        (tmp_path / "of_a_user.py").write_text(OPTIMIZER.format(at_ten=at_ten) + "#" * len(at_ten))
-        modular["optimizer"] = {"name": "of_a_user:Mine", "lr": 1e-3}
+        (tmp_path / "that_raises.py").write_text(OPTIMIZER.format(at_ten=at_ten) + "#" * len(at_ten))
+        modular["optimizer"] = {"name": "that_raises:Mine", "lr": 1e-3}
         modular["train"]["ckpt_every"] = 10
         return write_config(modular)
 
@@ -57,7 +57,7 @@ def config(modular, write_config, tmp_path):
 def test_a_third_partys_exception_is_one_sentence(invoke, config, tmp_path):
     path = config('raise ValueError("no luck\\ntoday")')
     code, _, error = invoke("train", path, "--out", "run")
-    message = f"ValueError: no luck today ({tmp_path / 'of_a_user.py'}, line 8)"
+    message = f"ValueError: no luck today ({tmp_path / 'that_raises.py'}, line 8)"
     assert (code, error) == (
         1,
         f"Error: training failed: {message}; run/traceback.txt has the traceback: correct the cause, then "
