@@ -59,18 +59,17 @@ class Outcome(NamedTuple):
 class MatrixOptimizer(torch.optim.Optimizer):
     """Base of ARS, AdaRMSuon, RMSuon, AdaMuon and Muon.
 
-    A subclass names its matrices' hyperparameters in `matrix_keys`, those of every group in `shared_keys`,
-    what it keeps of each matrix in `matrix_state` and of each tensor in `shared_state`, and defines
-    `_update_matrices`.
+    A subclass names its matrices' hyperparameters in `matrix_keys`, those of every group in `shared_keys` and
+    what it keeps of each matrix in `matrix_state`, and defines `_update_matrices`.
 
     Groups. A group is one list of parameters, and stays one. It may name its `kind`: "matrix" (tensors of two
     and more dimensions, flattened to (first, rest)) or "adamw". In a group without a kind, and in a plain
     iterable of parameters, tensors of two and more dimensions are matrices and the rest takes AdamW with the
-    group's `adam_lr`, `adam_betas`, `adam_eps` and `adam_weight_decay`; `adam_lr` is that of the group's
-    first `lr` and moves with it, so that a scheduler of `lr` scales both. (`split_parameters(model)` also
-    keeps embeddings and heads out of the matrices.) The `lr`, `betas`, `eps` and `weight_decay` of a group of
-    kind "adamw" default to the constructor's `adam_lr` and so on. What a group gives itself goes before the
-    constructor's value.
+    group's `adam_lr`, `adam_betas`, `adam_eps` and `adam_weight_decay`; `adam_lr` is scaled by what the
+    group's `lr` has become of the `lr` that it was made with, so that a scheduler of `lr` scales both.
+    (`split_parameters(model)` also keeps embeddings and heads out of the matrices.) The `lr`, `betas`, `eps`
+    and `weight_decay` of a group of kind "adamw" default to the constructor's `adam_lr` and so on. What a
+    group gives itself goes before the constructor's value.
     """
 
     matrix_keys: ClassVar[tuple[str, ...]] = ()
