@@ -58,3 +58,5 @@ def require_line(name: str, text: str) -> None:
         raise UserError(
             f"{name} is {shown(text)}; it must be one line of ordinary characters, without {match[0]!r}"
         )
+    if text in ("NaN", "Infinity", "-Infinity"):  # which stored JSON holds in place of such numbers
+        raise UserError(f"{name} is {shown(text)}; it must be another word than that of a number")

@@ -6,7 +6,8 @@
       environment.json   versions, processor, backend of each op that was called, commit
       groups.json        the optimizer's parameter groups
       status.json        {"state": …, "step": …, "message": …}, of a finished run also {"records": …},
-                         and of one that has diverged {"diverged_at": …}
+                         of one that has diverged {"diverged_at": …}, and of one that was read back
+                         from a report {"from_report": true}
       steps.jsonl        one record per logged step
       epochs.jsonl       one record per epoch and task
       evaluations.jsonl  one record per evaluation within an epoch
@@ -31,13 +32,19 @@ from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries, atomic_write
 from arsbench.json_files import JsonLines, read_json, write_json
 from arsbench.run_paths import DOCUMENTS, RECORDS, STATUS, clear, occupied, reserve, unwritable
+from arsbench.second_moment import with_second_moment
 
 # "imported": read back from a report written elsewhere; only what that report told is known.
 STATES = ("running", "finished", "interrupted", "non_finite", "failed", "imported")
 
 _STATUS = checks.record(
     {"state": checks.one_of(STATES), "step": checks.WHOLE},
-    {"message": checks.TEXT, "records": checks.table(checks.WHOLE), "diverged_at": checks.WHOLE},
+    {
+        "message": checks.TEXT,
+        "records": checks.table(checks.WHOLE),
+        "diverged_at": checks.WHOLE,
+        "from_report": checks.TRUTH,
+    },
 )
 _DOCUMENTS: dict[str, tuple[type, checks.Check]] = {
     "config.json": (dict, checks.ANYTHING),  # a report that was read back may be of anybody's
@@ -134,7 +141,7 @@ class RunFolder:
     @property
     def effective(self) -> dict[str, Any]:
         """The configuration as it was run; {} in an imported run."""
-        return self._read("effective.json")
+        return as_run(self._read("effective.json"))
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -219,7 +226,15 @@ class RunFolder:
         """Replace what the run runs on; the ops that it calls are known only after some steps."""
         write_json(self.path / "environment.json", environment)
 
-    def set_status(self, state: str, step: int, message: str = "", *, diverged_at: int | None = None) -> None:
+    def set_status(
+        self,
+        state: str,
+        step: int,
+        message: str = "",
+        *,
+        diverged_at: int | None = None,
+        from_report: bool = False,
+    ) -> None:
         """Replace the status.
 
         Args:
@@ -227,6 +242,7 @@ class RunFolder:
             step: the last step taken.
             message: a sentence, or "".
             diverged_at: the step at which the run diverged; None if it has not.
+            from_report: whether all of it was read from a report, so that nothing can compute it again.
 
         Raises:
             ValueError: `state` is not one of `STATES`.
@@ -238,6 +254,8 @@ class RunFolder:
             status["records"] = self._counts()
         if diverged_at is not None:
             status["diverged_at"] = diverged_at
+        if from_report:
+            status["from_report"] = True
         write_json(self.path / STATUS, status)
 
     def write_summary(self, text: str) -> Path:
@@ -277,3 +295,10 @@ class RunFolder:
         content = read_json(self.path / name, kind)
         checks.require(check, content, self.path / name)
         return content
+
+
+def as_run(effective: dict[str, Any]) -> dict[str, Any]:
+    """A stored effective configuration with what version 0.1.0 left out, having no other choice."""
+    if "optimizer" not in effective:
+        return effective
+    return {**effective, "optimizer": with_second_moment(effective["optimizer"])}

@@ -26,3 +26,10 @@ def test_a_text_of_more_than_a_line_is_refused(character):
 
 def test_a_line_of_any_language_is_not():
     require_line("name", "wikitext2_line (größer, 大きい, 😀, a\u00a0b)")
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_the_words_that_stand_for_numbers_are_refused(word):
+    with pytest.raises(UserError, match="must be another word than that of a number"):
+        require_line("a contender's name", word)
+    require_line("a contender's name", f"{word}s")

@@ -476,3 +476,14 @@ def test_a_document_of_another_shape_is_damaged(tmp_path, file, content, words):
     (run.path / file).write_text(json.dumps(content))
     with pytest.raises(UserError, match=rf"{file} is damaged: {words}.*; restore the file$"):
         RunFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize(("adaptive_sync", "expected"), [(False, "plain"), (True, "injected")])
+def test_a_run_of_version_0_1_0_had_the_published_second_moment(tmp_path, adaptive_sync, expected):
+    optimizer = {"name": "ARS", "adaptive_sync": adaptive_sync}
+    run = RunFolder.create(
+        tmp_path / "run", config={}, effective={"optimizer": optimizer}, environment={}, groups=[]
+    )
+    assert run.effective == {"optimizer": optimizer | {"second_moment": expected}}
+    run.reconfigure(config={}, effective={"optimizer": {"name": "AdamW"}})
+    assert run.effective == {"optimizer": {"name": "AdamW"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ def find_plan(folder: Path) -> dict[str, Any] | None:
     path = folder / PLAN
     if not path.is_file():
         return None
+    status = path.stat()
+    return _suites_plan(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@lru_cache(maxsize=16)
+def _suites_plan(path: Path, _version: tuple[int, ...]) -> dict[str, Any] | None:
+    """Read once for all runs of a suite, which may be thousands, as long as the file is the same."""
     try:
         plan = read_checked(path, checks.PLAN)
     except UserError:

@@ -13,7 +13,7 @@ from arsbench.characters import printable
 from arsbench.errors import UserError
 from arsbench.metrics import BUDGETS, METRICS, Metric, Point, history, task_name
 from arsbench.record_checks import read_checked
-from arsbench.records import RunFolder
+from arsbench.records import RunFolder, as_run
 from arsbench.report import parse, read_report
 
 __all__ = ["BUDGETS", "Point", "Run", "load"]
@@ -207,7 +207,7 @@ def _told(runs: list[Run]) -> list[Run]:
 def _from_report(path: Path) -> Run:
     report = parse(read_report(path), str(path))
     told = report.details
-    config = told.effective if told else report.config
+    config = as_run(told.effective) if told else report.config
     return Run(
         name=printable(path.stem),
         source=path,

@@ -36,16 +36,6 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 }
 
 
-def default_second_moment(adaptive_sync: bool) -> str:
-    """What ARS's second moment sees on a lazy step where `second_moment` is not given."""
-    return "injected" if adaptive_sync else "bounded"
-
-
-def published_second_moment(adaptive_sync: bool) -> str:
-    """What it saw in version 0.1.0, which had no `second_moment`."""
-    return "injected" if adaptive_sync else "plain"
-
-
 def is_foreign(optimizer: Mapping[str, Any]) -> bool:
     """Whether an optimizer table names another package's class, as `package.module:Class`."""
     return ":" in str(optimizer.get("name", ""))

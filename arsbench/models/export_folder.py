@@ -13,12 +13,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from arsbench.documents import parse_json
 from arsbench.errors import UserError
-from arsbench.files import atomic_write, sha256_of, sync_directory
+from arsbench.files import atomic_write, read_regular, sha256_of, sync_directory
 
 MANIFEST = "arsbench_export.json"
 FORMAT = "arsbench export 1"
 STAGE = ".arsbench_export"
+MAX_MANIFEST = 2**16  # bytes; three hashes need a few hundred
 
 
 @contextlib.contextmanager
@@ -87,10 +89,11 @@ def _check_replaceable(directory: Path, names: Sequence[str]) -> None:
 def _hashes(manifest: Path) -> dict[str, str] | None:
     """The SHA-256 of an export's files by name; None where the file is missing or not an export's."""
     try:
-        content = json.loads(manifest.read_bytes())
-        return content["sha256"] if content["format"] == FORMAT and content["sha256"] else None
+        content = parse_json(read_regular(manifest, MAX_MANIFEST))
+        hashes = content["sha256"] if content["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return hashes if hashes and isinstance(hashes, dict) else None
 
 
 def _unwritable(directory: Path, error: OSError) -> str:

@@ -2,8 +2,8 @@
 
 Every function takes lists of equal length whose i-th members belong to parameter i and have its shape. All
 tensors are on one device. Parameters and gradients are float32, bfloat16 or float64; moments, flatness
-vectors and directions are in `state_dtype` of their parameter. `step` is the optimizer's global step, 1 for
-the first. Scalars per tensor are float64 tensors of shape (n,) on the same device, so that nothing waits for
+vectors and directions are in `state_dtype` of their parameter. `step` is the tensors' own step, 1 for their
+first. Scalars per tensor are float64 tensors of shape (n,) on the same device, so that nothing waits for
 the device. The results of the compiled kernels do not depend on the number of threads.
 
 Sources: Adam's moments, D. Kingma and J. Ba (2015); decoupled weight decay, I. Loshchilov and F. Hutter

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from arsbench import ops
-from arsbench.config.optimizers import default_second_moment, published_second_moment
 from arsbench.optim.adarmsuon import adarmsuon_update
 from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters, join
 from arsbench.optim.flatness import (
@@ -29,6 +28,7 @@ from arsbench.optim.flatness import (
     with_averaged,
 )
 from arsbench.optim.sync_schedule import adaptive_schedule, is_sync_step
+from arsbench.second_moment import default_second_moment, published_second_moment
 
 
 class ARS(MatrixOptimizer):

@@ -90,7 +90,8 @@ def update_settings(group: Mapping[str, Any], matrix: bool, matrix_keys: Iterabl
     if settings["lr"] is None:
         return settings | {"lr": lr}
     base = group["base_lr"]
-    return settings | {"lr": float(settings["lr"]) * (lr / base) if base else 0.0}
+    # Made at a learning rate of 0, a group says nothing of how the two belong together.
+    return settings | {"lr": float(settings["lr"]) * (lr / base if base else float(lr > 0))}
 
 
 def tuple_of(value: Any) -> Any:

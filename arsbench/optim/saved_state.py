@@ -111,7 +111,11 @@ def _joined(group: dict[str, Any], left: list[dict[str, Any]]) -> dict[str, Any]
     parts = {kind: left.pop(0) if left and kind in matrices else {} for kind in (True, False)}
     rest = {f"adam_{key}": parts[False][key] for key in ADAMW_KEYS if key in parts[False]}
     joined = {**group, **parts[False], **parts[True], **rest}
-    joined["base_lr"] = float(joined["lr"])
+    if "initial_lr" in joined and not joined["lr"]:  # a schedule had silenced both
+        joined |= {"base_lr": float(joined["initial_lr"])}
+        joined |= {"adam_lr": parts[False]["initial_lr"]} if rest else {}
+    else:
+        joined["base_lr"] = float(joined["lr"])
     # In the order of today's group; one too many or too few is left for torch to find.
     indices = {kind: list(part.get("params", ())) for kind, part in parts.items()}
     ordered = [indices[kind].pop(0) for kind in matrices if indices[kind]]

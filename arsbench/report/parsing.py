@@ -81,7 +81,7 @@ def import_markdown(path: str | os.PathLike[str], out: str | os.PathLike[str]) -
         )
         for record in report.epochs:
             run.append_epoch(record)
-        run.set_status(told.state, told.step, told.message, diverged_at=told.diverged_at)
+        run.set_status(told.state, told.step, told.message, diverged_at=told.diverged_at, from_report=True)
         write(run)
     return run
 

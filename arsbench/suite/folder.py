@@ -19,12 +19,12 @@ from arsbench import __version__
 from arsbench import record_checks as checks
 from arsbench.analysis.plans import PLAN
 from arsbench.config import Config, config_from_dict
-from arsbench.config.optimizers import published_second_moment
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError
 from arsbench.json_files import write_json
 from arsbench.record_checks import read_checked
 from arsbench.records import RunFolder
+from arsbench.second_moment import with_second_moment
 from arsbench.suite.contender import Contender
 from arsbench.suite.definition import Suite, planned_suite
 from arsbench.suite.entries import Sections
@@ -122,24 +122,21 @@ class SuiteFolder:
     @property
     def runs(self) -> list[PlannedRun]:
         """All runs in the order in which they begin: every contender's first seed, then the second, …"""
+        plan = self._plan
         return [
             PlannedRun(
                 entry["name"],
                 entry["contender"],
                 self.path / entry["folder"],
-                self.as_begun(entry["config"]),
+                _as_begun(entry["config"], plan),
                 entry["steps"],
             )
-            for entry in self._plan["runs"]
+            for entry in plan["runs"]
         ]
 
     def as_begun(self, sections: Sections) -> Sections:
         """A configuration of the suite as the version that began it understood it."""
-        optimizer = sections.get("optimizer", {})
-        if "version" in self._plan or optimizer.get("name", OptimizerConfig.name) != "ARS":
-            return sections
-        published = published_second_moment(optimizer.get("adaptive_sync", False))
-        return {**sections, "optimizer": {"second_moment": published, **optimizer}}
+        return _as_begun(sections, self._plan)
 
     def run(self, name: str) -> PlannedRun:
         """The run of that name."""
@@ -247,3 +244,10 @@ class SuiteFolder:
 
     def _failure_path(self, job: str) -> Path:
         return self.path / "failures" / f"{job}.json"
+
+
+def _as_begun(sections: Sections, plan: dict[str, Any]) -> Sections:
+    if "version" in plan:
+        return sections
+    optimizer = {"name": OptimizerConfig.name, **sections.get("optimizer", {})}
+    return {**sections, "optimizer": with_second_moment(optimizer)}

@@ -12,17 +12,13 @@ from typing import Any
 import torch
 
 from arsbench.config import Config, effective
-from arsbench.config.optimizers import (
-    default_second_moment,
-    is_foreign,
-    optimizer_keys,
-    published_second_moment,
-)
+from arsbench.config.optimizers import is_foreign, optimizer_keys
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
 from arsbench.lock import locked
 from arsbench.records import RunFolder
 from arsbench.run_paths import claimed_run, is_vacant
+from arsbench.second_moment import default_second_moment
 from arsbench.tasks import prepare_task
 from arsbench.training.memory import check_memory
 from arsbench.training.observer import Observer
@@ -139,13 +135,15 @@ def check_resumable(run: RunFolder, config: Config) -> Config:
             failing, such as one read back from a report, has no checkpoint, and would be written anew from
             its beginning.
     """
-    if run.status["state"] not in ("running", "failed") and not any(run.checkpoints.glob("*")):
+    status = run.status
+    begins_anew = status["state"] in ("running", "failed") and "from_report" not in status
+    if not begins_anew and not any(run.checkpoints.glob("*")):
         raise UserError(
             f"{run.path} has ended and has no checkpoint to go on from; restore its checkpoints, or train "
             f"into another folder"
         )
     differences = []
-    before = _as_started(run)
+    before = run.effective
     stored = before.get("optimizer", {}).get("second_moment")
     if config.optimizer.second_moment is None and stored is not None:
         config = replace(config, optimizer=replace(config.optimizer, second_moment=stored))
@@ -166,16 +164,6 @@ def check_resumable(run: RunFolder, config: Config) -> Config:
             f"only train.epochs may grow"
         )
     return config
-
-
-def _as_started(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """The stored configuration; a run of ARS that is older than `second_moment` had the published one."""
-    tables = run.effective
-    optimizer = tables.get("optimizer", {})
-    if optimizer.get("name") == "ARS":
-        published = published_second_moment(optimizer.get("adaptive_sync", False))
-        optimizer.setdefault("second_moment", published)
-    return tables
 
 
 def resumed_run(run: RunFolder, config: Config, trainer: Trainer) -> None:

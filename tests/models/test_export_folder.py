@@ -69,6 +69,8 @@ def test_a_file_that_no_export_wrote_is_refused(tmp_path):
         (MANIFEST, "[]"),
         (MANIFEST, '{"sha256": {}}'),
         (MANIFEST, '{"format": "another", "sha256": {"weights": ""}}'),
+        (MANIFEST, '{"format": "arsbench export 1", "sha256": [1]}'),
+        (MANIFEST, "[" * 100_000),
     ],
 )
 def test_other_folders_are_refused_and_left_alone(tmp_path, name, text):

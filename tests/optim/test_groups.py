@@ -141,6 +141,18 @@ def test_a_scheduler_of_lr_scales_adam_lr_too() -> None:
     assert moves[0][0].item() == pytest.approx(0.1)
 
 
+def test_a_group_made_at_a_learning_rate_of_zero_moves_once_it_has_one() -> None:
+    p = nn.Parameter(torch.ones(3))
+    optimizer = ARS([p], k=0, lr=0.0, adam_lr=0.1, adam_weight_decay=0.0)
+    moves = []
+    for lr in (0.0, 0.5):
+        optimizer.param_groups[0]["lr"] = lr
+        p.grad, before = torch.ones(3), p.detach().clone()
+        optimizer.step()
+        moves.append((before - p.detach()).max().item())
+    assert moves == [0.0, pytest.approx(0.1)]
+
+
 def test_groups_are_described_in_plain_types() -> None:
     model = nn.Linear(3, 2)
     matrix, rest = json.loads(json.dumps(describe_groups(ARS(split_parameters(model), lr=0.1))))

@@ -177,3 +177,17 @@ def test_values_of_another_kind_are_refused_when_they_are_loaded(make, path, val
     with pytest.raises(ValueError, match=words):
         optimizer.load_state_dict(state_dict)
     assert str(optimizer.state_dict()) == str(before)
+
+
+def test_a_schedule_that_stood_at_zero_goes_on(problem: type) -> None:
+    p = problem()
+    optimizer = AdaRMSuon(p.params, lr=0.01, adam_lr=0.02)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    p.train(optimizer, range(1))
+    saved = as_version_0_1_0(optimizer)
+    for group, initial in zip(saved["param_groups"], (0.01, 0.02), strict=True):
+        group |= {"lr": 0.0, "initial_lr": initial}
+    resumed = AdaRMSuon(problem().params, lr=0.01, adam_lr=0.02)
+    resumed.load_state_dict(saved)
+    (group,) = resumed.param_groups
+    assert (group["lr"], group["base_lr"], group["adam_lr"]) == (0.0, 0.01, 0.02)

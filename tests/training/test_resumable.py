@@ -103,3 +103,14 @@ def test_a_run_that_ended_is_not_begun_again_without_checkpoints(tiny, tmp_path,
     with pytest.raises(UserError, match="has ended and has no checkpoint to go on from; restore its"):
         training.check_resumable(run, config_from_dict(tiny))
     assert records(run) == before
+
+
+@pytest.mark.parametrize("state", ["failed", "running"])
+def test_a_run_read_back_from_a_report_is_not_begun_anew(tiny, tmp_path, state):
+    run = train(tiny, tmp_path / "run")
+    run.set_status(state, 20, "a disk was full", from_report=True)
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(UserError, match="has no checkpoint to go on from"):
+        training.check_resumable(run, config_from_dict(tiny))
+    run.set_status(state, 20, "a disk was full")
+    training.check_resumable(run, config_from_dict(tiny))
