@@ -46,7 +46,8 @@ def test_a_report_of_ours_comes_back_whole(told, tmp_path):
     run, summary = told
     back = report.import_markdown(summary, tmp_path / "back")
     assert (back.path / "summary.md").read_text() == summary.read_text()
-    assert RunFolder.open(back.path).status == run.status | {"records": {"steps.jsonl": 0, "epochs.jsonl": 2}}
+    records = {"steps.jsonl": 0, "epochs.jsonl": 2}
+    assert RunFolder.open(back.path).status == run.status | {"records": records, "from_report": True}
     assert (back.config, back.effective, back.environment) == (run.config, run.effective, run.environment)
     assert back.groups == run.groups
     last = back.epochs()[-1]
