@@ -19,9 +19,5 @@ def with_second_moment(optimizer: dict[str, Any]) -> dict[str, Any]:
     """The section `optimizer` of a run or suite that may be older than `second_moment`."""
     if optimizer.get("name") != "ARS":
         return optimizer
-    return {**optimizer, "second_moment": _named(optimizer)}
-
-
-def _named(optimizer: dict[str, Any]) -> str:
     published = published_second_moment(bool(optimizer.get("adaptive_sync", False)))
-    return optimizer.get("second_moment") or published
+    return {**optimizer, "second_moment": optimizer.get("second_moment") or published}

@@ -38,7 +38,7 @@ def suite() -> None:
     help="Of each run [default: as the suite was begun with, or 1].",
 )
 def run(source: str, out: Path | None, workers: int | None, threads: int | None) -> None:
-    """Run SUITE, or go on with it: finished runs are kept, stopped ones continue where they were."""
+    """Run SUITE, or resume it: finished runs are kept, stopped ones continue where they were."""
     from arsbench.suite import load_suite, run_suite, slug
 
     from .suite_progress import create_observer

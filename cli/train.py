@@ -64,7 +64,7 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
     if failure is not None:
         click.echo(
             f"Error: training failed: {failure}; {folder.traceback_path} has the traceback: correct the "
-            f"cause, then go on with: {_resume_command(config, overrides, folder.path)}",
+            f"cause, then resume with: {_resume_command(config, overrides, folder.path)}",
             err=True,
         )
         sys.exit(1)
@@ -78,7 +78,7 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
         click.echo(f"The run diverged at step {diverged_at}.")
     if state == "interrupted":
         resume_command = _resume_command(config, overrides, folder.path)
-        click.echo(f"Stopped after step {folder.status['step']}; go on with: {resume_command}")
+        click.echo(f"Stopped after step {folder.status['step']}; resume with: {resume_command}")
         sys.exit(INTERRUPTED)
     if state == "non_finite":
         click.echo(

@@ -18,7 +18,7 @@ from arsbench.report import parse, read_report
 
 __all__ = ["BUDGETS", "Point", "Run", "load"]
 
-# The states of a run that came to its end, with finite numbers.
+# The states of a finished run, with finite numbers.
 WHOLE = ("finished", "imported")
 # And with others: what a run reached may be held against another's, if it has diverged too.
 COMPLETE = (*WHOLE, "non_finite")
@@ -86,7 +86,7 @@ class Run:
 
     @property
     def whole(self) -> bool:
-        """Whether it came to its end and has not diverged."""
+        """Whether it is finished and has not diverged."""
         return self.state in WHOLE and not self.diverged
 
     @property

@@ -15,6 +15,8 @@ from arsbench.config.optimizers import is_foreign
 # Whether a model fits into memory is another question (`arsbench.training.memory`).
 WIDEST = 10**9
 MOST_STEPS = 10**12
+MOST_ITERATIONS = 100  # of Newton-Schulz
+LONGEST_PERIOD = 10_000  # k
 
 
 def key(default: Any, doc: str, **limits: Any) -> Any:
@@ -120,9 +122,11 @@ class OptimizerConfig:
     betas: list[float] = key([0.9, 0.999], "decays of the first and second moment", minimum=0, below=1)
     eps: float = key(1e-8, "added to the root of the second moment", minimum=0)
     weight_decay: float = key(0.1, "decoupled weight decay", minimum=0)
-    ns_steps: int = key(5, "Newton-Schulz iterations", minimum=0, maximum=100)
+    ns_steps: int = key(5, "Newton-Schulz iterations", minimum=0, maximum=MOST_ITERATIONS)
     rho: float = key(0.1, "radius of the SAM perturbation", minimum=0)
-    k: int = key(5, "a SAM (sync) step every k steps; 1: every step, 0: never", minimum=0, maximum=10_000)
+    k: int = key(
+        5, "a SAM (sync) step every k steps; 1: every step, 0: never", minimum=0, maximum=LONGEST_PERIOD
+    )
     alpha: float = key(0.1, "strength at which the flatness vector is injected on lazy steps", minimum=0)
     adam_lr: float | None = key(None, "learning rate of the AdamW group (default: `lr`)", minimum=0)
     adam_betas: list[float] = key([0.9, 0.999], "decays in the AdamW group", minimum=0, below=1)

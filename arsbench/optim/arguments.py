@@ -9,10 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from arsbench.config.schema import LONGEST_PERIOD, MOST_ITERATIONS
 from arsbench.ops.ars_moments import SECOND_MOMENTS
-
-# Nobody needs more; a slip of the keyboard would take hours or all of the memory.
-MOST_ITERATIONS, LONGEST_PERIOD = 100, 10_000
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ def check_state(
     own_keys: Container[str],
     names: Callable[[dict[str, Any], Tensor], Iterable[str]],
 ) -> None:
-    """Refuse a state that `optimizer` cannot go on with; torch compares the numbers of groups and parameters.
+    """Refuse a state that does not fit `optimizer`; torch compares the numbers of groups and parameters.
 
     Args:
         optimizer: the one that is to take it.

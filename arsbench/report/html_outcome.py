@@ -137,7 +137,7 @@ def costs(found: Overview | None) -> str:
 
 
 def incomplete(runs: Sequence[Run]) -> str:
-    """What failed or did not come to its end."""
+    """What failed or has not finished."""
     left = [run for run in runs if not run.whole]
     return section("incomplete", "Failures and unfinished runs", items(f"{_ending(run)}." for run in left))
 

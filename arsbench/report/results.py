@@ -43,7 +43,7 @@ class Result:
 
     @property
     def whole(self) -> bool:
-        """Whether every run came to its end and none diverged."""
+        """Whether every run is finished and none diverged."""
         return self.diverged == 0 and set(self.states) <= set(WHOLE)
 
     @property

@@ -55,7 +55,7 @@ class PlannedRun:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has come to its end, which a run that diverged has too, and has its report."""
+        """Whether it is finished, diverged or not, and has its report."""
         return (self.path / "summary.md").is_file() and self.state in ("finished", "non_finite")
 
     @property
@@ -182,10 +182,10 @@ class SuiteFolder:
         write_json(self.path / PLAN, plan)
 
     def check_continues(self, suite: Suite, threads: int | None) -> None:
-        """Refuse to go on with another suite than the folder's.
+        """Refuse to resume the folder's suite as another one.
 
         Args:
-            suite: to go on with.
+            suite: to resume.
             threads: of each run, None for as many as before.
 
         Raises:

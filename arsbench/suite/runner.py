@@ -49,7 +49,7 @@ def run_suite(
     workers: int | None = None,
     threads: int | None = None,
 ) -> Outcome:
-    """Run a suite, or go on with it: what is finished is kept, what was stopped continues where it was.
+    """Run a suite, or resume it: what is finished is kept, what was stopped continues where it was.
 
     Args:
         suite: what to run.
@@ -112,7 +112,7 @@ def _is_over(suite: Suite, folder: SuiteFolder) -> bool:
 
 
 def _forgive(folder: SuiteFolder) -> None:
-    """Forget what was said of a process that ended badly after its run had come to its end."""
+    """Forget the failure of a process whose run is finished."""
     for run in folder.runs:
         if run.is_done:
             folder.forget_failure(run.name)

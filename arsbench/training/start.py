@@ -38,7 +38,7 @@ def held_run(
         path: the run's folder. A new run needs one that does not exist yet or is vacant.
         config: what to run.
         observer: told of what happens.
-        resume: whether to go on with the run in the folder, if one has started there.
+        resume: whether to resume the run in the folder, if one has started there.
         made: whether `path` was made for this run, and is to be removed if the run does not start.
 
     Raises:
@@ -125,10 +125,10 @@ def new_run(path: Path, config: Config, trainer: Trainer) -> RunFolder:
 
 
 def check_resumable(run: RunFolder, config: Config) -> Config:
-    """Refuse to go on with a run under another configuration than its own, or without its weights.
+    """Refuse to resume a run under another configuration than its own, or without its weights.
 
     Returns:
-        the configuration to go on with: `config`, and what it leaves open as the run was started.
+        the configuration to resume with: `config`, and the run's own values of what it leaves open.
 
     Raises:
         UserError: names every key that differs, but for more epochs; or a run that has ended without

@@ -61,7 +61,7 @@ def test_a_third_partys_exception_is_one_sentence(invoke, config, tmp_path):
     assert (code, error) == (
         1,
         f"Error: training failed: {message}; run/traceback.txt has the traceback: correct the cause, then "
-        f"go on with: arsbench train {path} --out run --resume\n",
+        f"resume with: arsbench train {path} --out run --resume\n",
     )
     run = RunFolder.open(tmp_path / "run")
     assert run.status == {"state": "failed", "step": 9, "message": message}

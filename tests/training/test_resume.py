@@ -18,15 +18,7 @@ from arsbench.errors import UserError
 from arsbench.records import RunFolder
 from arsbench.training.interrupt import Interrupted
 
-# What a machine measures of itself may differ from run to run; everything else may not.
-MEASURED = {
-    "seconds",
-    "epoch_seconds",
-    "evaluation_seconds",
-    "tokens_per_second",
-    "peak_rss_mib",
-    "peak_gpu_mib",
-}
+from .conftest import MEASURED
 
 COMMAND = [sys.executable, "-c", "from arsbench_cli.main import main; main()", "train"]
 
