@@ -39,12 +39,12 @@ def suite() -> None:
 )
 def run(source: str, out: Path | None, workers: int | None, threads: int | None) -> None:
     """Run SUITE, or resume it: finished runs are kept, stopped ones continue where they were."""
-    from arsbench.suite import load_suite, run_suite, slug
+    from arsbench.suite import read_suite, run_suite, slug
 
     from .suite_progress import create_observer
 
     drop_lost_output()  # runs are worth more than what is printed of them
-    loaded = load_suite(source)
+    loaded = read_suite(source)
     path = out or SUITES / slug(loaded.name)
     with create_observer(sys.stdout) as observer:
         outcome = run_suite(loaded, path, workers=workers, threads=threads, observer=observer)

@@ -5,7 +5,7 @@
 alone (`prepare`, `worker`, `trial`).
 """
 
-from arsbench.suite.definition import Suite, load_suite, suite_names, suite_text
+from arsbench.suite.definition import Suite, load_suite, read_suite, suite_names, suite_text
 from arsbench.suite.entries import slug
 from arsbench.suite.folder import SuiteFolder
 from arsbench.suite.progress import Snapshot, SuiteObserver
@@ -19,6 +19,7 @@ __all__ = [
     "SuiteFolder",
     "SuiteObserver",
     "load_suite",
+    "read_suite",
     "run_suite",
     "slug",
     "suite_names",

@@ -95,25 +95,32 @@ def suite_text(name: str) -> str:
 
 
 def load_suite(source: str) -> Suite:
-    """Read a suite.
+    """Read a suite and check it; see `read_suite` and `check_suite` for the errors."""
+    suite = read_suite(source)
+    check_suite(suite)
+    return suite
+
+
+def read_suite(source: str) -> Suite:
+    """Read a suite whose configurations may be wrong, as those of an older version's suite may be today.
 
     Args:
         source: path of a .toml file, or the name of a suite that ships.
 
     Raises:
-        UserError: the file is missing or malformed, or anything in it is wrong.
+        UserError: the file is missing or malformed.
     """
     path = Path(source)
     if path.suffix != ".toml" and source in suite_names():
         given = parse_toml(suite_text(source))
-        return suite_from_dict(given, _base(given, Path()))
+        return planned_suite(given, _base(given, Path()))
     given = read_document(
         path,
         "TOML",
         "suite",
         missing=f"no suite file or preset is called {shown(source)}{nearest(source, suite_names())}",
     )
-    return suite_from_dict(given, _base(given, path.parent))
+    return planned_suite(given, _base(given, path.parent))
 
 
 def suite_from_dict(given: dict[str, Any], base: Sections) -> Suite:
@@ -124,20 +131,23 @@ def suite_from_dict(given: dict[str, Any], base: Sections) -> Suite:
         base: the configuration that it names.
     """
     suite = planned_suite(given, base)
-    runs = len(suite.seeds) * len(suite.contenders)
-    if runs > MOST_RUNS:
-        raise UserError(
-            f"the suite has {runs:,} runs, {len(suite.contenders):,} contenders with {len(suite.seeds):,} "
-            f"seeds each; it may have at most {MOST_RUNS:,}"
-        )
-    for contender in suite.contenders:
-        _check(contender, suite.seeds[0], suite.tuning)
-    _check_shared(given.get("set", {}), suite.contenders)
+    check_suite(suite)
     return suite
 
 
+def check_suite(suite: Suite) -> None:
+    """Check every configuration of a suite.
+
+    Raises:
+        UserError: a value is out of range, or an optimizer lacks a key that is named for it.
+    """
+    for contender in suite.contenders:
+        _check(contender, suite.seeds[0], suite.tuning)
+    _check_shared(suite.given.get("set", {}), suite.contenders)
+
+
 def planned_suite(given: dict[str, Any], base: Sections) -> Suite:
-    """The `Suite` of a plan, whose configurations `suite_from_dict` checked when it was planned.
+    """The `Suite` of a plan, whose configurations `check_suite` checked when it was planned.
 
     Every process of a suite reads the plan, several times: it must not cost what the checks do.
 
@@ -156,6 +166,12 @@ def planned_suite(given: dict[str, Any], base: Sections) -> Suite:
     names = [contender.name for contender in contenders]
     if baseline is not None and baseline not in names:
         raise UserError(f"baseline {shown(baseline)} is no contender{nearest(str(baseline), names)}")
+    runs = len(seeds) * len(contenders)
+    if runs > MOST_RUNS:
+        raise UserError(
+            f"the suite has {runs:,} runs, {len(contenders):,} contenders with {len(seeds):,} seeds each; it "
+            f"may have at most {MOST_RUNS:,}"
+        )
     return Suite(name, given, base, seeds, baseline, tuple(contenders), tuning)
 
 

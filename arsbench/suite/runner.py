@@ -15,7 +15,7 @@ from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries
 from arsbench.lock import LOCK, claimed
 from arsbench.suite import tuning
-from arsbench.suite.definition import Suite
+from arsbench.suite.definition import Suite, check_suite
 from arsbench.suite.folder import PlannedRun, SuiteFolder
 from arsbench.suite.pool import Pool, available_cores, how_it_ended
 from arsbench.suite.progress import Job, SuiteObserver, recorded_step
@@ -64,6 +64,8 @@ def run_suite(
     if suite.tuning is not None:
         tuning.require_optuna()
     made = not path.exists()
+    if not (path / PLAN).exists():  # a plan's own suite was checked by the version that began it
+        check_suite(suite)
     if path.is_dir() and not (path / PLAN).exists():
         _check_vacant(path)  # before the lock's file is made in what may be somebody else's folder
     with claimed(path, PLAN, made=made) as lock:

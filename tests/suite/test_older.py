@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from arsbench.errors import UserError
+from arsbench.suite import read_suite, run_suite
 from arsbench.suite.folder import SuiteFolder
 
 SUITE = """
@@ -55,3 +57,17 @@ def test_an_older_suite_keeps_the_published_second_moment(folder, parse):
     assert second_moments(folder) == expected
     trial = folder.suite.contenders[1].config(7).given
     assert folder.as_begun(trial)["optimizer"]["second_moment"] == "plain"
+
+
+def test_a_begun_suite_may_name_a_key_that_its_optimizer_lacks(write_suite, observer, tmp_path):
+    """Version 0.1.0 ignored such keys; a suite that begins now is refused."""
+    text = SUITE[: SUITE.index("[contenders.A-GSAM]")] + "momentum = 0.5\n"
+    suite = read_suite(write_suite(text, epochs=1))
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=r"ARS has no optimizer\.momentum"):
+        run_suite(suite, out, workers=1, threads=1, observer=observer)
+    assert not out.exists()
+    out.mkdir()
+    SuiteFolder(out).plan(suite, STEPS, 1)
+    outcome = run_suite(suite, out, workers=2, threads=1, observer=observer)
+    assert (outcome.done, outcome.failures) == (2, {})
