@@ -41,14 +41,14 @@ def check_state(
     """
     refusal = f"state_dict is not {type(optimizer).__name__}'s"
     for group, saved in zip(optimizer.param_groups, state_dict["param_groups"], strict=False):
-        own = {key: value for key, value in group.items() if key in own_keys}
-        missing = [key for key in own if key not in saved]
+        expected = {key: value for key, value in group.items() if key in own_keys}
+        missing = [key for key in expected if key not in saved]
         if missing:
             raise ValueError(f"{refusal}: a parameter group has no {', '.join(missing)}")
         if saved.get("kind") != group.get("kind"):
             raise ValueError(f"{refusal}: the kind of a parameter group is {saved.get('kind')!r}")
-        check_arguments({key: saved[key] for key in own})
-        strange = [key for key in own if key not in RULES and not _is_like(own[key], saved[key])]
+        check_arguments({key: saved[key] for key in expected})
+        strange = [key for key in expected if key not in RULES and not _is_like(expected[key], saved[key])]
         if strange:
             raise ValueError(f"{refusal}: {strange[0]} of a parameter group is {_shown(saved[strange[0]])}")
         for index, p in zip(saved["params"], group["params"], strict=False):
@@ -67,11 +67,20 @@ def check_state(
                     raise ValueError(f"{refusal}: {name} of a parameter of shape {shape} is {_shown(entry)}")
 
 
-def _is_like(own: Any, saved: Any) -> bool:
-    """Whether a value can stand where `own` does: a number, whoever holds it, or a tensor of that shape."""
-    if isinstance(own, Tensor) and own.ndim:
-        return isinstance(saved, Tensor) and saved.is_floating_point() and saved.shape == own.shape
-    if isinstance(own, Tensor | int | float) and not isinstance(own, bool):
+def _is_like(expected: Any, saved: Any) -> bool:
+    """Whether a value can stand where `expected` does: a number, whoever holds it, or a tensor of that shape.
+
+    Only the first dimension may differ: the averaged cosines have a row for each position of ARS's cycle, and
+    a state may be loaded into an optimizer of another period.
+    """
+    if isinstance(expected, Tensor) and expected.ndim:
+        return (
+            isinstance(saved, Tensor)
+            and saved.is_floating_point()
+            and saved.ndim == expected.ndim
+            and saved.shape[1:] == expected.shape[1:]
+        )
+    if isinstance(expected, Tensor | int | float) and not isinstance(expected, bool):
         if isinstance(saved, Tensor):
             return saved.numel() == 1 and not saved.is_complex() and bool(torch.isfinite(saved).all())
         return isinstance(saved, int | float) and not isinstance(saved, bool) and math.isfinite(saved)

@@ -112,16 +112,16 @@ def available_bytes() -> int | None:
     return min([1024 * (kib["MemAvailable"] + kib.get("SwapFree", 0)), *group_limits()])
 
 
-def group_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+def group_limits(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc/self/cgroup")) -> list[int]:
     """Limits, in bytes, of the control groups that this process is in.
 
     Args:
         root: where the groups are mounted.
-        own: the file that names this process's.
+        member: the file that names this process's.
     """
     folders = [root, root / "memory"]
     try:
-        for line in own.read_text(encoding="utf-8").splitlines():
+        for line in member.read_text(encoding="utf-8").splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers in ("", "memory"):  # version 2, version 1
                 group = root / controllers / path.removeprefix("/")

@@ -162,6 +162,17 @@ def test_position_in_the_cycle_survives_saving(problem: type) -> None:
     assert sync == [0, 0, 1, 0, 0]  # steps 4 to 8, counted from 1; 6 mod 5 = 1
 
 
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_a_state_is_taken_by_an_optimizer_of_another_period(problem: type, k: int) -> None:
+    p, q = problem(), problem()
+    first, second = ARS(p.params, k=5), ARS(q.params, k=k)
+    p.train(first, range(3))
+    second.load_state_dict(first.state_dict())
+    assert not any(name.startswith("cos") for name in second.diagnostics())  # of the other cycle
+    q.train(second, range(3, 12))
+    assert all(value.isfinite().all() for value in q.params)
+
+
 def test_cosines_are_named_by_position(problem: type) -> None:
     p = problem()
     optimizer = ARS(p.params, k=5)
