@@ -1,10 +1,8 @@
 """What a user sees of runs whose code raises, of runs that diverge, and of perplexities beyond any use."""
 
 import json
-import sys
 
 import pytest
-from arsbench_cli import main as program
 from arsbench_cli.evaluate import _number
 from arsbench_cli.progress import describe, epoch_line
 
@@ -21,23 +19,6 @@ class Mine(torch.optim.AdamW):
         return super().step(closure)
 """
 JOLT = "[p.data.mul_(100.0) for group in self.param_groups for p in group['params']]"
-
-
-@pytest.fixture
-def invoke(capsys, monkeypatch, tmp_path):
-    """Run the command line in this process; returns its exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", list(sys.path))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["arsbench", *arguments])
-        monkeypatch.delitem(sys.modules, "that_raises", raising=False)
-        with pytest.raises(SystemExit) as exit_:
-            program.main()
-        said = capsys.readouterr()
-        return exit_.value.code or 0, said.out, said.err
-
-    return call
 
 
 @pytest.fixture

@@ -1,28 +1,10 @@
 """The commands on a run of modular addition: what has a meaning there works, the rest says so."""
 
 import json
-import sys
 
 import pytest
-from arsbench_cli import main as program
 
 from arsbench.records import RunFolder
-
-
-@pytest.fixture
-def invoke(capsys, monkeypatch, tmp_path):
-    """Run the command line in this process; returns its exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", list(sys.path))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["arsbench", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            program.main()
-        said = capsys.readouterr()
-        return exit_.value.code or 0, said.out, said.err
-
-    return call
 
 
 @pytest.fixture
