@@ -144,7 +144,7 @@ setup(
     package_data={
         "arsbench.config.presets": ["*.toml"],
         "arsbench.config.suites": ["*.toml"],
-        "arsbench.report.page": ["*"],
+        "arsbench.pages.templates": ["*"],
     },
     **native(),
 )

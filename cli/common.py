@@ -67,6 +67,6 @@ def warn(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON; NaN and the infinities become strings, which every reader takes."""
-    from arsbench.json_files import encode
+    from arsbench.runs.json_files import encode
 
     click.echo(json.dumps(encode(value), indent=2))

@@ -13,7 +13,7 @@ import click
 from .common import OutputFile, csv_option, json_option, plots_option, print_json
 
 if TYPE_CHECKING:
-    from arsbench.report.overview import Overview, Shortfall
+    from arsbench.analysis.overview import Overview, Shortfall
 
 
 class Tolerance(click.ParamType):
@@ -90,29 +90,29 @@ def compare(
     """Compare runs, suites and reports of one task, in any mixture, as Markdown."""
     from arsbench.analysis import load
     from arsbench.analysis.contenders import distinct
-    from arsbench.report import comparison
-    from arsbench.report.overview import overview
+    from arsbench.analysis.overview import overview
+    from arsbench.pages import markdown
 
     runs = distinct(load(sources))
     found = overview(runs, metric=metric, baseline=baseline, all_pairs=all_pairs, target=target, test=test)
     shown = []
     if csv is not None:
-        from arsbench.report.exchange import write_csv
+        from arsbench.pages.exchange import write_csv
 
         write_csv(runs, csv)
     if plots is not None:
-        from arsbench.report.charts import write_plots
+        from arsbench.pages.charts import write_plots
 
-        shown = comparison.plot_lines(write_plots(runs, plots), Path())
+        shown = markdown.plot_lines(write_plots(runs, plots), Path())
     if html is not None:
-        from arsbench.report.html import write_page
+        from arsbench.pages.html import write_page
 
         write_page(runs, html, found)
     worse = [] if tolerance is None else found.shortfalls(*tolerance)
     if as_json:
         print_json(found.as_dict() | {"worse": [shortfall.contender for shortfall in worse]})
     else:
-        click.echo(comparison.render(found, plots=shown), nl=False)
+        click.echo(markdown.render(found, plots=shown), nl=False)
     if worse:
         click.echo(f"Error: {_worse_sentence(worse, found, *tolerance)}", err=True)
         sys.exit(1)

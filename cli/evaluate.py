@@ -19,7 +19,7 @@ from .common import json_option, print_json, run_argument, warn
 @json_option
 def evaluate(run: Path, splits: tuple[str, ...], as_json: bool) -> None:
     """Evaluate RUN's newest checkpoint by the protocols of its task."""
-    from arsbench.records import RunFolder
+    from arsbench.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
 

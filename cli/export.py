@@ -18,7 +18,7 @@ def export(run: Path, form: str, directory: Path) -> None:
 
     DIR must be new, empty or an earlier export, which is then replaced.
     """
-    from arsbench.records import RunFolder
+    from arsbench.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
 

@@ -21,13 +21,13 @@ from .common import json_option, plots_option, print_json
 def profile(sources: tuple[str, ...], baseline: str | None, as_json: bool, plots: Path | None) -> None:
     """Show performance profiles of the contenders that runs of several tasks have in common."""
     from arsbench.analysis import load, problems
-    from arsbench.report.profile import profile_charts, profiles_dict, render_profiles
+    from arsbench.pages.profile import profile_charts, profiles_dict, render_profiles
 
     found = problems(load(sources), baseline)
     shown = []
     if plots is not None:
-        from arsbench.report.charts import write_charts
-        from arsbench.report.comparison import plot_lines
+        from arsbench.pages.charts import write_charts
+        from arsbench.pages.markdown import plot_lines
 
         shown = plot_lines(write_charts(profile_charts(found), plots), Path())
     if as_json:

@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from arsbench.metrics import perplexity_text
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 STEP_INTERVAL_S = 10.0
 # Epochs of a small task take less: only some of them are shown, and the report has them all.

@@ -47,7 +47,7 @@ def report(
 
     Prints the paths of the files that it wrote.
     """
-    from arsbench.records import RunFolder
+    from arsbench.runs.folder import RunFolder
 
     if markdown is not None:
         if source is not None or out is None:
@@ -68,14 +68,14 @@ def report(
     runs = load([source]) if needed else []
     written, pictures = [], []
     if plots is not None:
-        from arsbench.report.charts import write_plots
-        from arsbench.report.comparison import plot_lines
+        from arsbench.pages.charts import write_plots
+        from arsbench.pages.markdown import plot_lines
 
         drawn = write_plots(runs, plots)
         pictures = plot_lines(drawn, source)
         written += [plot.path for plot in drawn]
     if folder is None:
-        from arsbench.report.comparison import write_suite
+        from arsbench.pages.markdown import write_suite
 
         found, summary = write_suite(source, runs, pictures)
         facts = found.as_dict()
@@ -85,23 +85,21 @@ def report(
         summary = folder.write_summary(render(folder) + "".join(f"{line}\n" for line in pictures))
         facts = {}
     if html:
-        from arsbench.report.html import write_page
+        from arsbench.pages.html import write_page
 
         written.append(write_page(runs, source / "report.html"))
     if csv is not None:
-        from arsbench.report.exchange import write_csv
+        from arsbench.pages.exchange import write_csv
 
         written += write_csv(runs, csv)
     if tensorboard is not None:
-        from arsbench.report.exchange import write_tensorboard
+        from arsbench.pages.exchange import write_tensorboard
 
         written += write_tensorboard(runs, tensorboard)
     written.insert(0, summary)
     if as_json:
         if folder is not None:
-            from arsbench.report.exchange import run_dict
-
-            facts = run_dict(runs[0]) | {"groups": folder.groups}
+            facts = runs[0].as_dict() | {"groups": folder.groups}
         print_json(facts | {"files": [str(path) for path in written]})
     else:
         for path in written:

@@ -28,7 +28,7 @@ from .common import json_option, print_json, run_argument, warn
 @json_option
 def sample(run: Path, prompt: str, tokens: int, temperature: float, seed: int, as_json: bool) -> None:
     """Continue --prompt with the model of RUN's newest checkpoint, to the end of the sentence."""
-    from arsbench.records import RunFolder
+    from arsbench.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
 

@@ -67,8 +67,8 @@ def _report(path: Path) -> None:
     """Write the suite's report and page, and print the verdict, once any run has a figure."""
     from arsbench.analysis import load
     from arsbench.analysis.contenders import distinct
-    from arsbench.report.comparison import write_suite
-    from arsbench.report.html import write_page
+    from arsbench.pages.html import write_page
+    from arsbench.pages.markdown import write_suite
 
     runs = load([path])
     if any(run.metrics() for run in runs):

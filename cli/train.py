@@ -25,8 +25,8 @@ SHOWN_EPOCHS = 20  # on the terminal; the report has all
 def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: bool) -> None:
     """Train CONFIG (a .json or .toml file, or a preset), evaluate it and write its report."""
     from arsbench.config import load_config
-    from arsbench.records import RunFolder
-    from arsbench.run_paths import default_path, is_vacant, latest
+    from arsbench.runs.folder import RunFolder
+    from arsbench.runs.paths import default_path, is_vacant, latest
 
     drop_lost_output()  # a run is worth more than what it prints
     stem = Path(config).stem

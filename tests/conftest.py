@@ -137,7 +137,7 @@ def record_run(tmp_path: Path) -> Callable[..., Path]:
     `environment` facts.
     """
     from arsbench.config import config_from_dict
-    from arsbench.records import RunFolder
+    from arsbench.runs.folder import RunFolder
     from arsbench.training.start import as_run
 
     def record(name: str, losses=(4.5, 4.0), *, optimizer="ARS", seed=1, config=None, **changes: Any) -> Path:

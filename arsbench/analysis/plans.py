@@ -6,10 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from arsbench import record_checks as checks
 from arsbench.errors import UserError
-from arsbench.record_checks import read_checked
-from arsbench.run_paths import STATUS
+from arsbench.runs import checks
+from arsbench.runs.checks import read_checked
+from arsbench.runs.paths import STATUS
 
 # A suite's folder holds this file; see arsbench/suite.
 PLAN = "plan.json"

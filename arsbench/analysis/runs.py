@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from arsbench import record_checks as checks
 from arsbench.analysis.plans import plan_of
 from arsbench.characters import printable
 from arsbench.errors import UserError
 from arsbench.metrics import BUDGETS, METRICS, Metric, Point, history, task_name
-from arsbench.record_checks import read_checked
-from arsbench.records import RunFolder, as_run
 from arsbench.report import parse, read_report
+from arsbench.runs import checks
+from arsbench.runs.checks import read_checked
+from arsbench.runs.folder import RunFolder, as_run
 
 __all__ = ["BUDGETS", "Point", "Run", "load"]
 
@@ -96,6 +96,10 @@ class Run:
         if self.diverged:
             return f"diverged{at}"
         return f"{self.state}, diverged{at}" if at else self.state
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run with all its records, in plain JSON types, but for NaN and the infinities."""
+        return {**vars(self), "source": str(self.source)}
 
     def metrics(self) -> list[Metric]:
         """Those of its task that it has figures of, the deciding one first."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from arsbench.metrics import milestones, task_name
-from arsbench.records import RunFolder
 from arsbench.report.columns import (
     MILESTONES,
     STRICT,
@@ -17,6 +16,7 @@ from arsbench.report.columns import (
     text_of,
 )
 from arsbench.report.markup import escape, table_lines
+from arsbench.runs.folder import RunFolder
 
 TITLE = "## Details of This Run"
 OF_MILESTONES = "### Milestones"

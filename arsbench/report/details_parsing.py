@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arsbench import record_checks as checks
 from arsbench.documents import parse_json
 from arsbench.report import details
 from arsbench.report.columns import MILESTONES, NOT_AVAILABLE, STRICT, Column, Record, cost_column
 from arsbench.report.lines import Lines
 from arsbench.report.markup import unescape
+from arsbench.runs import checks
 
 # The facts of the environment that are numbers; the others, versions and commits too, are texts.
 _COUNTS = ("cores", "threads")

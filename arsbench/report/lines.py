@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 from arsbench.documents import parse_json
 from arsbench.errors import UserError
-from arsbench.record_checks import ANYTHING, Check
 from arsbench.report.columns import NOT_AVAILABLE, Column, Record
 from arsbench.report.markup import row_cells
+from arsbench.runs.checks import ANYTHING, Check
 
 JSON_FENCE, FENCE = "```json", "```"
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arsbench.metrics import ABOVE_LIMIT
-from arsbench.records import RunFolder
 from arsbench.report.columns import NOT_AVAILABLE, Record, metrics_of, seed_columns, table
 from arsbench.report.details import details_lines
 from arsbench.report.lines import FENCE, JSON_FENCE
 from arsbench.report.markup import escape, table_lines
+from arsbench.runs.folder import RunFolder
 
 TITLE = "# ARS-Bench Experiment Report"
 CONFIGURATION = "## Configuration Summary"

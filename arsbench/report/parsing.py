@@ -7,11 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from arsbench import record_checks as checks
 from arsbench.documents import parse_json_prefix
 from arsbench.files import read_text
 from arsbench.metrics import ABOVE_LIMIT, perplexity
-from arsbench.records import RunFolder
 from arsbench.report.columns import (
     BEFORE_DIAGNOSTICS,
     DIAGNOSTIC_PREFIX,
@@ -38,7 +36,9 @@ from arsbench.report.markdown import (
     write,
 )
 from arsbench.report.markup import escape
-from arsbench.run_paths import claimed_run
+from arsbench.runs import checks
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.paths import claimed_run
 
 MOST_BYTES = 2**28  # a million epochs
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from arsbench import __version__
-from arsbench import record_checks as checks
 from arsbench.analysis.plans import PLAN
 from arsbench.config import Config, config_from_dict
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError
-from arsbench.json_files import write_json
-from arsbench.record_checks import read_checked
-from arsbench.records import RunFolder
+from arsbench.runs import checks
+from arsbench.runs.checks import read_checked
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.json_files import write_json
 from arsbench.second_moment import with_second_moment
 from arsbench.suite.contender import Contender
 from arsbench.suite.definition import Suite, planned_suite

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from arsbench.documents import parse_json
-from arsbench.record_checks import STEP
+from arsbench.runs.checks import STEP
 
 _TAIL = 1 << 14
 

@@ -13,7 +13,7 @@ from typing import Any
 from arsbench.analysis.plans import PLAN
 from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries
-from arsbench.lock import LOCK, claimed
+from arsbench.runs.lock import LOCK, claimed
 from arsbench.suite import tuning
 from arsbench.suite.definition import Suite, check_suite
 from arsbench.suite.folder import PlannedRun, SuiteFolder

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench import analysis
-from arsbench.lock import is_locked
+from arsbench.runs.lock import is_locked
 from arsbench.suite.folder import SuiteFolder
 from arsbench.suite.progress import recorded_step
 

@@ -19,7 +19,7 @@ from optuna.trial import Trial, TrialState
 
 from arsbench.config import config_from_dict
 from arsbench.metrics import Metric
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.suite.folder import SuiteFolder
 from arsbench.suite.pool import INTERRUPTED
 from arsbench.suite.tuning import (

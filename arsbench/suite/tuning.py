@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arsbench.errors import UserError
-from arsbench.json_files import drop_torn_line
 from arsbench.metrics import METRICS, Metric, task_name
+from arsbench.runs.json_files import drop_torn_line
 from arsbench.suite.contender import Contender
 from arsbench.suite.definition import Suite
 from arsbench.suite.folder import SuiteFolder

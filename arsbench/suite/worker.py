@@ -25,8 +25,8 @@ from arsbench.analysis.runs import lost_status
 from arsbench.config import Config
 from arsbench.errors import UserError
 from arsbench.metrics import METRICS, task_name
-from arsbench.records import RunFolder
-from arsbench.run_paths import STATUS, is_vacant
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.paths import STATUS, is_vacant
 from arsbench.suite.folder import SuiteFolder
 from arsbench.suite.pool import INTERRUPTED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from arsbench.config import Config
 from arsbench.errors import UserError
 from arsbench.metrics import task_name
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.tasks.mod_addition import ModAddition
 from arsbench.tasks.task import Output, Split, Task
 from arsbench.tasks.wikitext2_line import WikiText2Line

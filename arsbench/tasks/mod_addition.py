@@ -19,7 +19,7 @@ from arsbench.config import Config
 from arsbench.data.loader import shuffled
 from arsbench.errors import UserError
 from arsbench.models import ClassificationOutput, OneLayerTransformer
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.tasks.task import changed_names
 
 ROW_LENGTH = 3

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from arsbench.config import Config
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 
 class Output(Protocol):

@@ -18,7 +18,7 @@ from arsbench.data.loader import BatchLoader
 from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
 from arsbench.metrics import perplexity
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.tasks.task import changed_names
 
 # torch's own "no target here", which never collides with a token.

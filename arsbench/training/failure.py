@@ -7,7 +7,7 @@ import textwrap
 import traceback
 
 from arsbench.errors import UserError
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 _LONGEST = 500
 

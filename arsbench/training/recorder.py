@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.tasks import Task
 from arsbench.training.divergence import Divergence
 from arsbench.training.metrics import EpochMetrics

@@ -11,14 +11,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from arsbench import models
-from arsbench.checkpoint import WEIGHTS, Checkpoint, latest_checkpoint
 from arsbench.config import Config, config_from_dict
 from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
-from arsbench.evaluation import evaluate
-from arsbench.record_checks import TRAINING_STATE
-from arsbench.records import RunFolder
+from arsbench.runs.checks import TRAINING_STATE
+from arsbench.runs.folder import RunFolder
 from arsbench.tasks import restore_task
+from arsbench.training.checkpoint import WEIGHTS, Checkpoint, latest_checkpoint
+from arsbench.training.evaluate import evaluate
 from arsbench.training.passes import autocast
 from arsbench.training.start import choose_device
 
@@ -80,7 +80,7 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
         warn: told of damaged checkpoints that are passed over.
 
     Returns:
-        The figures of `arsbench.evaluation.evaluate` by split.
+        The figures of `arsbench.training.evaluate` by split.
 
     Raises:
         UserError: a split is not configured, the texts or the checkpoint cannot be had, or a text to be

@@ -15,9 +15,9 @@ from arsbench.config import Config, effective
 from arsbench.config.optimizers import is_foreign, optimizer_keys
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
-from arsbench.lock import locked
-from arsbench.records import RunFolder
-from arsbench.run_paths import claimed_run, is_vacant
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.lock import locked
+from arsbench.runs.paths import claimed_run, is_vacant
 from arsbench.second_moment import default_second_moment
 from arsbench.tasks import prepare_task
 from arsbench.training.memory import check_memory

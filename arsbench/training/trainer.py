@@ -10,7 +10,14 @@ import numpy as np
 import torch
 
 from arsbench import optim
-from arsbench.checkpoint import (
+from arsbench.config import Config
+from arsbench.environment import CalledOps, environment
+from arsbench.errors import UserError
+from arsbench.metrics import METRICS, task_name
+from arsbench.runs.checks import TRAINING_STATE
+from arsbench.runs.folder import RunFolder
+from arsbench.tasks import Task
+from arsbench.training.checkpoint import (
     Checkpoint,
     latest_checkpoint,
     random_states,
@@ -18,14 +25,7 @@ from arsbench.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
-from arsbench.config import Config
-from arsbench.environment import CalledOps, environment
-from arsbench.errors import UserError
-from arsbench.evaluation import evaluate
-from arsbench.metrics import METRICS, task_name
-from arsbench.record_checks import TRAINING_STATE
-from arsbench.records import RunFolder
-from arsbench.tasks import Task
+from arsbench.training.evaluate import evaluate
 from arsbench.training.failure import record_failure
 from arsbench.training.interrupt import Interrupted, InterruptGuard
 from arsbench.training.metrics import peak_memory

@@ -11,7 +11,7 @@ import pytest
 import torch
 from arsbench_cli import main as program
 
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 
 @pytest.fixture

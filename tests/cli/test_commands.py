@@ -9,7 +9,7 @@ import pytest
 from arsbench_cli.main import cli
 from click.testing import CliRunner
 
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -9,7 +9,7 @@ from arsbench_cli.main import cli
 from click.testing import CliRunner
 
 from arsbench.errors import UserError
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 SEED_REPORT = Path(__file__).parents[1] / "report" / "seed_report.md"
 

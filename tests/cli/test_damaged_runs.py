@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from arsbench.analysis import load
 from arsbench.errors import UserError
 from arsbench.files import sha256_of
-from arsbench.records import RunFolder
-from arsbench.report.exchange import write_csv
-from arsbench.report.html import write_page
+from arsbench.pages.exchange import write_csv
+from arsbench.pages.html import write_page
+from arsbench.runs.folder import RunFolder
 from arsbench.training import sample_run
 
 TEXT = {

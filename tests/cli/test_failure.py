@@ -6,7 +6,7 @@ import pytest
 from arsbench_cli.evaluate import _number
 from arsbench_cli.progress import describe, epoch_line
 
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 OPTIMIZER = """
 import torch

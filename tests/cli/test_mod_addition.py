@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 
 @pytest.fixture

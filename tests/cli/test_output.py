@@ -11,7 +11,7 @@ import pytest
 from arsbench_cli import main as program
 from arsbench_cli import output
 
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 COMMAND = [sys.executable, "-c", "from arsbench_cli.main import main; main()"]
 

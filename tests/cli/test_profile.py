@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from arsbench.analysis import load, problems
 from arsbench.errors import UserError
-from arsbench.report.profile import profile_charts
+from arsbench.pages.profile import profile_charts
 
 
 def invoke(*arguments):

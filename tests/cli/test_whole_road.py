@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 SEED_REPORT = Path(__file__).parents[1] / "report" / "seed_report.md"
 

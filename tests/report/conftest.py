@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from arsbench.analysis import Run
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 
 def _evaluation(loss, strict=None):

@@ -8,7 +8,7 @@ import pytest
 from arsbench import report
 from arsbench.errors import UserError
 from arsbench.metrics import METRICS, milestones
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 TASK = "mod_addition (tiny)"
 

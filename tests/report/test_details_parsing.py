@@ -8,7 +8,7 @@ import pytest
 from arsbench import report
 from arsbench.analysis import load
 from arsbench.errors import UserError
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 STRICT = {"loss": 4.25, "perplexity": 70.1054, "bits_per_byte": 1.51234, "word_perplexity": 12345.678}
 

@@ -9,7 +9,7 @@ import pytest
 from arsbench import report
 from arsbench.errors import UserError
 from arsbench.metrics import perplexity
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 SEED_PATH = Path(__file__).with_name("seed_report.md")
 SEED = SEED_PATH.read_text(encoding="utf-8")

@@ -116,7 +116,7 @@ def test_write_puts_the_report_into_the_folder(run):
 def test_reports_load_neither_torch_nor_numpy(run, tmp_path):
     report.write(run)
     program = (
-        "import sys; import arsbench.report as report; from arsbench.records import RunFolder;"
+        "import sys; import arsbench.report as report; from arsbench.runs.folder import RunFolder;"
         f"report.write(RunFolder.open({str(run.path)!r}));"
         f"report.import_markdown({str(run.path / 'summary.md')!r}, {str(tmp_path / 'back')!r});"
         "print(*sorted({'torch', 'numpy'} & set(sys.modules)))"

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from arsbench import analysis
 from arsbench.errors import UserError
-from arsbench.lock import is_locked, locked
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.lock import is_locked, locked
 from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
 
 COMMAND = [sys.executable, "-c", "from arsbench_cli.main import main; main()", "suite", "run"]

@@ -9,9 +9,9 @@ import pytest
 from arsbench import analysis
 from arsbench.analysis import checks, contenders
 from arsbench.errors import UserError
-from arsbench.json_files import drop_torn_line
 from arsbench.metrics import METRICS
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.json_files import drop_torn_line
 from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
 from arsbench.suite.trial import _spent
 from arsbench.suite.tuning import open_study

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from arsbench.config import config_from_dict, load_config
 from arsbench.errors import UserError
-from arsbench.evaluation import evaluate
 from arsbench.metrics import METRICS
 from arsbench.optim import split_parameters
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.tasks import Task, prepare_task
+from arsbench.training.evaluate import evaluate
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from arsbench import training
 from arsbench.config import config_from_dict
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 # What a machine measures of itself may differ from run to run; everything else may not.
 MEASURED = {

@@ -6,7 +6,7 @@ import pytest
 
 from arsbench import training
 from arsbench.config import config_from_dict
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.tasks import prepare_task
 from arsbench.training.divergence import Divergence
 from arsbench.training.recorder import Recorder

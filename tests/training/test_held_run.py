@@ -12,8 +12,8 @@ import pytest
 from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.errors import UserError
-from arsbench.lock import LOCK, is_locked, locked
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.lock import LOCK, is_locked, locked
 
 from .test_resume import COMMAND, Watcher, assert_same, lines, train
 

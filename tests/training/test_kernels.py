@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from arsbench import _native
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 pytestmark = [
     pytest.mark.slow,

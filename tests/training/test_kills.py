@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 from .test_resume import COMMAND, assert_same, train
 

@@ -7,7 +7,7 @@ import pytest
 from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.errors import UserError
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 
 from .test_resume import Watcher, records, train
 

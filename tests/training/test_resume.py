@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.errors import UserError
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.training.interrupt import Interrupted
 
 from .conftest import MEASURED

@@ -11,7 +11,7 @@ from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.config.schema import SchedulerConfig
 from arsbench.metrics import METRICS, history
-from arsbench.records import RunFolder
+from arsbench.runs.folder import RunFolder
 from arsbench.training.metrics import EpochMetrics, predictive_integrity
 from arsbench.training.schedule import learning_rate_factor
 

@@ -15,7 +15,7 @@
       tokenizer.json     written by the trainer
       summary.md         the report
       traceback.txt      of the exception that last ended the run
-      .lock              held by the process that writes the run (arsbench/lock.py)
+      .lock              held by the process that writes the run (arsbench/runs/lock.py)
 
 Documents are replaced atomically and lines appended one by one: a crash loses nothing already measured.
 """
@@ -27,11 +27,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from arsbench import record_checks as checks
+from arsbench.runs import checks
 from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries, atomic_write
-from arsbench.json_files import JsonLines, read_json, write_json
-from arsbench.run_paths import DOCUMENTS, RECORDS, STATUS, clear, occupied, reserve, unwritable
+from arsbench.runs.json_files import JsonLines, read_json, write_json
+from arsbench.runs.paths import DOCUMENTS, RECORDS, STATUS, clear, occupied, reserve, unwritable
 from arsbench.second_moment import with_second_moment
 
 # "imported": read back from a report written elsewhere; only what that report told is known.
@@ -80,7 +80,7 @@ class RunFolder:
     ) -> RunFolder:
         """Make the folder of a run that starts now, with state "running" at step 0: whole or not at all.
 
-        A process that may not be alone holds the folder's lock (`arsbench.lock`).
+        A process that may not be alone holds the folder's lock (`arsbench.runs.lock`).
 
         Args:
             path: a directory that does not exist yet or is vacant (`run_paths.is_vacant`).

@@ -25,12 +25,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
-from arsbench import record_checks as checks
 from arsbench.characters import printable
 from arsbench.errors import UserError
 from arsbench.files import atomic_write, sha256_of, sync_directory
-from arsbench.json_files import read_json
-from arsbench.record_checks import Check
+from arsbench.runs import checks
+from arsbench.runs.checks import Check
+from arsbench.runs.json_files import read_json
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
@@ -69,7 +69,7 @@ class Checkpoint:
         """The rest of the state, on the CPU. Nothing in the file is executed.
 
         Args:
-            check: what it must hold (see `arsbench.record_checks`).
+            check: what it must hold (see `arsbench.runs.checks`).
 
         Raises:
             UserError: the file is damaged, or holds something else.

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from arsbench.config import config_from_dict
-from arsbench.evaluation import evaluate
 from arsbench.tasks import prepare_task
+from arsbench.training.evaluate import evaluate
 
 CPU = torch.device("cpu")
 

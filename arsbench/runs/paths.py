@@ -15,7 +15,7 @@ from pathlib import Path
 
 from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries
-from arsbench.lock import LOCK, claimed
+from arsbench.runs.lock import LOCK, claimed
 
 STATUS = "status.json"
 DOCUMENTS = ("config.json", "effective.json", "environment.json", "groups.json", STATUS)

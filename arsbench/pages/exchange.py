@@ -21,11 +21,6 @@ _TOTALS = {"total_passes": "forward_backward_passes", "total_seconds": "epoch_se
 _EVENTS = "events.out.tfevents.arsbench"
 
 
-def run_dict(run: Run) -> dict[str, Any]:
-    """A run with all its records, in plain JSON types."""
-    return {**vars(run), "source": str(run.source)}
-
-
 def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
     """Write a row per run and epoch to `path`; beside it a row per step, and per mid-epoch evaluation.
 

@@ -13,12 +13,12 @@ from string import Template
 from arsbench import __version__
 from arsbench.analysis import Run
 from arsbench.analysis.contenders import by_contender, distinct, suite_of
+from arsbench.analysis.overview import Overview, overview
 from arsbench.characters import printable
 from arsbench.files import atomic_write
-from arsbench.report import html_course as course
-from arsbench.report import html_outcome as outcome
-from arsbench.report.html_parts import items, section
-from arsbench.report.overview import Overview, overview
+from arsbench.pages import html_course as course
+from arsbench.pages import html_outcome as outcome
+from arsbench.pages.html_parts import items, section
 
 
 def write_page(
@@ -95,7 +95,7 @@ def _summary(runs: Sequence[Run]) -> str:
 
 
 def _page(**parts: str) -> str:
-    folder = files("arsbench.report") / "page"
+    folder = files("arsbench.pages") / "templates"
     template, style, script = (
         (folder / name).read_text(encoding="utf-8") for name in ("template.html", "page.css", "page.js")
     )

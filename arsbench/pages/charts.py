@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from arsbench.analysis import Run
 from arsbench.analysis.contenders import distinct
 from arsbench.files import atomic_write
-from arsbench.report.chart_data import AXES, Chart, Series, charts
+from arsbench.pages.chart_data import AXES, Chart, Series, charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

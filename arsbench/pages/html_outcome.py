@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.contenders import by_contender
+from arsbench.analysis.overview import Overview
 from arsbench.analysis.pairing import counted
 from arsbench.analysis.wording import in_digits
 from arsbench.metrics import BUDGETS, Metric, best_point, milestones, task_name
-from arsbench.report.cells import p_value
-from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns, text_of
-from arsbench.report.html_parts import (
+from arsbench.pages.cells import p_value
+from arsbench.pages.html_parts import (
     Cell,
     capital,
     details,
@@ -25,7 +25,7 @@ from arsbench.report.html_parts import (
     section,
     table,
 )
-from arsbench.report.overview import Overview
+from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns, text_of
 
 _ENDED = {
     "running": "had not finished when this was written",

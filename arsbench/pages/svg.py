@@ -6,8 +6,8 @@ import re
 from html import escape
 from xml.etree import ElementTree
 
-from arsbench.report.chart_data import Chart
-from arsbench.report.charts import GRID, INK, PALETTE, PAPER, picture
+from arsbench.pages.chart_data import Chart
+from arsbench.pages.charts import GRID, INK, PALETTE, PAPER, picture
 
 _SVG, _HREF = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _DROPPED = {f"{_SVG}metadata", f"{_SVG}style"}

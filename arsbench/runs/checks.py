@@ -12,7 +12,7 @@ from typing import Any
 
 from arsbench.characters import printable
 from arsbench.errors import UserError
-from arsbench.json_files import read_json
+from arsbench.runs.json_files import read_json
 
 Check = Callable[[Any, str], str | None]
 LineCheck = Callable[[Any, Any], str | None]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arsbench.errors import UserError
-from arsbench.json_files import JsonLines, read_json, write_json
+from arsbench.runs.json_files import JsonLines, read_json, write_json
 
 
 @pytest.fixture

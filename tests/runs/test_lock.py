@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from arsbench.errors import UserError
-from arsbench.lock import LOCK, claimed, is_locked, locked
+from arsbench.runs.lock import LOCK, claimed, is_locked, locked
 
 
 def hold(path):
@@ -71,7 +71,7 @@ def test_a_holder_that_does_not_say_its_name(tmp_path, content):
 
 def test_a_dead_holders_lock_is_free_at_once(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from arsbench.lock import locked\n"
+        "import sys, time; from pathlib import Path; from arsbench.runs.lock import locked\n"
         f"with locked(Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -13,8 +13,8 @@ from html import escape, unescape
 
 import pytest
 
-from arsbench.report.html import write_page
-from arsbench.report.overview import overview
+from arsbench.analysis.overview import overview
+from arsbench.pages.html import write_page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(

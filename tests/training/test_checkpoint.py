@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from arsbench.checkpoint import (
+from arsbench.errors import UserError
+from arsbench.files import sha256_of
+from arsbench.runs.checks import ANYTHING, TABLE, TRAINING_STATE
+from arsbench.training.checkpoint import (
     latest_checkpoint,
     random_states,
     remove_leftovers,
     restore_random_states,
     save_checkpoint,
 )
-from arsbench.errors import UserError
-from arsbench.files import sha256_of
-from arsbench.record_checks import ANYTHING, TABLE, TRAINING_STATE
 
 
 def model(value: float = 1.0) -> torch.nn.Module:
@@ -176,7 +176,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):
     def full_disk(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("arsbench.checkpoint.save_model", full_disk)
+    monkeypatch.setattr("arsbench.training.checkpoint.save_model", full_disk)
     with pytest.raises(UserError, match=r"No space.*earlier checkpoints are intact"):
         save_checkpoint(tmp_path, 2, model(), {}, keep=1)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]

@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 import pytest
 
 from arsbench.metrics import METRICS
-from arsbench.report.chart_data import Chart, Series, charts, cosines, costs, course, learning_curves
-from arsbench.report.charts import GRID, INK, PALETTE, PAPER, draw, write_plots
+from arsbench.pages.chart_data import Chart, Series, charts, cosines, costs, course, learning_curves
+from arsbench.pages.charts import GRID, INK, PALETTE, PAPER, draw, write_plots
 
 LOSS = METRICS["wikitext2_line"][0]
-STYLE = (files("arsbench.report") / "page" / "page.css").read_text(encoding="utf-8")
+STYLE = (files("arsbench.pages") / "templates" / "page.css").read_text(encoding="utf-8")
 
 
 def curves(runs, budget, metric=LOSS):

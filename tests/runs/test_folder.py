@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from arsbench.errors import UserError
-from arsbench.json_files import encode
-from arsbench.records import RunFolder
-from arsbench.run_paths import default_path, is_vacant, latest, reserve
+from arsbench.runs.json_files import encode
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.paths import default_path, is_vacant, latest, reserve
 
 CONFIG = {"zeta": {"b": 1, "a": 2.0}, "alpha": {}}
 EFFECTIVE = {"zeta": {"b": 1}}
@@ -133,7 +133,7 @@ def test_a_start_that_was_killed_is_made_again(tmp_path, monkeypatch):
         path = tmp_path / f"run-{number}"
         with monkeypatch.context() as patch:
             stop_at(patch, number, Stopped())
-            patch.setattr("arsbench.records.clear", lambda path: None)  # a killed process clears nothing
+            patch.setattr("arsbench.runs.folder.clear", lambda path: None)  # a killed process clears nothing
             patch.setattr(os, "unlink", lambda path: None)
             with pytest.raises(Stopped):
                 create(path)
@@ -374,7 +374,7 @@ def test_counts_of_another_shape_are_damage(tmp_path, records):
 
 def test_it_needs_the_standard_library_alone():
     program = (
-        "import sys; before = set(sys.modules); import arsbench.records;"
+        "import sys; before = set(sys.modules); import arsbench.runs.folder;"
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -12,11 +12,10 @@ from typing import Any
 from arsbench import analysis
 from arsbench.analysis import BUDGETS, Comparison, Run, checks
 from arsbench.analysis.contenders import by_contender, suite_baseline, tuning
+from arsbench.analysis.results import Cost, Result, costs_of, results_of
 from arsbench.analysis.wording import in_digits
 from arsbench.errors import UserError, nearest
 from arsbench.metrics import METRICS, Metric
-from arsbench.report.exchange import run_dict
-from arsbench.report.results import Cost, Result, costs_of, results_of
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Overview:
             "target": self.target,
             "cost_to_target": [asdict(cost) for cost in self.costs],
             "tuning": self.tuning,
-            "runs": [run_dict(run) for run in self.runs],
+            "runs": [run.as_dict() for run in self.runs],
         }
 
 

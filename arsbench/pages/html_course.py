@@ -10,12 +10,12 @@ from typing import Any
 from arsbench.analysis import Run
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.contenders import tuning as tuned
+from arsbench.analysis.overview import Overview
 from arsbench.analysis.wording import by_value, listed
 from arsbench.metrics import Metric
-from arsbench.report import chart_data
-from arsbench.report.cells import TUNED, best_settings, settings
-from arsbench.report.columns import NOT_AVAILABLE, text_of
-from arsbench.report.html_parts import (
+from arsbench.pages import chart_data
+from arsbench.pages.cells import TUNED, best_settings, settings
+from arsbench.pages.html_parts import (
     Cell,
     code,
     details,
@@ -26,7 +26,7 @@ from arsbench.report.html_parts import (
     section,
     table,
 )
-from arsbench.report.overview import Overview
+from arsbench.report.columns import NOT_AVAILABLE, text_of
 
 
 def curves(runs: Sequence[Run], metric: Metric | None) -> str:

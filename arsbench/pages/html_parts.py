@@ -12,10 +12,10 @@ from typing import Any
 from arsbench.analysis import Run
 from arsbench.analysis.contenders import by_contender
 from arsbench.metrics import Metric
-from arsbench.report import cells
-from arsbench.report.chart_data import Chart, Series
-from arsbench.report.charts import PALETTE
-from arsbench.report.svg import inline
+from arsbench.pages import cells
+from arsbench.pages.chart_data import Chart, Series
+from arsbench.pages.charts import PALETTE
+from arsbench.pages.svg import inline
 
 # A chart's table shows so many points of each curve, enough to follow it.
 _POINTS = 8

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from arsbench.analysis import load
-from arsbench.report.html import write_page
-from arsbench.report.overview import overview
+from arsbench.analysis.overview import overview
+from arsbench.pages.html import write_page
 
 from .page import Element, Page
 
-SEED_REPORT = Path(__file__).with_name("seed_report.md")
+SEED_REPORT = Path(__file__).parents[1] / "report" / "seed_report.md"
 
 
 @pytest.fixture

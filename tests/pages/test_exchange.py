@@ -9,10 +9,10 @@ import pytest
 
 from arsbench.analysis import load
 from arsbench.errors import UserError
-from arsbench.records import RunFolder
-from arsbench.report.exchange import write_csv, write_tensorboard
+from arsbench.pages.exchange import write_csv, write_tensorboard
+from arsbench.runs.folder import RunFolder
 
-SEED_REPORT = Path(__file__).with_name("seed_report.md")
+SEED_REPORT = Path(__file__).parents[1] / "report" / "seed_report.md"
 
 
 def rows_of(path):
@@ -119,7 +119,7 @@ def test_evaluations_within_epochs_are_events_too(evaluated, tmp_path):
 
 
 def test_steps_of_an_epoch_that_is_not_complete_come_last(record_run, tmp_path):
-    from arsbench.records import RunFolder
+    from arsbench.runs.folder import RunFolder
 
     path = record_run("a", state="interrupted")
     RunFolder.open(path).append_step({"step": 250, "epoch": 3, "loss": 4.0})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from arsbench.analysis import BUDGETS, Run, band
 from arsbench.analysis.contenders import by_contender
 from arsbench.metrics import METRICS, Metric, task_name
-from arsbench.report.stretches import ENOUGH, TRAIN_LOSS, finer
+from arsbench.pages.stretches import ENOUGH, TRAIN_LOSS, finer
 
 AXES = {
     "steps": "optimizer steps",

@@ -8,8 +8,8 @@ from typing import Any
 
 from arsbench.analysis import BUDGETS, Problem, profiles
 from arsbench.analysis.wording import listed
-from arsbench.report.cells import aligned_lines
-from arsbench.report.chart_data import AXES, Chart, Series
+from arsbench.pages.cells import aligned_lines
+from arsbench.pages.chart_data import AXES, Chart, Series
 from arsbench.report.markup import escape
 
 # Times the cheapest contender's cost at which shares are shown; the last is any cost.

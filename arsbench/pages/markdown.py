@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from arsbench import record_checks as checks
 from arsbench.analysis import Comparison, Run
 from arsbench.analysis.checks import same_task
 from arsbench.analysis.contenders import by_contender, distinct
+from arsbench.analysis.overview import Overview, overview
 from arsbench.analysis.plans import PLAN
+from arsbench.analysis.results import Cost, Result
 from arsbench.characters import ACTING
 from arsbench.files import atomic_write
 from arsbench.metrics import Metric
-from arsbench.record_checks import read_checked
-from arsbench.report.cells import (
+from arsbench.pages.cells import (
     NOT_REACHED,
     TUNED,
     aligned_lines,
@@ -31,12 +31,12 @@ from arsbench.report.cells import (
 )
 from arsbench.report.columns import NOT_AVAILABLE
 from arsbench.report.markup import escape
-from arsbench.report.overview import Overview, overview
-from arsbench.report.results import Cost, Result
+from arsbench.runs import checks
+from arsbench.runs.checks import read_checked
 
 
 class Plot(Protocol):
-    """A picture of `arsbench.report.charts`."""
+    """A picture of `arsbench.pages.charts`."""
 
     @property
     def title(self) -> str: ...

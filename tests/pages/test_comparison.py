@@ -11,17 +11,17 @@ import pytest
 from arsbench.analysis import load
 from arsbench.analysis.checks import UNKNOWN
 from arsbench.analysis.contenders import distinct
+from arsbench.analysis.overview import overview
 from arsbench.analysis.significance import holm
 from arsbench.errors import UserError
-from arsbench.json_files import encode
 from arsbench.metrics import perplexity
-from arsbench.records import RunFolder
-from arsbench.report.cells import aligned, settings
-from arsbench.report.comparison import plot_lines, render, write_suite
+from arsbench.pages.cells import aligned, settings
+from arsbench.pages.markdown import plot_lines, render, write_suite
 from arsbench.report.markup import row_cells
-from arsbench.report.overview import overview
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.json_files import encode
 
-SEED_REPORT = Path(__file__).with_name("seed_report.md")
+SEED_REPORT = Path(__file__).parents[1] / "report" / "seed_report.md"
 
 
 @pytest.fixture
