@@ -27,7 +27,7 @@ demo: $(BASE)
 	$(BIN)/arsbench train demo
 
 test: $(TEST)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 --dist worksteal
 
 test-all: $(PEERS) test-cpp sanitize
 	$(BIN)/python -m pytest -m slow
