@@ -1,4 +1,4 @@
-// nvcc's side: shared memory and launches, spelled so that the host can run them too.
+// Shared memory and launches under nvcc, in a notation that the host understands too. simt.h includes this.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -7,8 +7,6 @@
 #include <cstddef>
 #include <string>
 #include <type_traits>
-
-#include "error.h"
 
 #define SIMT_SHARED(T, name, n) __shared__ __align__(128) T name[n]
 #define SIMT_DYNAMIC_SHARED(T, name)                                    \
@@ -23,14 +21,14 @@ inline std::string extent(const dim3& of) {
 
 inline void require_success(cudaError_t status, dim3 grid, dim3 block, size_t shared_bytes) {
   if (status == cudaSuccess) return;
-  // The runtime also keeps the error for whoever asks next, who would take it for their own.
+  // Clear the runtime's error, which the next caller of cudaGetLastError would take for its own.
   cudaGetLastError();
   throw Error("launch of a kernel on grid " + extent(grid) + ", block " + extent(block) + ", " +
               std::to_string(shared_bytes) +
               " bytes of dynamic shared memory: " + cudaGetErrorString(status));
 }
 
-// kernel<<<grid, block, shared_bytes, stream>>>(arguments...), except that a launch which fails throws.
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...). Throws Error if the launch fails.
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
             std::type_identity_t<Parameters>... arguments) {

@@ -1,6 +1,17 @@
-// The one include of kernels that need no tensor cores (ptx.h is for those that do). nvcc gets CUDA itself,
-// any other compiler the execution on the host that docs/simt.md describes.
+// Include this in kernels that use no PTX; kernels that use PTX include ptx.h. nvcc compiles against CUDA.
+// Any other compiler takes simt_host.h, which runs kernels on the host, from the include path (docs/simt.md).
 #pragma once
+
+#include <stdexcept>
+
+namespace simt {
+
+// What simt::launch throws, under nvcc and on the host.
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace simt
 
 #if defined(__CUDACC__)
 #include "cuda_launch.h"

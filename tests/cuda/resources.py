@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "kernels.md"
-PROGRAMS = ROOT / "tests" / "csrc" / "simt"
+EMULATOR = ROOT / "tests" / "simt_emulator"
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ def launches(op: str) -> dict[str, Launch]:
     program = ROOT / "build" / "simt" / f"launches-{op}"
     program.parent.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CXX", "c++").split()
-    source = PROGRAMS / f"run_{op}.cpp"
+    source = EMULATOR / "programs" / f"run_{op}.cpp"
     flags = ["-std=c++20", "-O2", "-fno-strict-aliasing", "-pthread", "-rdynamic", "-DEVERY_KERNEL"]
+    flags += [f"-I{ROOT / 'csrc'}", f"-I{EMULATOR / 'host'}"]
     subprocess.run([*compiler, *flags, str(source), "-o", str(program), "-ldl"], check=True)
     environment = os.environ | {"SIMT_PRINT_LAUNCHES": "1"}
     done = subprocess.run([str(program)], capture_output=True, text=True, env=environment, check=True)

@@ -4,7 +4,7 @@
 // and in b alike.
 #pragma once
 
-#include "../../../csrc/simt/ptx.h"
+#include "simt/ptx.h"
 
 namespace {
 

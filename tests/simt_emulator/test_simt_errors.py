@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-SOURCE = Path(__file__).resolve().parents[1] / "csrc" / "simt" / "simt_failures.h"
+SOURCE = Path(__file__).parent / "programs" / "simt_failures.h"
 
 # What is said of each mistake in that file, and who is said to be at fault: the thread (1,2,0) that made it,
 # another thread of its warp that noticed, or the block as a whole. HERE is the line marked with the mistake.

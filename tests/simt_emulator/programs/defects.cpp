@@ -1,5 +1,5 @@
 // The kernels with planted defects as a program, for the sanitizers. DEFECT in the environment says which is
-// planted; the variables of csrc/simt/config.h choose the schedule. After it, the kernels without defect must
+// planted; the variables of host/config.h choose the schedule. After it, the kernels without defect must
 // run.
 #include <cstdio>
 #include <cstdlib>

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "../../../csrc/simt/ptx.h"
+#include "simt/ptx.h"
 
 namespace {
 

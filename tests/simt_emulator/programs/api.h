@@ -6,7 +6,7 @@
 #include <exception>
 #include <string>
 
-#include "../../../csrc/simt/simt.h"
+#include "simt/simt.h"
 
 #define SIMT_API extern "C" __attribute__((visibility("default")))
 

@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "../../../csrc/newton_schulz/newton_schulz_kernel.cuh"
+#include "newton_schulz/newton_schulz_kernel.cuh"
 
 namespace {
 

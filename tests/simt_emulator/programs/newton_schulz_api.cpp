@@ -1,8 +1,8 @@
 // C entry points of newton_schulz's kernels.
 #include <vector>
 
-#include "../../../csrc/newton_schulz/newton_schulz_kernel.cuh"
 #include "api.h"
+#include "newton_schulz/newton_schulz_kernel.cuh"
 
 namespace {
 

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <vector>
 
-#include "../../../csrc/rope_attention/rope_attention_kernel.cuh"
 #include "api.h"
+#include "rope_attention/rope_attention_kernel.cuh"
 
 namespace {
 

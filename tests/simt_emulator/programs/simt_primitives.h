@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../../../csrc/simt/ptx.h"
+#include "simt/ptx.h"
 
 namespace {
 

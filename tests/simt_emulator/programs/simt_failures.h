@@ -6,7 +6,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "../../../csrc/simt/ptx.h"
+#include "simt/ptx.h"
 
 namespace {
 

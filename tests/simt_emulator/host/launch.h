@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "block.h"
-#include "error.h"
 #include "launch_log.h"
 #include "scheduler.h"
 

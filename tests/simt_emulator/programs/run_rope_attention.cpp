@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "../../../csrc/rope_attention/rope_attention_kernel.cuh"
+#include "rope_attention/rope_attention_kernel.cuh"
 
 namespace {
 

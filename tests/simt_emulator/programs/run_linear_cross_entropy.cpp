@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "../../../csrc/linear_cross_entropy/linear_cross_entropy_kernel.cuh"
+#include "linear_cross_entropy/linear_cross_entropy_kernel.cuh"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "../../../csrc/ars_moments/ars_moments_kernel.cuh"
+#include "ars_moments/ars_moments_kernel.cuh"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // C entry points of linear_cross_entropy's kernels.
-#include "../../../csrc/linear_cross_entropy/linear_cross_entropy_kernel.cuh"
 #include "api.h"
+#include "linear_cross_entropy/linear_cross_entropy_kernel.cuh"
 
 namespace {
 

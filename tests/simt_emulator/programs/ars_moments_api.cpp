@@ -3,8 +3,8 @@
 #include <numeric>
 #include <vector>
 
-#include "../../../csrc/ars_moments/ars_moments_kernel.cuh"
 #include "api.h"
+#include "ars_moments/ars_moments_kernel.cuh"
 
 namespace {
 

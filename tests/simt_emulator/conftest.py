@@ -14,9 +14,10 @@ import pytest
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "tests" / "csrc" / "simt"
+PROGRAMS = Path(__file__).parent / "programs"
 BUILD = ROOT / "build" / "simt"
-FLAGS = ["-std=c++20", "-Wall", "-Wno-unknown-pragmas", "-fno-strict-aliasing", "-pthread"]
+INCLUDES = [f"-I{ROOT / 'csrc'}", f"-I{Path(__file__).parent / 'host'}"]
+FLAGS = ["-std=c++20", "-Wall", "-Wno-unknown-pragmas", "-fno-strict-aliasing", "-pthread", *INCLUDES]
 if sys.platform == "darwin":
     FLAGS += ["-D_XOPEN_SOURCE=700", "-D_DARWIN_C_SOURCE"]  # without which its headers withhold ucontext
 
@@ -26,7 +27,7 @@ SCHEDULES = [(0, 0), (0, 1), (1, 0), (1, 1), (3, 2), (5, 2), (2, 2)]
 
 
 class HostKernels:
-    """The entry points of one of tests/csrc/simt/*_api.cpp."""
+    """The entry points of one of programs/*_api.cpp."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,7 +61,7 @@ def _c(value: Any) -> Any:
 
 
 def build(source: Path, name: str, *flags: str) -> Path:
-    """Compile a source of tests/csrc/simt, unless what it depends on is older than what was built."""
+    """Compile a program, unless the existing one is newer than everything it includes."""
     compiler = os.environ.get("CXX", "c++").split()[0]
     if shutil.which(compiler) is None:
         pytest.skip(f"no C++ compiler ({compiler}) was found")
@@ -84,7 +85,7 @@ def host_kernels():
     """`host_kernels("newton_schulz")`: the entry points of newton_schulz_api.cpp."""
 
     def load(op: str) -> HostKernels:
-        path = build(SOURCES / f"{op}_api.cpp", f"{op}.so", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
+        path = build(PROGRAMS / f"{op}_api.cpp", f"{op}.so", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
         return HostKernels(path)
 
     return load
@@ -97,7 +98,7 @@ def run_under():
     def run(sanitizer: str, program: str, *defines: str, **environment: str) -> subprocess.CompletedProcess:
         name = "-".join((program, sanitizer, *(x.lower() for x in defines)))
         flags = ["-O1", "-g1", f"-fsanitize={sanitizer}", *(f"-D{x}" for x in defines)]
-        path = build(SOURCES / f"{program}.cpp", name, *flags)
+        path = build(PROGRAMS / f"{program}.cpp", name, *flags)
         options = {"ASAN_OPTIONS": "detect_leaks=0", **environment}
         return subprocess.run([str(path)], capture_output=True, text=True, env=os.environ | options)
 
