@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -154,7 +153,8 @@ def build(monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.delenv("ARSBENCH_NATIVE")
     for name in ("ARSBENCH_CUDA", "CXX", "TORCH_CUDA_ARCH_LIST"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that it is unset again after the test
+        monkeypatch.delenv(name)
     return module
 
 
@@ -170,35 +170,92 @@ def test_cmake_and_setup_see_the_same_sources(build):
     assert every_source == set(build.sources(cuda=True))
 
 
+def nvcc_for(architectures, top=""):
+    """A script that answers like nvcc; `top` is the toolkit's directory as nvcc reports it."""
+    return f"""#!/bin/sh
+case "$1" in
+--list-gpu-arch) printf 'compute_%s\\n' {architectures} ;;
+--dryrun) echo '#$ TOP={top}' >&2 ;;
+esac
+"""
+
+
+@pytest.fixture
+def toolkit(tmp_path):
+    """`toolkit(script)`: a CUDA toolkit with this nvcc; None: without nvcc, as in CUDA runtime images."""
+
+    def make(script):
+        nvcc = tmp_path / "cuda" / "bin" / "nvcc"
+        nvcc.parent.mkdir(parents=True)
+        if script is not None:
+            nvcc.write_text(script)
+            nvcc.chmod(0o755)
+        return str(tmp_path / "cuda")
+
+    return make
+
+
 @pytest.mark.parametrize(
-    ("choice", "version", "home", "expected"),
+    ("choice", "version", "has_toolkit", "expected"),
     [
-        ("auto", None, None, False),
-        ("auto", "13.0", None, False),
-        ("auto", None, "/cuda", False),
-        ("auto", "13.0", "/cuda", True),
-        ("0", "13.0", "/cuda", False),
-        ("1", "13.0", "/cuda", True),
+        ("auto", None, False, False),
+        ("auto", None, True, False),
+        ("auto", "13.0", True, True),
+        ("0", "13.0", True, False),
+        ("1", "13.0", True, True),
     ],
 )
-def test_cuda_is_decided_without_a_gpu(build, monkeypatch, choice, version, home, expected):
+def test_cuda_is_decided_without_a_gpu(
+    build, toolkit, monkeypatch, recwarn, choice, version, has_toolkit, expected
+):
     monkeypatch.setenv("ARSBENCH_CUDA", choice)
-    with warnings.catch_warnings(record=True) as seen:
-        assert build.wants_cuda(version, home) is expected
-    # A torch with CUDA and no toolkit to go with it: somebody may have expected kernels.
-    expects_more = choice == "auto" and version is not None and home is None
-    assert [str(w.message).count("no CUDA toolkit") for w in seen] == [1] * expects_more
+    home = toolkit(nvcc_for("80 90")) if has_toolkit else None
+    assert build.cuda_home(version, home) == (home if expected else None)
+    assert not recwarn
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_a_toolkit_is_where_its_compiler_says(build, tmp_path, answers):
-    nvcc, toolkit = tmp_path / "bin" / "nvcc", tmp_path / "cuda-13"
-    nvcc.parent.mkdir()
-    toolkit.mkdir()
-    nvcc.write_text(f"#!/bin/sh\necho '#$ TOP={toolkit}/bin/..' >&2" if answers else "#!/bin/sh\nexit 1")
-    nvcc.chmod(0o755)
-    (toolkit / "bin").mkdir()
-    assert build.toolkit_home(str(tmp_path)) == str(toolkit if answers else tmp_path)
+UNUSABLE = {
+    "no nvcc": (None, "does not run: No such file or directory"),
+    "broken interpreter": ("#!/no/such/interpreter\n", "does not run: No such file or directory"),
+    "failing": ("#!/bin/sh\necho libcudart is missing >&2\nexit 3", "exit code 3: libcudart is missing"),
+    "failing silently": ("#!/bin/sh\nexit 1", "exit code 1: no message"),
+    "no architecture": ("#!/bin/sh\n", "supports none of the architectures 8.0, 9.0, 10.0"),
+    "other architectures": (nvcc_for("50 75"), "supports none of the architectures"),
+}
+
+
+@pytest.mark.parametrize(("nvcc", "words"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_toolkit_whose_nvcc_does_not_run_is_unusable(build, toolkit, monkeypatch, nvcc, words):
+    home = toolkit(nvcc)
+    with pytest.warns(UserWarning, match=f"{words}.*CPU kernels only") as warnings:
+        assert build.cuda_home("13.0", home) is None
+    assert len(warnings) == 1
+    assert "\n" not in str(warnings[0].message)
+    assert "TORCH_CUDA_ARCH_LIST" not in os.environ
+    monkeypatch.setenv("ARSBENCH_CUDA", "1")
+    with pytest.raises(SystemExit, match=f"^ARSBENCH_CUDA=1, but .*{words}"):
+        build.cuda_home("13.0", home)
+
+
+def test_a_toolkit_without_nvcc_builds_the_cpu_kernels(build, toolkit, monkeypatch):
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("torch.utils.cpp_extension.CUDA_HOME", toolkit(None))
+    with pytest.warns(UserWarning, match="CPU kernels only"):
+        [extension] = build.native()["ext_modules"]
+    assert sorted(extension.sources) == build.sources(cuda=False)
+
+
+def test_architectures_that_the_user_names_are_kept(build, toolkit, monkeypatch):
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "7.5")
+    home = toolkit(nvcc_for("75"))
+    assert build.cuda_home("13.0", home) == home
+    assert os.environ["TORCH_CUDA_ARCH_LIST"] == "7.5"
+
+
+def test_the_toolkit_is_where_nvcc_says(build, toolkit, tmp_path):
+    (tmp_path / "cuda-13" / "bin").mkdir(parents=True)
+    home = toolkit(nvcc_for("90", top=tmp_path / "cuda-13" / "bin" / ".."))
+    assert build.cuda_home("13.0", home) == str(tmp_path / "cuda-13")
 
 
 def test_headers_that_a_toolkit_lacks_are_looked_for_last(build, tmp_path):
@@ -209,34 +266,36 @@ def test_headers_that_a_toolkit_lacks_are_looked_for_last(build, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("choice", "version", "home", "words"),
+    ("choice", "version", "words"),
     [
-        ("1", None, "/cuda", "torch has no CUDA"),
-        ("1", "13.0", None, "no CUDA toolkit"),
-        ("yes", "13.0", "/cuda", "auto, 0 or 1, not 'yes'"),
+        ("1", None, "the installed torch has no CUDA"),
+        ("1", "13.0", "no CUDA toolkit was detected"),
+        ("yes", "13.0", "ARSBENCH_CUDA is 'yes'; it must be auto, 0 or 1"),
     ],
 )
-def test_cuda_that_cannot_be_is_refused_in_a_sentence(build, monkeypatch, choice, version, home, words):
+def test_cuda_that_cannot_be_built_is_refused(build, monkeypatch, choice, version, words):
     monkeypatch.setenv("ARSBENCH_CUDA", choice)
     with pytest.raises(SystemExit, match=words):
-        build.wants_cuda(version, home)
+        build.cuda_home(version, None)
+
+
+def test_torch_with_cuda_and_no_toolkit_is_warned_about(build):
+    with pytest.warns(UserWarning, match="no CUDA toolkit was detected.*CPU kernels only"):
+        assert build.cuda_home("13.0", None) is None
 
 
 @pytest.mark.parametrize(
-    ("known", "expected"),
-    [("80 90 100 120", "8.0;9.0;10.0+PTX"), ("70 80 90", "8.0;9.0+PTX"), ("90 100", "9.0;10.0+PTX")],
+    ("supported", "expected"),
+    [("80 90 100 120", "8.0;9.0;10.0+PTX"), ("70 80 90", "8.0;9.0+PTX"), ("90 90a 100", "9.0;10.0+PTX")],
 )
-def test_default_architectures_are_those_the_toolkit_knows(build, tmp_path, known, expected):
-    nvcc = tmp_path / "bin" / "nvcc"
-    nvcc.parent.mkdir()
-    nvcc.write_text("#!/bin/sh\nprintf 'compute_%s\\n' " + known)
-    nvcc.chmod(0o755)
-    assert build.default_architectures(str(tmp_path)) == expected
+def test_default_architectures_are_those_that_nvcc_supports(build, toolkit, supported, expected):
+    assert build.cuda_home("13.0", toolkit(nvcc_for(supported)))
+    assert os.environ["TORCH_CUDA_ARCH_LIST"] == expected
 
 
 def test_without_a_compiler_the_reference_ops_are_installed(build, monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
-    with pytest.warns(UserWarning, match=r"no C\+\+ compiler"):
+    with pytest.warns(UserWarning, match=r"No C\+\+ compiler"):
         assert build.native() == {}
 
 
