@@ -1,1 +1,1 @@
-"""Speed, always as a ratio against a peer in the same run; `make bench`."""
+"""Speed, always relative to a peer that is timed in the same run; `make bench`."""

@@ -1,8 +1,8 @@
-"""Each phase of the ARS update over the seed's parameters, against the bytes that it must move.
+"""Each phase of the ARS update on the seed's parameters, against the bytes that it must move.
 
-The 28 matrices are whitened and stepped, the rest takes AdamW, and the phases of a sync step and the inner
-products go over all. The peer is the reference op, tensor after tensor in eager PyTorch. The floor is the
-phase's bytes (`floors.STREAMS`) at the measured rate of a copy.
+Whitening and its update apply to the 28 matrices, AdamW to the other parameters, the phases of a sync step
+and the inner products to all. The peer is the reference op, tensor by tensor in eager PyTorch. The floor is
+the phase's bytes (`floors.STREAMS`) at the measured rate of a copy.
 
     python -m benchmarks.ars_moments [--rounds 5] [--json FILE]
 """
@@ -23,8 +23,8 @@ from arsbench.ops.reference import ars_moments as reference
 from benchmarks.floors import Shapes, parameter_shapes, phase_bytes
 from benchmarks.harness import Run, common_options, compare, measure, publish
 
-# The arguments that the phases share; a step late enough that the bias corrections are ordinary. The second
-# moment is that of ARS's fixed schedule.
+# The phases' common arguments, at a step whose bias corrections are not extreme. The second moment is the
+# default of ARS's fixed schedule.
 MOMENTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 10, "second_moment": "bounded"}
 STEP_SIZE = {"lr": 1e-4, "weight_decay": 0.1}
 ASCENT = {"rho": 0.1, "beta2": 0.999, "eps": 1e-8, "step": 10, "adaptive": True}
@@ -32,7 +32,7 @@ ASCENT = {"rho": 0.1, "beta2": 0.999, "eps": 1e-8, "step": 10, "adaptive": True}
 
 @dataclass(frozen=True)
 class Tensors:
-    """Parameters, gradients and state of the sizes that occur in training; all phases work on the same."""
+    """Parameters, gradients and optimizer state of realistic magnitude, shared by all phases."""
 
     params: list[Tensor]
     grads: list[Tensor]
@@ -65,22 +65,22 @@ class Tensors:
 
 
 def like(tensors: list[Tensor]) -> list[Tensor]:
-    """What the references' callers allocate for them to fill."""
+    """Empty tensors for the results of a reference, which its caller allocates."""
     return [torch.empty_like(x) for x in tensors]
 
 
 class Phase(NamedTuple):
-    """A phase of the update: ours, the peer, and the parameters that both go over."""
+    """A phase of the update: the kernel, the peer, and the parameters that both work on."""
 
-    ours: Run
+    kernel: Run
     peer: Run
     params: list[Tensor]
 
 
 def moment_phases(m: Tensors, o: Tensors, injected: bool) -> dict[str, Phase]:
-    """The phases that update moments, of matrices `m` and others `o`, with flatness vectors or without."""
+    """The phases that update moments of matrices `m` and others `o`, with flatness vectors if `injected`."""
 
-    def ours_extra(x: Tensors) -> dict[str, object]:
+    def kernel_extra(x: Tensors) -> dict[str, object]:
         return {"flats": x.flats, "strengths": x.per_tensor} if injected else {}
 
     def peer_extra(x: Tensors) -> tuple[list[Tensor], Tensor | None]:
@@ -89,7 +89,7 @@ def moment_phases(m: Tensors, o: Tensors, injected: bool) -> dict[str, Phase]:
     suffix = " injected" if injected else ""
     return {
         f"ars_whiten{suffix}": Phase(
-            lambda: ops.ars_whiten(m.grads, m.exp_avgs, m.exp_avg_sqs, **MOMENTS, **ours_extra(m)),
+            lambda: ops.ars_whiten(m.grads, m.exp_avgs, m.exp_avg_sqs, **MOMENTS, **kernel_extra(m)),
             lambda: reference.ars_whiten(
                 m.grads, m.exp_avgs, m.exp_avg_sqs, like(m.grads), *peer_extra(m), **MOMENTS
             ),
@@ -97,7 +97,7 @@ def moment_phases(m: Tensors, o: Tensors, injected: bool) -> dict[str, Phase]:
         ),
         f"ars_adamw{suffix}": Phase(
             lambda: ops.ars_adamw(
-                o.params, o.grads, o.exp_avgs, o.exp_avg_sqs, **STEP_SIZE, **MOMENTS, **ours_extra(o)
+                o.params, o.grads, o.exp_avgs, o.exp_avg_sqs, **STEP_SIZE, **MOMENTS, **kernel_extra(o)
             ),
             lambda: reference.ars_adamw(
                 o.params, o.grads, o.exp_avgs, o.exp_avg_sqs, *peer_extra(o), **STEP_SIZE, **MOMENTS
@@ -108,9 +108,9 @@ def moment_phases(m: Tensors, o: Tensors, injected: bool) -> dict[str, Phase]:
 
 
 def phases(m: Tensors, o: Tensors) -> dict[str, Phase]:
-    """Every phase by its name in `floors.STREAMS`, of the matrices `m` and the others `o`."""
+    """Every phase of matrices `m` and others `o`, by its name in `floors.STREAMS`."""
     a = m + o
-    # Passed in, as ARS does: from the second sync step on it allocates neither.
+    # Allocated once: ARS reuses these tensors from the second sync step on.
     backups, residuals = [x.clone() for x in a.params], [x.clone() for x in a.params]
     return {
         **moment_phases(m, o, injected=False),
@@ -144,17 +144,17 @@ def phases(m: Tensors, o: Tensors) -> dict[str, Phase]:
 
 
 @click.command()
-@common_options
+@common_options()
 def main(rounds: int, json_path: Path | None) -> None:
-    """Time and compare; prints a table."""
+    """Time arsbench and its peers, and print a table."""
     matrices, others = parameter_shapes(load_config("seed").model)
     torch.manual_seed(0)
-    chosen = phases(Tensors.random(matrices), Tensors.random(others))
-    runs = {name: phase.ours for name, phase in chosen.items()}
-    runs |= {f"{name} eager": phase.peer for name, phase in chosen.items()}
+    by_name = phases(Tensors.random(matrices), Tensors.random(others))
+    runs = {name: phase.kernel for name, phase in by_name.items()}
+    runs |= {f"{name} eager": phase.peer for name, phase in by_name.items()}
     seconds, rates = measure(runs, rounds)
     rows = []
-    for name, phase in chosen.items():
+    for name, phase in by_name.items():
         floor = phase_bytes(name, [p.shape for p in phase.params]) / rates.copy
         rows.append(compare(name, seconds[name], "eager", seconds[f"{name} eager"], floor_seconds=floor))
     publish(rows, rates, json_path)

@@ -1,8 +1,8 @@
-"""The least work that a benchmark's task takes: floating-point operations and bytes, whatever code does it.
+"""The floating-point operations and bytes that a task needs in any implementation.
 
 Divided by the rates measured in the same run they give the floor: the seconds that no implementation on this
-machine should be expected to beat. Shapes: N tokens, E width, V vocabulary, B rows of T positions, H heads of
-D; n ≤ m the sides of a matrix.
+machine should beat. Shapes: N tokens, E width, V vocabulary, B rows of T positions, H heads of D; n ≤ m the
+sides of a matrix.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from arsbench.config import Config
 from arsbench.config.schema import ModelConfig
 from benchmarks.rates import Rates
 
-# Streams of one element each that a phase of the update reads and writes, each counted once. The phases that
-# need a norm before they can write (perturb, residual) read large tensors twice; that is not counted.
+# The tensors that a phase of the update reads and writes. Perturb and residual need a norm before they can
+# write and read large tensors twice; the second read is not counted.
 STREAMS = {
     "ars_perturb": 5,  # reads θ, g, v; writes θ, backup
     "ars_restore": 2,  # reads backup; writes θ
     "ars_dots": 2,  # reads g, f
     "ars_residual": 3,  # reads g₂, g₁; writes f
     "ars_whiten": 6,  # reads g, m, v; writes m, v, s
-    "ars_whiten injected": 7,  # reads f besides
+    "ars_whiten injected": 7,  # also reads f
     "ars_adamw": 7,  # reads θ, g, m, v; writes θ, m, v
-    "ars_adamw injected": 8,  # reads f besides
+    "ars_adamw injected": 8,  # also reads f
     "ars_apply": 3,  # reads θ, O; writes θ
 }
 FLOAT32_BYTES = 4
@@ -51,28 +51,28 @@ def layers_flops(tokens: int, matrices: Shapes) -> int:
 
 
 def newton_schulz_flops(matrices: Shapes, steps: int) -> int:
-    """Newton-Schulz on the Gram matrix, symmetric products computed by half: 3·n²·m + (4·steps − 3)·n³ each.
+    """Newton-Schulz on the Gram matrix: 3·n²·m + (4·steps − 3)·n³ per matrix.
 
-    XXᵀ costs n²·m and the last product with X 2·n²·m. A step on n×n matrices that commute is four symmetric
-    products, n³ each: the polynomial's square, the product gathered so far, and two to renew the Gram matrix.
-    The first step has nothing gathered yet, the last renews nothing.
+    XXᵀ costs n²·m (half of a symmetric product), the final product with X 2·n²·m. A step on the n×n matrices,
+    which commute, takes four symmetric products of n³ each: the polynomial's square, the accumulated product,
+    and two for the next Gram matrix. The first step has no accumulated product, the last no next Gram matrix.
     """
     sides = [sorted(shape) for shape in matrices]
     return sum(3 * n * n * m + (4 * steps - 3) * n**3 for n, m in sides)
 
 
 def phase_bytes(phase: str, shapes: Shapes) -> int:
-    """Bytes that a phase of the update must move over float32 tensors."""
+    """Bytes that a phase of the update must move for float32 tensors."""
     return STREAMS[phase] * FLOAT32_BYTES * elements(shapes)
 
 
 def elements(shapes: Shapes) -> int:
-    """How many elements tensors of these shapes have together."""
+    """Total number of elements of tensors of these shapes."""
     return sum(math.prod(shape) for shape in shapes)
 
 
 def parameter_shapes(config: ModelConfig) -> tuple[list[torch.Size], list[torch.Size]]:
-    """Shapes of a model's matrices, which are orthogonalised, and of its other parameters."""
+    """Shapes of a model's matrices (the parameters that are orthogonalised) and of its other parameters."""
     with torch.device("meta"):
         model = models.Transformer(config, config.vocabulary_size)
     matrices, others = ([p.shape for p in group["params"]] for group in optim.split_parameters(model))
@@ -82,7 +82,7 @@ def parameter_shapes(config: ModelConfig) -> tuple[list[torch.Size], list[torch.
 def update_phases(
     matrices: list[torch.Size], others: list[torch.Size], sync: bool
 ) -> list[tuple[str, list[torch.Size]]]:
-    """The phases of a step's update, by their names in `STREAMS`, each with the tensors it goes over."""
+    """The phases of a step's update, by their names in `STREAMS`, each with the shapes of its tensors."""
     every = matrices + others
     if sync:
         phases = [("ars_perturb", every), ("ars_restore", every), ("ars_residual", every)]
@@ -93,13 +93,13 @@ def update_phases(
 
 
 def step_floor(config: Config, rates: Rates, dtype: torch.dtype, sync: bool) -> dict[str, float]:
-    """Seconds that each part of an ARS step must take; their sum is the step's floor.
+    """The floor in seconds of each part of an ARS step; their sum is the step's floor.
 
     Args:
         config: the model, the batch and the optimizer.
-        rates: of the machine, from the same run.
-        dtype: of the model's products. Newton-Schulz is in bfloat16 whatever the model is.
-        sync: a sync step, which passes through the model twice, instead of a lazy one.
+        rates: the machine's rates, from the same run.
+        dtype: the dtype of the model's products. Newton-Schulz is in bfloat16 in any case.
+        sync: a sync step, which takes two forward-backward passes, instead of a lazy step.
     """
     model, rows = config.model, config.data.batch_size
     tokens = rows * model.sequence_length

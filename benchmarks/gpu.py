@@ -1,8 +1,9 @@
-"""Every op and the training step on a GPU: ours against PyTorch's own and torch.compile.
+"""Every op on a GPU: arsbench against PyTorch and torch.compile.
 
-Times are of CUDA events, medians over alternating rounds. Before each timing the second cache is overwritten,
-as other work would between two calls in training. The floors are the work of `benchmarks.floors` at the
-card's rates, measured in the same rounds. Needs a GPU; docs/gpu.md tells what to expect.
+Times come from CUDA events and are medians over alternating rounds. Before each timing the L2 cache is
+overwritten, as other work would do between two calls in training. The floors are the work in
+`benchmarks.floors` at the GPU's rates, measured in the same rounds. Needs a GPU; docs/gpu.md says what to
+expect.
 
     python -m benchmarks.gpu [--rounds 20] [--json FILE]
 """
@@ -23,59 +24,59 @@ from arsbench.config import load_config
 from arsbench.files import atomic_write
 from benchmarks import ars_moments, linear_cross_entropy, newton_schulz, rope_attention
 from benchmarks.floors import attention_flops, head_flops, newton_schulz_flops, parameter_shapes, phase_bytes
-from benchmarks.harness import PRECISIONS, Run, machine
+from benchmarks.harness import PRECISIONS, Run, Unmeasurable, common_options, machine
 
 FLUSH_BYTES = 256 * 2**20
 PRODUCT_SIZE = 8192
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Ours and its peers on one task, and the least work that the task is."""
+class Comparison:
+    """An op and its peers on one task, and the work that the task needs at least."""
 
     name: str
-    ours: Run
+    kernel: Run
     peers: dict[str, Run]
     flops: float = 0.0
     bytes: float = 0.0
     precision: str = "bf16"
 
 
-def contests() -> Iterator[Contest]:
-    """One after the other, so that only one's tensors exist at a time."""
+def comparisons() -> Iterator[Comparison]:
+    """One at a time, so that the tensors of only one exist."""
     attention = (rope_attention.ROWS, rope_attention.LENGTH, rope_attention.HEADS, rope_attention.HEAD_DIM)
     loss = (linear_cross_entropy.TOKENS, linear_cross_entropy.WIDTH, linear_cross_entropy.VOCABULARY)
     for precision, dtype in PRECISIONS.items():
-        yield Contest(
+        yield Comparison(
             f"rope_attention {precision}",
-            rope_attention.contender("ours", dtype, *attention),
+            rope_attention.contender("arsbench", dtype, *attention),
             {kind: rope_attention.contender(kind, dtype, *attention) for kind in rope_attention.PEERS},
             flops=attention_flops(*attention),
             precision=precision,
         )
-        yield Contest(
+        yield Comparison(
             f"linear_cross_entropy {precision}",
-            linear_cross_entropy.contender("ours", dtype, *loss),
+            linear_cross_entropy.contender("arsbench", dtype, *loss),
             {kind: linear_cross_entropy.contender(kind, dtype, *loss) for kind in ("eager", "auto")},
             flops=head_flops(*loss),
             precision=precision,
         )
     matrices, others = parameter_shapes(load_config("seed").model)
     tensors = [torch.randn(shape) for shape in matrices]
-    yield Contest(
+    yield Comparison(
         "newton_schulz",
-        newton_schulz.contender("ours", tensors),
+        newton_schulz.contender("arsbench", tensors),
         {kind: newton_schulz.contender(kind, tensors) for kind in ("eager", "compile")},
         flops=newton_schulz_flops(matrices, newton_schulz.STEPS),
     )
     random = ars_moments.Tensors.random
     for name, phase in ars_moments.phases(random(matrices), random(others)).items():
         moved = phase_bytes(name, [p.shape for p in phase.params])
-        yield Contest(name, phase.ours, {"eager": phase.peer}, bytes=moved)
+        yield Comparison(name, phase.kernel, {"eager": phase.peer}, bytes=moved)
 
 
 def timed(run: Run, flush: torch.Tensor) -> float:
-    """Seconds of one call, with nothing of its operands in the caches."""
+    """Seconds of one call whose operands are not in the caches."""
     flush.zero_()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
@@ -86,7 +87,7 @@ def timed(run: Run, flush: torch.Tensor) -> float:
 
 
 def medians(runs: dict[str, Run], rounds: int, flush: torch.Tensor) -> dict[str, float]:
-    """Seconds of each, timed in turn after three calls to warm up."""
+    """Median seconds of each, timed in turn after three warm-up calls."""
     for run in runs.values():
         for _ in range(3):
             run()
@@ -98,7 +99,7 @@ def medians(runs: dict[str, Run], rounds: int, flush: torch.Tensor) -> dict[str,
 
 
 def rates(rounds: int, flush: torch.Tensor) -> dict[str, float]:
-    """The card's own: flop/s of products in each precision, bytes/s of a copy."""
+    """The GPU's flop/s of matrix products in each precision, and bytes/s of a copy."""
     source = torch.ones(FLUSH_BYTES)
     target = torch.empty_like(source)
     probes: dict[str, Run] = {"copy": lambda: target.copy_(source)}
@@ -116,30 +117,32 @@ def _product(a: torch.Tensor) -> Callable[[], object]:
 
 
 @click.command()
-@click.option("--rounds", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+@common_options(rounds=20)
 def main(rounds: int, json_path: Path | None) -> None:
-    """Time and compare; prints a table that can be pasted into a report."""
+    """Time arsbench and its peers, and print a Markdown table."""
     if not torch.cuda.is_available():
-        raise click.ClickException("torch sees no GPU: there is nothing to measure")
-    without = [op for op, backend in ops.backends("cuda").items() if backend == "reference"]
+        raise Unmeasurable(
+            "torch sees no GPU; run this benchmark on a machine with one, with a CUDA build of torch"
+        )
+    references = [op for op, backend in ops.backends("cuda").items() if backend == "reference"]
     rows = []
     with torch.device("cuda"):
         flush = torch.empty(FLUSH_BYTES, dtype=torch.uint8)
         card = rates(rounds, flush)
-        for contest in contests():
-            seconds = medians({"ours": contest.ours, **contest.peers}, rounds, flush)
-            floor = contest.flops / card[contest.precision] + contest.bytes / card["copy"]
+        for comparison in comparisons():
+            seconds = medians({"arsbench": comparison.kernel, **comparison.peers}, rounds, flush)
+            kernel_seconds = seconds["arsbench"]
+            floor = comparison.flops / card[comparison.precision] + comparison.bytes / card["copy"]
             rows.append({
-                "name": contest.name, "seconds": seconds["ours"],
-                "ratios": {peer: seconds[peer] / seconds["ours"] for peer in contest.peers},
-                "floor_ratio": seconds["ours"] / floor,
-                "flop_per_second": contest.flops / seconds["ours"],
-                "bytes_per_second": contest.bytes / seconds["ours"],
+                "name": comparison.name, "seconds": kernel_seconds,
+                "ratios": {peer: seconds[peer] / kernel_seconds for peer in comparison.peers},
+                "floor_ratio": kernel_seconds / floor,
+                "flop_per_second": comparison.flops / kernel_seconds,
+                "bytes_per_second": comparison.bytes / kernel_seconds,
             })  # fmt: skip
     where = machine() | {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
-    print(f"{where['gpu']}, CUDA {where['cuda']}, torch {where['torch']}, {where['date']}; references run "
-          f"for {', '.join(without) or 'no op'}")  # fmt: skip
+    print(f"{where['gpu']}, CUDA {where['cuda']}, torch {where['torch']}, {where['date']}; ops without a "
+          f"CUDA kernel: {', '.join(references) or 'none'}")  # fmt: skip
     print(
         f"float32 {card['fp32'] / 1e12:.1f} TFLOP/s, bf16 {card['bf16'] / 1e12:.1f} TFLOP/s, "
         f"copy {card['copy'] / 1e9:,.0f} GB/s\n"

@@ -1,9 +1,9 @@
-"""What to expect of a GPU, by arithmetic alone: each kernel's work at the seed's size, and the floors.
+"""What to expect of a GPU by arithmetic alone: each kernel's work at the seed's size, and the floors.
 
-Bytes are those of tensors that are read or written at least once in main memory, in bf16 training:
-activations in bf16, weights, gradients and states in float32. A floor is the larger of FLOPs over the card's
-rate and bytes over its bandwidth, both from the public datasheets; no code reaches either. The tables are in
-docs/gpu.md.
+Bytes are those that bf16 training must read from or write to main memory at least once: activations in
+bf16; weights, gradients and optimizer states in float32. A floor is the larger of FLOPs over the GPU's rate
+and bytes over its bandwidth, both from the public datasheets; no code reaches either. docs/gpu.md contains
+the tables.
 
     python -m benchmarks.gpu_model
 """
@@ -33,7 +33,7 @@ SEED_EPOCH_SECONDS = 551.0
 
 @dataclass(frozen=True)
 class Card:
-    """Dense bf16 tensor-core FLOP/s, float32 FLOP/s and bytes/s, as NVIDIA's datasheets state them."""
+    """Dense bf16 tensor-core FLOP/s, float32 FLOP/s and bytes/s from NVIDIA's datasheets."""
 
     name: str
     bf16: float
@@ -49,7 +49,7 @@ CARDS = (
 
 @dataclass(frozen=True)
 class Work:
-    """One kernel's work in one call over all that it is called for in a forward-backward pass or a step."""
+    """One kernel's work in all its calls of a forward-backward pass or an update."""
 
     name: str
     flops: float
@@ -61,14 +61,14 @@ class Work:
 
 
 def passes(config: Config) -> Iterator[Work]:
-    """What one forward-backward pass takes."""
+    """The kernels of one forward-backward pass."""
     model, rows = config.model, config.data.batch_size
     tokens, heads = rows * model.sequence_length, model.num_heads * model.head_dim
     matrices, _ = parameter_shapes(model)
     attention = model.num_layers * attention_flops(
         rows, model.sequence_length, model.num_heads, model.head_dim
     )
-    tensor = model.num_layers * tokens * heads * BF16  # q, k, v, out or a gradient, of all layers
+    tensor = model.num_layers * tokens * heads * BF16  # bytes of q, k, v, out or a gradient in all layers
     yield Work("rope_attention, forward", attention * 2 / 7, 4 * tensor)
     yield Work("rope_attention, backward", attention * 5 / 7, 8 * tensor)
     # Logits: written by a product, read and written by the soft-max pass, read by two products.
@@ -76,13 +76,13 @@ def passes(config: Config) -> Iterator[Work]:
     weight = model.vocabulary_size * model.embedding_size * (2 * BF16 + FLOAT32)
     head = head_flops(tokens, model.embedding_size, model.vocabulary_size)
     yield Work("linear_cross_entropy, forward and backward", head, logits + weight)
-    # Input and output of each product of a projection, three products; the weight twice, its gradient once.
+    # Three products per projection, each with input and output; the weight twice, its gradient once.
     moved = sum(3 * tokens * (n + m) * BF16 + n * m * (2 * BF16 + FLOAT32) for n, m in matrices)
     yield Work("projections (cuBLAS)", layers_flops(tokens, matrices), moved)
 
 
 def updates(config: Config, sync: bool) -> Iterator[Work]:
-    """What the update of one step takes besides its passes."""
+    """The kernels of one step's update."""
     matrices, others = parameter_shapes(config.model)
     orthogonalised = newton_schulz_flops(matrices, config.optimizer.ns_steps)
     yield Work("newton_schulz", orthogonalised, 2 * FLOAT32 * elements(matrices))
@@ -95,10 +95,10 @@ def main() -> None:
     config = load_config("seed")
     one_pass = list(passes(config))
     lazy, sync = (list(updates(config, kind)) for kind in (False, True))
-    known = {work.name: work for work in [*one_pass, *lazy, *sync]}
+    by_name = {work.name: work for work in [*one_pass, *lazy, *sync]}
     header = "| | GFLOP | MB | FLOP per byte |" + "".join(f" {card.name} |" for card in CARDS)
     print(header + "\n|" + " --- |" * (4 + len(CARDS)))
-    for work in known.values():
+    for work in by_name.values():
         floors = "".join(f" {work.floor(card) * 1e6:,.0f} µs |" for card in CARDS)
         print(
             f"| {work.name} | {work.flops / 1e9:,.1f} | {work.bytes / 1e6:,.1f} | "

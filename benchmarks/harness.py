@@ -1,4 +1,4 @@
-"""Honest timing: warm-up, alternating rounds, medians, and the machine's name beside every figure."""
+"""Timing: warm-up, alternating rounds, medians, and the machine's name beside every figure."""
 
 from __future__ import annotations
 
@@ -22,18 +22,27 @@ from benchmarks.rates import Rates, probes, rates_of
 
 Run = Callable[[], object]
 
-# Shorter calls are repeated until this many seconds have passed, and their mean is taken.
+ROOT = Path(__file__).parents[1]
+# A shorter call is repeated for this many seconds, and its mean time is taken.
 MINIMUM_SECONDS = 0.2
-# The names of the precisions, as they end the contenders' names: "<kind>-<precision>".
+# A contender is called "<kind>-<precision>".
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Unmeasurable(click.ClickException):
+    """This machine or environment lacks something that the benchmark needs."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
 class Row:
-    """One of ours against one peer: median seconds, their ratio (above 1: ours is faster), peak memory.
+    """arsbench against one peer: median seconds, peak memory in MB, and ratios.
 
-    `floor_seconds` is the least that the work takes at the rates of the same run, `floor_ratio` how many
-    times that ours takes.
+    Attributes:
+        ratio: `peer_seconds` / `seconds`; above 1, arsbench is faster.
+        floor_seconds: the least that the work takes at the rates of the same run.
+        floor_ratio: `seconds` / `floor_seconds`.
     """
 
     name: str
@@ -48,7 +57,7 @@ class Row:
 
 
 def timed(run: Run, minimum_seconds: float) -> float:
-    """Seconds of a call, the mean of as many as `minimum_seconds` take."""
+    """Mean seconds of a call, over calls for at least `minimum_seconds`."""
     calls = 0
     started = time.perf_counter()
     while True:
@@ -62,19 +71,25 @@ def timed(run: Run, minimum_seconds: float) -> float:
 def measure(
     contenders: Mapping[str, Run], rounds: int, minimum_seconds: float = MINIMUM_SECONDS
 ) -> tuple[dict[str, list[float]], Rates]:
-    """Seconds of each contender, and the machine's rates.
+    """Seconds of each contender in each round, and the machine's rates.
 
-    Without compiled kernels ours would be a reference, and compared with itself: that is refused. Each is
-    called once to warm it up. Then all are timed in turn, round by round, so that a slow minute hurts
-    all alike, the rates included.
+    Each contender is called once to warm up. Then all are timed in turn, round by round, so that a slow
+    minute affects all of them alike, the rates included.
 
     Args:
-        contenders: by name, what is timed.
+        contenders: the functions to time, by name.
         rounds: how often each is timed.
         minimum_seconds: see `timed`.
+
+    Raises:
+        Unmeasurable: an op has no compiled kernel, so the reference would be compared with itself.
     """
-    if "reference" in ops.backends("cpu").values():
-        raise click.ClickException("an op has no compiled kernel here: there is nothing to measure")
+    references = [op for op, backend in ops.backends("cpu").items() if backend == "reference"]
+    if references:
+        raise Unmeasurable(
+            f"no compiled kernel for {', '.join(references)}: reinstall arsbench where a C++ compiler is "
+            "available, without ARSBENCH_NATIVE=0"
+        )
     runs = {**probes(), **contenders}
     for name, run in runs.items():
         print(f"warming up {name} ...", flush=True)
@@ -95,15 +110,16 @@ def compare(
     peaks: tuple[float, float] | None = None,
     floor_seconds: float | None = None,
 ) -> Row:
-    """The medians of ours and of a peer beside each other; `peaks` are both peak memories in MB."""
-    ours, theirs = statistics.median(seconds), statistics.median(peer_seconds)
+    """The medians of arsbench and of a peer; `peaks` are the peak memory of both in MB."""
+    median, peer_median = statistics.median(seconds), statistics.median(peer_seconds)
     peak, peer_peak = peaks or (None, None)
-    floor_ratio = None if floor_seconds is None else ours / floor_seconds
-    return Row(name, ours, peer, theirs, theirs / ours, peak, peer_peak, floor_seconds, floor_ratio)
+    floor_ratio = None if floor_seconds is None else median / floor_seconds
+    ratio = peer_median / median
+    return Row(name, median, peer, peer_median, ratio, peak, peer_peak, floor_seconds, floor_ratio)
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
+    """The machine and software that the figures were measured with."""
     return {
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
@@ -116,7 +132,7 @@ def machine() -> dict[str, object]:
 
 
 def machine_line() -> str:
-    """The machine in a line, as it heads tables and plots."""
+    """The machine in one line, the heading of tables and plots."""
     where = machine()
     return f"{where['cpu']}, {where['threads']} threads, torch {where['torch']}, {where['date']}"
 
@@ -124,19 +140,19 @@ def machine_line() -> str:
 def last_line_of(module: str, *arguments: str) -> str:
     """The last line that `python -m module arguments` prints."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     return done.stdout.splitlines()[-1]
 
 
 def print_peak(run: Run, calls: int = 1) -> None:
-    """Print this process's peak resident memory in MB after so many calls: the other end of `peaks_of`."""
+    """Print this process's peak resident memory in MB after this number of calls; `peaks_of` reads it."""
     for _ in range(calls):
         run()
     print(peak_resident_bytes() / 1e6)
 
 
 def peaks_of(module: str, contenders: Iterable[str]) -> dict[str, float]:
-    """Peak resident memory in MB of each contender, in its own process `python -m module --peak NAME`."""
+    """Peak resident memory in MB of each contender, in a separate process `python -m module --peak NAME`."""
     peaks = {}
     for name in contenders:
         print(f"peak memory of {name} ...", flush=True)
@@ -144,19 +160,25 @@ def peaks_of(module: str, contenders: Iterable[str]) -> dict[str, float]:
     return peaks
 
 
-def common_options(command: Callable) -> Callable:
-    """`--rounds` and `--json`, which every benchmark has."""
-    rounds = click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
-    json_path = click.option(
-        "--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here."
+def common_options(rounds: int = 5) -> Callable[[Callable], Callable]:
+    """Add the options `--rounds` (with this default) and `--json`."""
+    rounds_option = click.option(
+        "--rounds",
+        default=rounds,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Timings of each contender.",
     )
-    return rounds(json_path(command))
+    json_option = click.option(
+        "--json", "json_path", type=click.Path(path_type=Path), help="Write the figures to this file."
+    )
+    return lambda command: rounds_option(json_option(command))
 
 
 def publish(rows: list[Row], rates: Rates, json_path: Path | None, **facts: object) -> None:
-    """Print the rows under the machine's name and its rates; write them to `json_path` where there is one.
+    """Print the rows below the machine's name and rates, and write them to `json_path` if it is not None.
 
-    The file holds `{"machine": …, "rates": …, "rows": […]}` and `facts`.
+    The file contains `{"machine": …, "rates": …, "rows": […]}` and `facts`.
     """
     print(f"\n{machine_line()}")
     print(
@@ -165,15 +187,15 @@ def publish(rows: list[Row], rates: Rates, json_path: Path | None, **facts: obje
     )
     width = max(len(row.name) for row in rows)
     print(
-        f"{'ours':{width}} {'s':>9}  {'peer':14} {'s':>9}  {'ratio':>7}  {'floor s':>9}  {'× floor':>7}  "
+        f"{'arsbench':{width}} {'s':>9}  {'peer':14} {'s':>9}  {'ratio':>7}  {'floor s':>9}  {'× floor':>7}  "
         f"{'peak MB':>8}  {'peer MB':>8}"
     )
     for row in rows:
         print(
             f"{row.name:{width}} {row.seconds:9.4f}  {row.peer:14} {row.peer_seconds:9.4f}  "
-            f"{row.ratio:6.2f}x  {_shown(row.floor_seconds, '.4f'):>9}  "
-            f"{_shown(row.floor_ratio, '.2f'):>7}  {_shown(row.peak_rss_mb, ',.0f'):>8}  "
-            f"{_shown(row.peer_peak_rss_mb, ',.0f'):>8}"
+            f"{row.ratio:6.2f}x  {_formatted(row.floor_seconds, '.4f'):>9}  "
+            f"{_formatted(row.floor_ratio, '.2f'):>7}  {_formatted(row.peak_rss_mb, ',.0f'):>8}  "
+            f"{_formatted(row.peer_peak_rss_mb, ',.0f'):>8}"
         )
     if json_path is not None:
         figures = {"machine": machine(), "rates": asdict(rates), "rows": [asdict(row) for row in rows]}
@@ -185,25 +207,25 @@ def publish(rows: list[Row], rates: Rates, json_path: Path | None, **facts: obje
 def precisions_command(
     module: str, contender: Callable[[str, torch.dtype], Run], peers: Sequence[str], flops: int
 ) -> click.Command:
-    """The command line of an op's benchmark: ours against the peers, in float32 and in bf16.
+    """The command of an op's benchmark: arsbench against the peers, in float32 and in bf16.
 
     Args:
-        module: the benchmark's, to be run again for each contender's peak memory.
-        contender: makes what is timed from its kind ("ours" or a peer) and dtype.
-        peers: their kinds.
-        flops: of the products; over their rate they are the floor.
+        module: the benchmark's module, run again for each contender's peak memory.
+        contender: makes the function to time from a kind ("arsbench" or a peer) and a dtype.
+        peers: the kinds of the peers.
+        flops: floating-point operations of the matrix products; divided by their rate they are the floor.
     """
-    names = [f"{kind}-{precision}" for precision in PRECISIONS for kind in ("ours", *peers)]
+    names = [f"{kind}-{precision}" for precision in PRECISIONS for kind in ("arsbench", *peers)]
 
     def named(name: str) -> Run:
         kind, precision = name.split("-")
         return contender(kind, PRECISIONS[precision])
 
     @click.command()
-    @common_options
+    @common_options()
     @click.option("--peak", type=click.Choice(names), help="Only print this contender's peak memory in MB.")
     def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
-        """Time and compare; prints a table."""
+        """Time arsbench and its peers, and print a table."""
         if peak is not None:
             print_peak(named(peak))
             return
@@ -211,14 +233,14 @@ def precisions_command(
         peaks = peaks_of(module, names)
         rows = []
         for precision, dtype in PRECISIONS.items():
-            ours, floor = f"ours-{precision}", flops / rates.products(dtype)
+            name, floor = f"arsbench-{precision}", flops / rates.products(dtype)
             for peer in (f"{kind}-{precision}" for kind in peers):
-                both = (peaks[ours], peaks[peer])
-                rows.append(compare(ours, seconds[ours], peer, seconds[peer], both, floor))
+                both = (peaks[name], peaks[peer])
+                rows.append(compare(name, seconds[name], peer, seconds[peer], both, floor))
         publish(rows, rates, json_path)
 
     return main
 
 
-def _shown(value: float | None, form: str) -> str:
+def _formatted(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)

@@ -1,8 +1,8 @@
 """Output projection and cross-entropy, forward and backward, at the seed's size.
 
-The peers are cross-entropy of the whole logits (`eager`, which is also torch's own `linear_cross_entropy`
-without options) and torch's own in chunks: with the options it picks itself (`auto`), in chunks of 256 tokens
-(`256`) and in a single one (`whole`). Ours computes each token's loss and entropy besides.
+The peers are cross-entropy of all logits at once (`eager`; torch's `linear_cross_entropy` without options
+does the same) and torch's `linear_cross_entropy` with automatic chunks (`auto`), chunks of 256 tokens (`256`)
+and a single chunk (`whole`). arsbench also computes each token's loss and entropy.
 
     python -m benchmarks.linear_cross_entropy [--rounds 5] [--json FILE]
 """
@@ -34,7 +34,7 @@ def contender(kind: str, dtype: torch.dtype, tokens: int, width: int, vocabulary
     target = torch.randint(vocabulary, (tokens,))
 
     def run() -> None:
-        if kind == "ours":
+        if kind == "arsbench":
             loss = ops.linear_cross_entropy(hidden, weight, target).loss
         elif kind == "eager":
             loss = F.cross_entropy(hidden @ weight.T, target)

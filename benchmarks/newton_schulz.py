@@ -1,8 +1,8 @@
-"""Newton-Schulz of the seed's 28 matrices, grouped by shape as the optimizers do it.
+"""Newton-Schulz of the seed's 28 matrices, grouped by shape as in the optimizers.
 
 The peers are the bfloat16 iteration in plain PyTorch on the same groups, eager and under torch.compile, and
-the same in float32, matrix by matrix, which is what suits a processor without bfloat16 products. Below the
-table: how far ours and the bfloat16 peer are from the same iteration in float64.
+the float32 iteration matrix by matrix, which is faster on a processor without bfloat16 products. The error of
+arsbench and of the bfloat16 peer against the float64 iteration is printed below the table.
 
     python -m benchmarks.newton_schulz [--rounds 5] [--json FILE]
 """
@@ -29,8 +29,8 @@ PEERS = ("eager", "compile", "float32")
 
 
 def contender(kind: str, matrices: Sequence[Tensor]) -> Run:
-    """Orthogonalise all matrices."""
-    if kind == "ours":
+    """Orthogonalises all matrices."""
+    if kind == "arsbench":
         return lambda: orthogonalize(matrices, STEPS)
     if kind == "float32":
         return lambda: [orthogonalise(matrix, STEPS, torch.float32) for matrix in matrices]
@@ -42,36 +42,38 @@ def contender(kind: str, matrices: Sequence[Tensor]) -> Run:
 
 
 def errors(matrices: Sequence[Tensor]) -> dict[str, float]:
-    """Of ours and the eager peer: the largest of all matrices' relative Frobenius errors against float64."""
+    """The largest relative Frobenius error of a matrix against float64, for arsbench and the eager peer."""
     truths = [reference(matrix.double(), STEPS, ops.QUINTIC) for matrix in matrices]
     results = {
-        "ours": orthogonalize(matrices, STEPS),
+        "arsbench": orthogonalize(matrices, STEPS),
         "eager": [reference(matrix, STEPS, ops.QUINTIC) for matrix in matrices],
     }
     return {
         kind: max(
             ((result - truth).norm() / truth.norm()).item()
-            for result, truth in zip(given, truths, strict=True)
+            for result, truth in zip(computed, truths, strict=True)
         )
-        for kind, given in results.items()
+        for kind, computed in results.items()
     }
 
 
 @click.command()
-@common_options
+@common_options()
 def main(rounds: int, json_path: Path | None) -> None:
-    """Time and compare; prints a table."""
+    """Time arsbench and its peers, and print a table."""
     shapes, _ = parameter_shapes(load_config("seed").model)
     torch.manual_seed(0)
     matrices = [torch.randn(shape) for shape in shapes]
-    seconds, rates = measure({kind: contender(kind, matrices) for kind in ("ours", *PEERS)}, rounds)
+    seconds, rates = measure({kind: contender(kind, matrices) for kind in ("arsbench", *PEERS)}, rounds)
     floor = newton_schulz_flops(shapes, STEPS) / rates.products(torch.bfloat16)
-    rows = [compare("ours", seconds["ours"], peer, seconds[peer], floor_seconds=floor) for peer in PEERS]
+    rows = [
+        compare("arsbench", seconds["arsbench"], peer, seconds[peer], floor_seconds=floor) for peer in PEERS
+    ]
     error = errors(matrices)
     publish(rows, rates, json_path, errors=error)
     print(
-        f"error against float64: ours {error['ours']:.2e}, eager {error['eager']:.2e}, "
-        f"{error['ours'] / error['eager']:.2g} of it"
+        f"error against float64: arsbench {error['arsbench']:.2e}, eager {error['eager']:.2e}, "
+        f"ratio {error['arsbench'] / error['eager']:.2g}"
     )
 
 

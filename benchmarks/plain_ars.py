@@ -1,7 +1,7 @@
-"""ARS as one would write it in plain PyTorch: the peer of the training-step benchmark.
+"""ARS in plain PyTorch: the peer of the training-step benchmark.
 
-Straight from the formulas, tensor by tensor, with fixed period k and per-tensor functions that torch.compile
-can take. Nothing of arsbench is used here.
+Written from the formulas, tensor by tensor, with a fixed period k and per-tensor functions that torch.compile
+accepts. Uses nothing from arsbench.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(x: Tensor, steps: int = 5, dtype: torch.dtype = torch.bfloat16) -> Tensor:
-    """Newton-Schulz (Jordan et al., Muon, 2024), in bfloat16 as its authors iterate it."""
+    """Newton-Schulz (Jordan et al., Muon, 2024), in bfloat16 as in the authors' code."""
     a, b, c = COEFFICIENTS
     tall = x.size(0) > x.size(1)
     y = x.to(dtype).T if tall else x.to(dtype)
@@ -55,12 +55,12 @@ def perturbation(p: Tensor, g: Tensor, v: Tensor, correction: Tensor) -> Tensor:
 
 
 def residual(g2: Tensor, g1: Tensor) -> Tensor:
-    """The part of g2 that is orthogonal to g1."""
+    """The component of g2 orthogonal to g1."""
     return g2 - ((g2 * g1).sum() / (g1.square().sum() + 1e-12)) * g1
 
 
 def inject(g: Tensor, f: Tensor) -> Tensor:
-    """The lazy step's gradient."""
+    """The gradient of a lazy step."""
     return g + ALPHA * (g.norm() / (f.norm() + 1e-12)) * f
 
 
@@ -68,11 +68,12 @@ class PlainARS:
     """ARS with period `k` on two lists of parameters.
 
     Args:
-        matrices: take the orthogonalised update.
-        others: take AdamW.
-        lr, weight_decay: of the matrices; the others decay by 0.01.
-        k: a sync step every k steps.
-        compiled: put every per-tensor function through torch.compile.
+        matrices: updated by the orthogonalised update.
+        others: updated by AdamW.
+        lr: the learning rate of all parameters.
+        weight_decay: of the matrices; the others' is 0.01.
+        k: every k-th step is a sync step.
+        compiled: compile every per-tensor function with torch.compile.
     """
 
     def __init__(

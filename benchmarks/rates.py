@@ -1,4 +1,4 @@
-"""What the machine can do at best, measured beside what it bounds: matrix products and copies."""
+"""The machine's rates of matrix products and copies, measured in the same rounds as the contenders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-# Large enough that a product is bound by arithmetic, small enough for a round to take a second or two.
+# Large enough that arithmetic bounds the product, small enough that a round takes a second or two.
 PRODUCT_SIZE = 2048
 # More than any last-level cache holds.
 COPY_BYTES = 256 * 2**20
@@ -20,7 +20,7 @@ class Rates:
 
     Attributes:
         float32, bfloat16: flop/s of `torch.mm` on square matrices of that dtype.
-        copy: bytes/s of a copy, those read and those written both counted.
+        copy: bytes/s of a copy, bytes read plus bytes written.
     """
 
     float32: float
@@ -28,12 +28,12 @@ class Rates:
     copy: float
 
     def products(self, dtype: torch.dtype) -> float:
-        """Flop/s that products of `dtype` can have; bfloat16 may be computed in float32 if that is faster."""
+        """Flop/s of products of `dtype`; bfloat16 products may use float32 where that is faster."""
         return max(self.float32, self.bfloat16) if dtype == torch.bfloat16 else self.float32
 
 
 def probes() -> dict[str, Callable[[], object]]:
-    """What is timed to know the rates, by name."""
+    """The functions whose times give the rates, by name."""
     source = torch.ones(COPY_BYTES // 4)
     target = torch.empty_like(source)
     return {
@@ -44,7 +44,7 @@ def probes() -> dict[str, Callable[[], object]]:
 
 
 def rates_of(seconds: Mapping[str, list[float]]) -> Rates:
-    """The rates from the probes' timings in seconds."""
+    """The rates from the seconds of the probes."""
     float32, bfloat16, copy = (
         statistics.median(seconds[name]) for name in ("matmul-float32", "matmul-bfloat16", "copy")
     )

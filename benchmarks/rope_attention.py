@@ -1,7 +1,8 @@
 """RMSNorm, rotary embedding and causal attention of a layer, forward and backward, at the seed's size.
 
-The peer is the same as transformers' Qwen3 does it, around torch's `scaled_dot_product_attention`, eager and
-under torch.compile. Its cosines and sines are made beforehand, as a model makes them once for all its layers.
+The peer is the computation of transformers' Qwen3 around torch's `scaled_dot_product_attention`, eager and
+under torch.compile. Its cosines and sines are computed beforehand, because a model computes them once for all
+layers.
 
     python -m benchmarks.rope_attention [--rounds 5] [--json FILE]
 """
@@ -22,7 +23,7 @@ PEERS = ("eager", "compile")
 
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
-    """Over the last dimension, in float32, rounded before the weight."""
+    """RMSNorm over the last dimension in float32, rounded before the product with the weight."""
     x32 = x.float()
     x32 = x32 * torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + EPS)
     return weight * x32.to(x.dtype)
@@ -51,7 +52,7 @@ def contender(kind: str, dtype: torch.dtype, rows: int, length: int, heads: int,
     inputs = [torch.randn(shape).to(dtype).requires_grad_() for _ in range(3)]
     inputs += [torch.ones(head_dim, dtype=dtype, requires_grad=True) for _ in range(2)]
     grad = torch.randn(shape).to(dtype)
-    if kind == "ours":
+    if kind == "arsbench":
 
         def forward() -> Tensor:
             return ops.rope_attention(*inputs, theta=THETA, eps=EPS)

@@ -1,9 +1,9 @@
-"""How time and memory of each op grow with length, vocabulary, width, tokens and threads; `make sweep`.
+"""Time and memory of each op over length, vocabulary, width, tokens and threads; `make sweep`.
 
-Float32, forward and backward where the op has one, ours against plain PyTorch. Each point is measured in a
-process of its own: its memory is that process's peak minus what was resident before the op ran, so inputs do
-not count and gradients do. Sizes are chosen so that plain PyTorch fits into 16 GB and two cores are done in
-about eight minutes.
+Float32, forward and backward where the op has a backward, arsbench against plain PyTorch. Each point is
+measured in a separate process. Its memory is that process's peak minus the resident memory before the op ran,
+so inputs do not count and gradients do. Plain PyTorch fits into 16 GB at all sizes, and two cores take about
+eight minutes.
 
     python -m benchmarks.sweep [--rounds 5] [--json FILE] [--plot FILE]
 """
@@ -35,17 +35,17 @@ from benchmarks.harness import (
 )
 from benchmarks.rates import Rates
 
-KINDS = ("ours", "eager")
+KINDS = ("arsbench", "eager")
 ROWS, HEADS, HEAD_DIM = 1, 6, 128
-# A slow point is timed fewer times than asked for once its timings have taken so many seconds together.
+# A slow point is timed in fewer rounds: none begins after this many seconds.
 SECONDS_A_POINT = 3.0
-# Every size of the call that comes before the memory is first read: it pages the libraries' code in.
+# All sizes of the first call, which loads the libraries' code before memory is measured.
 TINY = 16
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """An op over the values of one size or of `threads`, its other sizes fixed."""
+    """An op over the values of one size or of `threads`; its other sizes are fixed."""
 
     op: str
     axis: str
@@ -53,12 +53,12 @@ class Sweep:
     fixed: dict[str, int]
 
     def point(self, value: int) -> dict[str, int]:
-        """All sizes of a point, `threads` among them."""
+        """All sizes of a point, `threads` included."""
         return {"threads": torch.get_num_threads(), **self.fixed, self.axis: value}
 
 
 def sweeps() -> list[Sweep]:
-    """All of them, in the order of the plot."""
+    """All sweeps, in the order of the plot."""
     cores = os.cpu_count() or 1
     threads = tuple(sorted({min(2**power, cores) for power in range(cores.bit_length() + 1)}))
     head = {"tokens": 512, "width": 512, "vocabulary": 16_384}
@@ -77,7 +77,7 @@ def sweeps() -> list[Sweep]:
 
 
 def contender(op: str, kind: str, sizes: dict[str, int]) -> Run:
-    """One op of one kind at the sizes of a point."""
+    """The function to time: an op of a kind at the sizes of a point."""
     if op == "linear_cross_entropy":
         shape = (sizes["tokens"], sizes["width"], sizes["vocabulary"])
         return linear_cross_entropy.contender(kind, torch.float32, *shape)
@@ -88,7 +88,7 @@ def contender(op: str, kind: str, sizes: dict[str, int]) -> Run:
 
 
 def floor_seconds(op: str, sizes: dict[str, int], rates: Rates) -> float:
-    """The least that a point takes."""
+    """The floor of a point in seconds."""
     if op == "linear_cross_entropy":
         flops = head_flops(sizes["tokens"], sizes["width"], sizes["vocabulary"])
         return flops / rates.products(torch.float32)
@@ -99,7 +99,7 @@ def floor_seconds(op: str, sizes: dict[str, int], rates: Rates) -> float:
 
 
 def measure_here(op: str, kind: str, sizes: dict[str, int], rounds: int) -> dict[str, object]:
-    """Seconds and memory in MB of a point, in a process that has done nothing else."""
+    """Seconds and memory in MB of a point, in a process that does nothing else."""
     torch.set_num_threads(sizes["threads"])
     contender(op, kind, dict.fromkeys(sizes, TINY))()
     run = contender(op, kind, sizes)
@@ -112,7 +112,7 @@ def measure_here(op: str, kind: str, sizes: dict[str, int], rounds: int) -> dict
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process now; its highest so far where the system does not tell."""
+    """This process's resident memory in bytes; its peak on systems without /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     except OSError:
@@ -131,15 +131,15 @@ def run_sweep(sweep: Sweep, rounds: int, rates: dict[int, Rates]) -> list[Row]:
             print(f"{name} {kind} ...", flush=True)
             request = json.dumps({"op": sweep.op, "kind": kind, "sizes": sizes, "rounds": rounds})
             results.append(json.loads(last_line_of("benchmarks.sweep", "--point", request)))
-        ours, eager = results
-        peaks = (ours["megabytes"], eager["megabytes"])
+        kernel, eager = results
+        peaks = (kernel["megabytes"], eager["megabytes"])
         floor = floor_seconds(sweep.op, sizes, rates[sizes["threads"]])
-        rows.append(compare(name, ours["seconds"], "eager", eager["seconds"], peaks, floor))
+        rows.append(compare(name, kernel["seconds"], "eager", eager["seconds"], peaks, floor))
     return rows
 
 
 def rates_by_threads(counts: set[int]) -> dict[int, Rates]:
-    """The machine's rates at each of these numbers of threads."""
+    """The machine's rates at each number of threads."""
     default, rates = torch.get_num_threads(), {}
     for count in sorted(counts):
         torch.set_num_threads(count)
@@ -149,23 +149,33 @@ def rates_by_threads(counts: set[int]) -> dict[int, Rates]:
 
 
 @click.command()
-@common_options
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw here, a .png or .svg.")
-@click.option("--point", hidden=True, help="Only measure this point, in JSON, and print it.")
+@common_options()
+@click.option(
+    "--plot",
+    "plot_path",
+    type=click.Path(path_type=Path),
+    help="Draw the figures into this .png or .svg file.",
+)
+@click.option("--point", hidden=True, help="Only measure this point (JSON) and print the result as JSON.")
 def main(rounds: int, json_path: Path | None, plot_path: Path | None, point: str | None) -> None:
-    """Measure, print a table and draw."""
+    """Time arsbench and plain PyTorch over each size, and print a table."""
     if point is not None:
         print(json.dumps(measure_here(**json.loads(point))))
         return
-    chosen = sweeps()
-    rates = rates_by_threads({sweep.point(value)["threads"] for sweep in chosen for value in sweep.values})
-    rows = [run_sweep(sweep, rounds, rates) for sweep in chosen]
-    publish([row for some in rows for row in some], rates[torch.get_num_threads()], json_path)
+    if plot_path is not None and plot_path.suffix not in (".png", ".svg"):
+        raise click.BadParameter(f"{plot_path} must end in .png or .svg", param_hint="--plot")
+    every = sweeps()
+    rates = rates_by_threads({sweep.point(value)["threads"] for sweep in every for value in sweep.values})
+    rows = [run_sweep(sweep, rounds, rates) for sweep in every]
+    publish(
+        [row for rows_of_sweep in rows for row in rows_of_sweep], rates[torch.get_num_threads()], json_path
+    )
     if plot_path is not None:
         from benchmarks.sweep_plot import Panel, plot
 
         panels = [
-            Panel(sweep.op, sweep.axis, sweep.values, some) for sweep, some in zip(chosen, rows, strict=True)
+            Panel(sweep.op, sweep.axis, sweep.values, rows_of_sweep)
+            for sweep, rows_of_sweep in zip(every, rows, strict=True)
         ]
         plot(plot_path, panels, machine_line())
 

@@ -1,4 +1,4 @@
-"""The sweep as small multiples: each op's time over a size, and its memory below, on logarithmic axes."""
+"""The sweep as small multiples: each op's time over a size, its memory below, on logarithmic axes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from arsbench.files import atomic_write
 from benchmarks.harness import Row
 
 COLUMNS = 4
-# What a logarithmic axis shows of a point too small to be told from noise.
+# A logarithmic axis shows smaller values, which are noise, at this one.
 SMALLEST_MB = 0.1
-# A field of the rows, its line and colour, and its name in the legend.
+# Field of `Row`, line style, colour, label in the legend.
 TIMES = (
-    ("seconds", "o-", "#0b5fa5", "ours"),
+    ("seconds", "o-", "#0b5fa5", "arsbench"),
     ("peer_seconds", "s-", "#d1601e", "plain PyTorch"),
     ("floor_seconds", "--", "#555555", "floor"),
 )
 MEMORIES = (
-    ("peak_rss_mb", "o-", "#0b5fa5", "ours"),
+    ("peak_rss_mb", "o-", "#0b5fa5", "arsbench"),
     ("peer_peak_rss_mb", "s-", "#d1601e", "plain PyTorch"),
 )
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One sweep: an op, the size that grows, its values and a row for each."""
+    """One sweep: an op, the size that varies, its values and a row for each."""
 
     op: str
     axis: str
@@ -39,7 +39,7 @@ class Panel:
 
 
 def plot(path: Path, panels: Sequence[Panel], title: str) -> None:
-    """Draw the panels, `COLUMNS` beside each other, into `path`, whose suffix is the format."""
+    """Draw the panels in `COLUMNS` columns into `path`; its suffix names the format."""
     bands = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(4.2 * COLUMNS, 6.4 * bands))
     axes = figure.subplots(2 * bands, COLUMNS, squeeze=False)
@@ -62,7 +62,7 @@ def plot(path: Path, panels: Sequence[Panel], title: str) -> None:
 def draw(
     axis: Axes, panel: Panel, series: Sequence[tuple[str, ...]], label: str, smallest: float = 0.0
 ) -> None:
-    """Fields of the rows over the panel's values; none is drawn lower than `smallest`."""
+    """Draw fields of the rows over the panel's values; values below `smallest` are drawn at `smallest`."""
     axis.set_visible(True)
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -70,7 +70,7 @@ def draw(
         figures = [max(getattr(row, field), smallest) for row in panel.rows]
         axis.plot(panel.values, figures, line, color=color, label=name)
     low, high = axis.get_ylim()
-    axis.set_ylim(low / 2, high * 2)  # so that there are labelled ticks even where the figures hardly differ
+    axis.set_ylim(low / 2, high * 2)  # room for labelled ticks where the values hardly differ
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xticks(panel.values, [f"{value:,}" for value in panel.values], fontsize=9)
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

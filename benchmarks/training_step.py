@@ -1,10 +1,10 @@
-"""A lazy and a sync step of the seed's configuration: ours against what one would otherwise pick.
+"""A lazy and a sync step of the seed's configuration: arsbench against transformers and plain PyTorch.
 
-The peers are transformers' Qwen3 with a plain-PyTorch ARS (`plain_ars`), eager and under torch.compile, in
-float32 and in bf16 (autocast, float32 weights). All get the same random rows. With k = 2 a sync and a lazy
-step take turns, and each costs what it costs at any other k. Ours computes the entropy column besides; the
-peers do not. They iterate Newton-Schulz in bf16 in either precision, as its authors do. The floor is
-`floors.step_floor`, at the rates measured in the same rounds.
+The peers are transformers' Qwen3 with ARS in plain PyTorch (`plain_ars`), eager and under torch.compile, in
+float32 and in bf16 (autocast, float32 weights). All train on the same random rows. With k = 2, sync and lazy
+steps alternate; the cost of each does not depend on k. arsbench also computes the entropies; the peers do
+not. The peers iterate Newton-Schulz in bf16 in either precision, as in its authors' code. The floor is
+`floors.step_floor` at the rates measured in the same rounds.
 
     python -m benchmarks.training_step [--rounds 5] [--json FILE]
 """
@@ -12,6 +12,7 @@ peers do not. They iterate Newton-Schulz in bf16 in either precision, as its aut
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from benchmarks.floors import step_floor
 from benchmarks.harness import (
     PRECISIONS,
     Run,
+    Unmeasurable,
     common_options,
     compare,
     measure,
@@ -35,26 +37,27 @@ from benchmarks.harness import (
 )
 from benchmarks.plain_ars import PlainARS
 
-# Each of ours against the peers of its own precision; bf16 also against what most people run, eager float32.
+# The peers of each precision; bf16 is also compared with eager float32, the usual choice on a CPU.
 PEERS = {
-    "ours-fp32": ("eager-fp32", "compile-fp32"),
-    "ours-bf16": ("eager-fp32", "eager-bf16", "compile-bf16"),
+    "fp32": ("eager-fp32", "compile-fp32"),
+    "bf16": ("eager-fp32", "eager-bf16", "compile-bf16"),
 }
-CONTENDERS = ("ours-fp32", "ours-bf16", "eager-fp32", "compile-fp32", "eager-bf16", "compile-bf16")
-# One sync and one lazy step: all code is compiled and all memory that a run ever needs has been in use.
+ARSBENCH = ("arsbench-fp32", "arsbench-bf16")
+CONTENDERS = (*ARSBENCH, "eager-fp32", "compile-fp32", "eager-bf16", "compile-bf16")
+# One sync and one lazy step compile all code and use all memory that a run needs.
 WARM_UP_STEPS = 2
 OVERRIDES = ["optimizer.k=2"]
 
 
 def contender(name: str) -> Run:
-    """A function that takes one optimizer step; sync and lazy steps alternate, sync first."""
+    """A function that takes one optimizer step; sync and lazy steps alternate, beginning with sync."""
     config = load_config("seed", OVERRIDES)
     kind, _, precision = name.partition("-")
     torch.manual_seed(config.experiment.seed)
     size = (config.data.batch_size, config.model.sequence_length + 1)
     rows = torch.randint(config.model.vocabulary_size, size)
     inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
-    if kind == "ours":
+    if kind == "arsbench":
         model = models.build_model(config.model, config.model.vocabulary_size)
         optimizer = optim.create_optimizer(model, config.optimizer, config.given["optimizer"])
 
@@ -87,7 +90,7 @@ def contender(name: str) -> Run:
 
 
 def _qwen3(config: ModelConfig) -> torch.nn.Module:
-    """transformers' model of the same shape; both have freshly drawn weights of the same distribution."""
+    """transformers' model of the same shape, its weights drawn from the same distribution."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     return Qwen3ForCausalLM(
@@ -105,20 +108,25 @@ def _qwen3(config: ModelConfig) -> torch.nn.Module:
 
 
 @click.command()
-@common_options
+@common_options()
 @click.option("--peak", type=click.Choice(CONTENDERS), help="Only print this contender's peak memory in MB.")
 def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
-    """Time and compare; prints a table."""
+    """Time arsbench and its peers, and print a table."""
+    if peak not in ARSBENCH and importlib.util.find_spec("transformers") is None:
+        raise Unmeasurable(
+            "transformers is not installed; run `pip install --group bench` in the repository or "
+            "`pip install transformers`"
+        )
     if peak is not None:
-        if peak.startswith("ours"):
-            give_back_large_memory()  # as `arsbench train` does; in the timings' process it would be for all
+        if peak in ARSBENCH:
+            give_back_large_memory()  # as `arsbench train` does; in the process of the timings it affects all
         print_peak(contender(peak), WARM_UP_STEPS)
         return
     steps: dict[str, Run] = {}
     for name in CONTENDERS:
-        # Both keys hold the same function: called in turn, it takes a sync and then a lazy step.
+        # Both keys hold the same function, which alternates between a sync and a lazy step.
         steps[f"sync-{name}"] = steps[f"lazy-{name}"] = contender(name)
-    # Once each, however short: a repeated call would be a step of the other kind.
+    # One call each, however short: the next call is a step of the other kind.
     seconds, rates = measure(steps, rounds, minimum_seconds=0)
     peaks = peaks_of("benchmarks.training_step", CONTENDERS)
     config = load_config("seed", OVERRIDES)
@@ -129,15 +137,15 @@ def main(rounds: int, json_path: Path | None, peak: str | None) -> None:
     }
     rows = [
         compare(
-            name := ours.replace("ours", kind),
-            seconds[f"{kind}-{ours}"],
+            f"{kind}-{precision}",
+            seconds[f"{kind}-arsbench-{precision}"],
             peer,
             seconds[f"{kind}-{peer}"],
-            (peaks[ours], peaks[peer]),
-            sum(floors[name].values()),
+            (peaks[f"arsbench-{precision}"], peaks[peer]),
+            sum(floors[f"{kind}-{precision}"].values()),
         )
         for kind in ("lazy", "sync")
-        for ours, peers in PEERS.items()
+        for precision, peers in PEERS.items()
         for peer in peers
     ]
     publish(rows, rates, json_path, floors=floors)
