@@ -1,8 +1,8 @@
-// The element-wise parts of the ARS optimizers on raw pointers. The mathematics is described in
-// arsbench/ops/ars_moments.py; every function here handles n consecutive elements of one tensor.
+// The element-wise parts of the ARS optimizers on raw pointers. arsbench/ops/ars_moments.py describes the
+// mathematics. Every function handles n consecutive elements of one tensor.
 //
-// T is the type of parameters and gradients (float, BFloat16, double), Compute<T> that of moments, flatness
-// vectors and directions. Sums are in double.
+// T is the type of parameters and gradients (float, BFloat16, double), Compute<T> the type of moments,
+// flatness vectors and directions. Sums are in double.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace arsbench {
 
-// n̂ = grad · eps/(√(exp_avg_sq · inverse_correction) + eps), times |param| if adaptive: eps times the ascent
-// direction of sharpness-aware minimisation, which unlike the direction itself cannot overflow.
+// n̂ = grad · eps/(√(exp_avg_sq · inverse_correction) + eps), times |param| if adaptive. This is eps times
+// the ascent direction of sharpness-aware minimisation; unlike the direction itself it cannot overflow.
 struct AscentParameters {
   double inverse_correction;
   double eps;
@@ -53,8 +53,8 @@ struct MomentSums {
   double injected;  // Σ g'²
 };
 
-// Updates both moments and writes the whitened direction s. flat may be null: nothing is injected then,
-// and second_moment does not matter.
+// Updates both moments and writes the whitened direction s. If flat is null, nothing is injected and
+// second_moment has no effect.
 template <class T>
 MomentSums whiten(std::int64_t n, const T* grad, Compute<T>* exp_avg, Compute<T>* exp_avg_sq,
                   const Compute<T>* flat, double strength, Compute<T>* direction,

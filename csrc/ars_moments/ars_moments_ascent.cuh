@@ -1,6 +1,6 @@
-// The perturbation and its undoing, inner products, and the flatness vectors: what is done to each element.
-// Formulas and constants are those of ars_moments_cpu.cpp; sums of float32 products are in double, as on the
-// CPU, so that squares neither overflow nor get lost.
+// The element-wise code of the perturbation, its restoration, the inner products and the flatness vectors.
+// Formulas and constants are those of ars_moments_cpu.cpp. Sums of float32 products are in double, as on the
+// CPU, so that squares neither overflow nor underflow.
 #pragma once
 
 #include <cmath>
@@ -13,11 +13,11 @@ using multi_tensor::kVectorSize;
 using multi_tensor::NoScalar;
 using multi_tensor::Pack;
 
-// See arsbench/ops/reference/ars_moments.py, where the two constants are explained.
+// arsbench/ops/reference/ars_moments.py explains the two constants.
 constexpr double kNormEps = 1e-12;
 constexpr double kSmallestEps = 1e-20;
 
-// ε·n, which unlike the direction n itself cannot overflow.
+// ε·n; unlike the direction n itself it cannot overflow.
 struct Ascent {
   float inverse_correction, eps;
   bool adaptive;
@@ -49,7 +49,8 @@ struct AscentSquareSum : NoScalar {
   }
 };
 
-// The ascent's ρ/‖n‖. Norms are ε times those of the true direction, hence ε times the constant beside them.
+// The ascent's factor ρ/‖n‖. The norms are ε times those of the true direction, so the constant is times ε
+// too.
 struct AscentFactor {
   static constexpr int kSums = 1;
   double rho, smallest_norm;

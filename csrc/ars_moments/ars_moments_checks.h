@@ -1,4 +1,4 @@
-// What the kernels of every device require of the ars_moments ops' arguments; `device` is where they run.
+// Argument checks of the ars_moments ops for the kernels of every device; `device` is where the kernels run.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ inline void check_restore(at::TensorList params, at::TensorList backups, at::Dev
 
 inline void check_dots(at::TensorList grads, at::TensorList others, at::Device device) {
   check_supported("ars_dots", "grads", grads, device);
-  // Gradients are compared with flatness vectors, which are in the state's dtype, and with one another.
+  // Inner products combine gradients with flatness vectors, which have the state's dtype, or with gradients.
   const bool with_states = !std::equal(
       grads.begin(), grads.end(), others.begin(), others.end(),
       [](const at::Tensor& g, const at::Tensor& f) { return g.scalar_type() == f.scalar_type(); });
@@ -59,7 +59,7 @@ inline void check_moments(const char* op, at::TensorList grads, at::TensorList e
   }
 }
 
-// The names are those of SECOND_MOMENTS in arsbench/ops/reference/ars_moments.py.
+// The names of SECOND_MOMENTS in arsbench/ops/reference/ars_moments.py.
 inline SecondMoment second_moment_named(const char* op, std::string_view name) {
   if (name == "plain") return SecondMoment::plain;
   if (name == "bounded") return SecondMoment::bounded;

@@ -19,7 +19,7 @@ namespace {
 using at::Tensor;
 using at::TensorList;
 
-// See arsbench/ops/reference/ars_moments.py, where the two constants are explained.
+// arsbench/ops/reference/ars_moments.py explains the two constants.
 constexpr double kNormEps = 1e-12;
 constexpr double kSmallestEps = 1e-20;
 
@@ -47,7 +47,7 @@ void ars_perturb(TensorList params, TensorList grads, TensorList exp_avg_sqs, Te
                                           v.at<Compute<T>>(c.tensor, c.begin), parameters);
   });
   std::vector<double> factors = sums_per_tensor(chunks, squares, params.size());
-  // Norms are eps times those of the true direction, hence eps times the constant beside them.
+  // The norms are eps times those of the true direction, so the constant is times eps too.
   for (double& factor : factors) factor = rho / (std::sqrt(factor) + kNormEps * eps);
   for_each_chunk(chunks, p, [&](auto type, const Chunk& c, int64_t) {
     using T = decltype(type);

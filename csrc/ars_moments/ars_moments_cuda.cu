@@ -1,4 +1,4 @@
-// The ARS element-wise ops on CUDA: checks, sorting a call's tensors by dtype, allocation, registration.
+// The ARS element-wise ops on CUDA: checks, grouping of a call's tensors by dtype, allocation, registration.
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -20,14 +20,14 @@ using ars_moments_cuda::Dtype;
 using at::Tensor;
 using at::TensorList;
 
-// Where a call runs: on the GPU of its first tensor.
+// A call runs on the GPU of its first tensor.
 at::Device gpu_of(const char* op, TensorList tensors) {
   const at::Device device = device_of(tensors);
   TORCH_CHECK_VALUE(tensors.empty() || device.is_cuda(), op, ": all tensors must be on one GPU");
   return device;
 }
 
-// What keeps the kernels from a call, or null.
+// The reason why the kernels cannot take a call, or null.
 const char* hindrance(TensorList tensors) {
   if (tensors.empty()) return nullptr;
   if (!is_ampere_or_later(tensors[0])) return "GPUs before compute capability 8.0";
@@ -36,7 +36,7 @@ const char* hindrance(TensorList tensors) {
   return nullptr;
 }
 
-// Those tensors of a call that are alike in the dtypes of its first two lists, as kernels take them.
+// The tensors of a call that share the dtypes of its first two lists, in the form that kernels take.
 template <int kLists>
 struct Group {
   at::ScalarType first, second;
@@ -57,7 +57,7 @@ struct Group {
   }
 };
 
-// A list that is not given is empty, and its addresses are null.
+// An omitted list is empty, and its addresses are null.
 template <int kLists>
 std::vector<Group<kLists>> groups_of(const std::array<const ContiguousList*, kLists>& lists) {
   std::vector<Group<kLists>> groups;
@@ -75,7 +75,7 @@ std::vector<Group<kLists>> groups_of(const std::array<const ContiguousList*, kLi
   return groups;
 }
 
-// float64 numbers on the GPU of `like`: rows per tensor, or room for the sums of chunks.
+// float64 numbers on the GPU of `like`: rows per tensor, or space for the sums of chunks.
 class Numbers {
  public:
   Numbers(const Tensor& like, at::IntArrayRef shape)

@@ -1,8 +1,8 @@
-// The element-wise ARS ops on the GPU, on raw pointers: the launches that each is made of. All tensors of a
-// call have one dtype, float32 or bfloat16; moments, flatness vectors and directions are float32.
+// The launches of the element-wise ARS ops on the GPU, on raw pointers. All tensors of a call have one dtype,
+// float32 or bfloat16; moments, flatness vectors and directions are float32.
 //
-// Nothing comes back to the host: norms and coefficients stay on the device, as float64, one row a tensor.
-// `partials` is room for the sums of chunks: multi_tensor::chunks_in(...) times the number named beside it.
+// Nothing is copied to the host: norms and coefficients stay on the device, as float64, one row per tensor.
+// `partials` is space for the sums of chunks: multi_tensor::chunks_in(...) times the number of partial sums.
 #pragma once
 
 #include <cmath>
@@ -28,7 +28,7 @@ void with_type(Dtype dtype, const Run& run) {
     run(__nv_bfloat16{});
 }
 
-// Lists: params, grads, exp_avg_sqs, backups. One partial sum. `factors` is scratch, one for each index.
+// Lists: params, grads, exp_avg_sqs, backups. One partial sum. `factors` is scratch space, one per index.
 inline void perturb(Dtype dtype, const Lists<4>& lists, double rho, double beta2, double eps, int64_t step,
                     bool adaptive, double* partials, double* factors, cudaStream_t stream) {
   eps = eps > kSmallestEps ? eps : kSmallestEps;
@@ -60,7 +60,7 @@ inline void dots(Dtype dtype, Dtype others, const Lists<2>& lists, double* parti
   });
 }
 
-// Lists: grads, base_grads, residuals. Two partial sums. `factors` is scratch, one for each index.
+// Lists: grads, base_grads, residuals. Two partial sums. `factors` is scratch space, one per index.
 inline void residual(Dtype dtype, const Lists<3>& lists, double* partials, double* factors,
                      cudaStream_t stream) {
   with_type(dtype, [&](auto type) {
@@ -70,7 +70,7 @@ inline void residual(Dtype dtype, const Lists<3>& lists, double* partials, doubl
   });
 }
 
-// strengths may be null: nothing is injected then, and the list of flats is null as well.
+// If strengths is null, nothing is injected, and the list of flats is null too.
 inline Injection injection_of(double beta1, double beta2, double eps, int64_t step,
                               SecondMoment second_moment, const double* strengths) {
   return {{static_cast<float>(beta1), static_cast<float>(beta2), static_cast<float>(1 - beta1),

@@ -1,4 +1,4 @@
-// The loops over memory, vectorised by the compiler at each vector level. No torch here.
+// The loops over memory, vectorised by the compiler at each vector level. Independent of torch.
 #include <algorithm>
 #include <cmath>
 
@@ -9,7 +9,7 @@
 namespace arsbench {
 namespace {
 
-// Elements that are computed before they are streamed: few enough to stay in a core's first cache.
+// Elements computed before they are streamed: few enough to stay in a core's L1 cache.
 constexpr std::int64_t kBlock = 1024;
 
 // The scalars of AscentParameters in the precision of the computation.
@@ -108,13 +108,13 @@ struct SubtractScaled {
   }
 };
 
-// The larger of two numbers, or NaN if either is NaN, which std::max does not promise.
+// The larger of two numbers, or NaN if either is NaN; std::max does not guarantee the latter.
 template <class S>
 ARSBENCH_INLINE S maximum(S x, S y) {
   return x > y || x != x ? x : y;
 }
 
-// One element's moment update. The choices are known at compile time, so that the loop has no branch.
+// One element's moment update. The options are template parameters, so that the loop has no branch.
 template <class S, bool kInject, SecondMoment kSecondMoment>
 struct Moments {
   S beta1, beta2, rest1, rest2, eps, inverse_correction1, inverse_correction2, strength;
@@ -129,7 +129,7 @@ struct Moments {
         inverse_correction2(static_cast<S>(p.inverse_correction2)),
         strength(static_cast<S>(strength)) {}
 
-  // Returns the whitened moment s and leaves the injected gradient g' in grad.
+  // Returns the whitened moment s and writes the injected gradient g' to grad.
   ARSBENCH_INLINE S operator()(S& grad, S& exp_avg, S& exp_avg_sq, const S* flat, std::int64_t i) const {
     S second = grad;
     if constexpr (kInject) {
@@ -196,7 +196,7 @@ struct DecayAndStep {
   }
 };
 
-// Runs the loop compiled for the choice of second moment, which matters only where something is injected.
+// Runs the loop compiled for the choice of second moment, which has an effect only if something is injected.
 template <template <bool, SecondMoment> class Loop, class... Arguments>
 auto run_injecting(bool inject, SecondMoment second_moment, Arguments... arguments) {
   if (!inject) return run_widest<Loop<false, SecondMoment::plain>>(arguments...);
@@ -271,7 +271,7 @@ ARSBENCH_INSTANTIATE(double)
 ARSBENCH_INSTANTIATE(BFloat16)
 #undef ARSBENCH_INSTANTIATE
 
-// bfloat16 gradients against their float32 flatness vectors.
+// bfloat16 gradients with their float32 flatness vectors.
 template Dots dots(std::int64_t, const BFloat16*, const float*);
 
 }  // namespace arsbench

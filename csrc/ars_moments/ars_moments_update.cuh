@@ -1,4 +1,4 @@
-// The moments' update and the steps taken with it: what is done to each element. Formulas are those of
+// The element-wise code of the moment updates and of the steps that use them. Formulas are those of
 // ars_moments_cpu.cpp.
 #pragma once
 
@@ -12,16 +12,16 @@ namespace arsbench::ars_moments_cuda {
 using multi_tensor::kVectorSize;
 using multi_tensor::Pack;
 
-// The larger of two numbers, or NaN if either is NaN, unlike fmaxf.
+// The larger of two numbers, or NaN if either is NaN; fmaxf ignores NaN.
 __device__ __forceinline__ float maximum(float x, float y) { return x > y || x != x ? x : y; }
 
 // One element's moment update.
 struct Moments {
   float beta1, beta2, rest1, rest2, eps, inverse_correction1, inverse_correction2;
   bool inject;
-  SecondMoment second_moment;  // plain where nothing is injected
+  SecondMoment second_moment;  // plain if nothing is injected
 
-  // Returns the whitened moment s and leaves the injected gradient g' in grad.
+  // Returns the whitened moment s and writes the injected gradient g' to grad.
   __device__ __forceinline__ float operator()(float& grad, float& exp_avg, float& exp_avg_sq, float flat,
                                               float strength) const {
     float second = grad;
@@ -36,7 +36,7 @@ struct Moments {
   }
 };
 
-// What both updates know of a tensor: the strength of its injection.
+// The scalar of a tensor in both updates: the strength of its injection.
 struct Injection {
   Moments moments;
   const double* strengths;

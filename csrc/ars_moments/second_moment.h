@@ -1,5 +1,5 @@
-// Which gradient the second moment sees where a flatness vector is injected. The choices are explained at
-// `ars_whiten` in arsbench/ops/ars_moments.py.
+// The gradient that the second moment sees when a flatness vector is injected. `ars_whiten` in
+// arsbench/ops/ars_moments.py explains the choices.
 #pragma once
 
 namespace arsbench {

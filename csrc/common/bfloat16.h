@@ -1,4 +1,4 @@
-// bfloat16 as storage, without torch: the upper half of a float32.
+// bfloat16 as a storage type, independent of torch: the upper half of a float32.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
-// What values of T are computed in, and what the moments of a parameter of type T are stored in.
+// The type that values of T are computed in, and that the moments of a parameter of type T are stored in.
 template <class T>
 using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
@@ -26,7 +26,7 @@ ARSBENCH_INLINE float load(const BFloat16& x) {
 ARSBENCH_INLINE float load(const float& x) { return x; }
 ARSBENCH_INLINE double load(const double& x) { return x; }
 
-// Round to nearest, ties to even; NaN stays NaN (plain rounding could carry it over into infinity).
+// Round to nearest, ties to even. NaN stays NaN: rounding its bits could carry over into infinity.
 ARSBENCH_INLINE void store(BFloat16& out, float value) {
   std::uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);

@@ -1,5 +1,5 @@
-// Argument checks for ops on tensors and lists of them. A kernel reads raw memory, so nothing is taken on
-// trust: the ops can be called through torch.ops as well as through the Python functions.
+// Argument checks for ops on tensors and lists of tensors. Kernels read raw memory, and torch.ops reaches
+// them without the checks of the Python functions, so everything is checked here.
 #pragma once
 
 #include <ATen/MemoryOverlap.h>
@@ -25,25 +25,25 @@ inline void check_supported(const char* op, const char* name, at::TensorList ten
   }
 }
 
-// For kernels that also take float16, which they compute in float32.
+// For kernels that also accept float16, which they compute in float32.
 inline void check_float(const char* op, const char* name, const at::Tensor& tensor) {
   TORCH_CHECK_VALUE(tensor.scalar_type() == at::kHalf || is_supported(tensor.scalar_type()), op, ": ", name,
                     " must be float16, bfloat16, float32 or float64, not ", tensor.scalar_type());
 }
 
-// A layer's weight has the dtype of its input, or that which the input is computed in.
+// A layer's weight has its input's dtype, or the dtype that the input is computed in.
 inline void check_weight(const char* op, const at::Tensor& weight, at::ScalarType input) {
   TORCH_CHECK_VALUE(weight.scalar_type() == input || weight.scalar_type() == state_dtype(input), op,
                     ": a weight of ", weight.scalar_type(), " does not go with an input of ", input);
 }
 
-// Where the first tensor is: all must be there.
+// The device of the first tensor; all must be on it.
 inline at::Device device_of(at::TensorList tensors) {
   return tensors.empty() ? at::Device(at::kCPU) : tensors[0].device();
 }
 
-// `tensors` must match `like` in number, shapes and place; in dtypes as well, or have the state dtypes if
-// `is_state`.
+// `tensors` must match `like` in number, shapes and device, and in dtypes; if `is_state`, they have the
+// state's dtypes instead.
 inline void check_like(const char* op, const char* name, at::TensorList tensors, at::TensorList like,
                        bool is_state) {
   TORCH_CHECK_VALUE(tensors.size() == like.size(), op, ": ", name, " has ", tensors.size(), " tensors where ",
@@ -58,12 +58,12 @@ inline void check_like(const char* op, const char* name, at::TensorList tensors,
   }
 }
 
-// Two elements of a tensor that is written to must not share memory (an expanded tensor, for example).
+// Elements of a tensor that is written to must not share memory, as those of an expanded tensor do.
 inline void check_writable(at::TensorList tensors) {
   for (const at::Tensor& tensor : tensors) at::assert_no_internal_overlap(tensor);
 }
 
-// One float64 number for each of the tensors, where they are; none for no tensors, which are nowhere.
+// One float64 number per tensor, on the tensors' device; an empty tensor if there are none.
 inline void check_scalars(const char* op, const char* name, const at::Tensor& scalars,
                           at::TensorList tensors) {
   const at::Device device = tensors.empty() ? scalars.device() : device_of(tensors);

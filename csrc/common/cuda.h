@@ -1,4 +1,4 @@
-// What the launchers of CUDA kernels share.
+// Helpers shared by the launchers of CUDA kernels.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,13 +13,13 @@
 
 namespace arsbench {
 
-// The kernels are for compute capability 8.0 and later: bf16 tensor cores and asynchronous copies.
+// The kernels need compute capability 8.0: bf16 tensor cores and asynchronous copies.
 inline bool is_ampere_or_later(const at::Tensor& on) {
   return at::cuda::getDeviceProperties(on.get_device())->major >= 8;
 }
 
-// Runs an op's reference in place of a kernel that does not fit, and says so once for each op and reason.
-// Signature: that of the op's kernel.
+// Runs an op's reference where its kernel cannot, and warns once per op and reason. Signature: the signature
+// of the op's kernel.
 template <class Signature, class... Arguments>
 auto call_reference(const char* op, const char* why, Arguments&&... arguments) {
   if (Fallbacks::instance().add(op, why))

@@ -1,4 +1,4 @@
-// Which kernels handed calls to their op's reference in this process, and why: a run's report tells it.
+// The ops whose reference ran in place of a kernel in this process, with the reasons, for a run's report.
 #pragma once
 
 #include <map>
@@ -14,7 +14,7 @@ class Fallbacks {
     return one;
   }
 
-  // Whether this is the first of its kind: an op may have several reasons.
+  // Returns whether this reason is new for the op; an op may have several.
   bool add(const std::string& op, const std::string& why) {
     const std::lock_guard<std::mutex> lock(mutex_);
     std::string& reasons = reasons_[op];

@@ -1,4 +1,4 @@
-// The two shapes of loop that the kernels are made of: independent iterations, and iterations that also sum.
+// The two loops that the kernels use: over independent iterations, and over iterations that also sum.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 #include "bfloat16.h"
 #include "vector_level.h"
 
-// Promises the compiler that the iterations of the loop that follows do not depend on one another.
+// Tells the compiler that the iterations of the following loop are independent.
 #if defined(__clang__)
 #define ARSBENCH_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else
@@ -16,14 +16,14 @@
 
 namespace arsbench {
 
-// A sum is kept as sixteen partial sums that are added up in a fixed order: vectors of any width up to
-// sixteen fit, and the order of additions does not depend on the width. Only fused multiply-adds tell levels
-// apart.
+// A sum is kept as sixteen partial sums that are added in a fixed order. Vectors of any width up to sixteen
+// fit, and the order of additions does not depend on the width; only fused multiply-adds make vector levels
+// differ.
 constexpr int kLanes = 16;
 
-// Asks for the sixteen elements 2 KiB after `at`. Processors do so by themselves, but not across the end of a
-// page: on the Ice Lake that this was tried on, reading two long tensors goes from 15 to 21 GB/s. Beyond the
-// tensor's end nothing happens.
+// Prefetches the sixteen elements 2 KiB after `at`. Hardware prefetching stops at the end of a page: on an
+// Ice Lake, reading two long tensors goes from 15 to 21 GB/s. Prefetching beyond the tensor's end has no
+// effect.
 template <class T>
 ARSBENCH_INLINE void prefetch(const T* at) {
   constexpr std::uintptr_t kAhead = 2048, kLine = 64;
@@ -32,8 +32,8 @@ ARSBENCH_INLINE void prefetch(const T* at) {
     __builtin_prefetch(reinterpret_cast<const void*>(address + line));
 }
 
-// Calls element(i, lane) for i = 0 … n-1 with lane = i mod 16, the partial sum that i belongs to. The tensors
-// `read` come from memory, not from a cache: they are asked for ahead of their use.
+// Calls element(i, lane) for i = 0 … n-1, where lane = i mod 16 is the partial sum that i belongs to. `read`
+// are tensors that come from memory, not from a cache; they are prefetched.
 template <class Element, class... T>
 ARSBENCH_INLINE void for_each_in_lanes(std::int64_t n, Element element, const T*... read) {
   std::int64_t i = 0;
@@ -52,7 +52,7 @@ ARSBENCH_INLINE S total(const S* lanes) {
   return sum;
 }
 
-// 1/√(mean x² + eps), as RMSNorm divides by it.
+// 1/√(mean x² + eps), the factor of RMSNorm.
 template <class T>
 ARSBENCH_INLINE Compute<T> inverse_rms(std::int64_t n, const T* x, Compute<T> eps) {
   using S = Compute<T>;

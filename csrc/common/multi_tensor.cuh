@@ -1,12 +1,12 @@
-// Kernels over whole lists of tensors: which block works on which part of which tensor, how a thread reads
-// its elements, and sums per tensor whose order of additions depends on the tensors' sizes alone.
+// Kernels over lists of tensors: which block works on which part of which tensor, how a thread reads its
+// elements, and sums per tensor whose order of additions depends only on the tensors' sizes.
 //
-// A list is cut into chunks of kChunk elements, a block each. The tensors' addresses and sizes travel in the
-// kernel's parameters, so that a launch needs no copy to the device beside it and can be captured in a graph.
-// Those are 4 KiB, the limit that every driver keeps, and not the 32764 bytes of newer ones: a launch takes
-// its parameters whole, and an optimizer's many short lists would pay for the room that only long ones use.
-// What does not fit (beyond 70 tensors, with five lists) is left to another launch, and so many tensors are
-// work enough for one.
+// A list is cut into chunks of kChunk elements, one block each. The kernel's parameters contain the tensors'
+// addresses and sizes, so that a launch needs no copy to the device and can be captured in a graph. The
+// parameters are limited to 4 KiB, which every driver supports, although newer ones support 32764 bytes: a
+// launch copies its parameters whole, and the many short lists of an optimizer would pay for space that only
+// long lists use. Tensors that do not fit (beyond 70, with five lists) go into further launches; so many
+// tensors are enough work for one launch.
 #pragma once
 
 #include <cstddef>
@@ -18,16 +18,16 @@
 namespace arsbench::multi_tensor {
 
 constexpr int kThreads = 256;
-// Elements: eight turns of a block over float32, enough that finding the tensor and adding up the threads'
-// sums cost little beside them; short enough that two million elements keep every processor of a large GPU
-// busy.
+// Elements. Eight iterations of a block over float32: long enough that finding the tensor and adding the
+// threads' sums cost little, short enough that two million elements occupy every multiprocessor of a large
+// GPU.
 constexpr int kChunk = 8192;
 constexpr int kParameterBytes = 4096;
-// Of these, what a kernel's other parameters may take.
+// The part of kParameterBytes that is left for a kernel's other parameters.
 constexpr int kOtherBytes = 128;
 
-// Raw tensors: member i of each of kLists lists has numels[i] elements and belongs to row indices[i] of the
-// scalars per tensor. A list that is not given is null.
+// Raw tensors: member i of each of kLists lists has numels[i] elements and uses row indices[i] of the scalars
+// per tensor. The address of an omitted list is null.
 template <int kLists>
 struct Lists {
   size_t size;
@@ -44,8 +44,8 @@ inline int64_t chunks_in(size_t size, const int64_t* numels) {
   return chunks;
 }
 
-// What one launch works on. chunk_ends[i] is the number of chunks up to the end of tensor i; a memory of many
-// terabytes would not make it overflow.
+// The tensors of one launch. chunk_ends[i] is the number of chunks up to the end of tensor i; it would
+// overflow only beyond many terabytes.
 template <int kLists>
 struct TensorTable {
   static constexpr int kTensorBytes = (kLists + 1) * 8 + 2 * 4;
@@ -59,8 +59,8 @@ struct TensorTable {
   int32_t chunks() const { return chunk_ends[size - 1]; }
 };
 
-// Calls visit(table, first_chunk) for as many tables as hold the lists; first_chunk counts the chunks of the
-// tables before.
+// Calls visit(table, first_chunk) for as many tables as the lists need; first_chunk counts the chunks of all
+// previous tables.
 template <int kLists, class Visit>
 void for_each_table(const Lists<kLists>& lists, const Visit& visit) {
   using Table = TensorTable<kLists>;
@@ -84,7 +84,7 @@ void for_each_table(const Lists<kLists>& lists, const Visit& visit) {
   }
 }
 
-// The tensor that a chunk belongs to: the first that ends behind it, which passes over empty tensors.
+// The tensor that a chunk belongs to: the first one that ends after it, which skips empty tensors.
 template <int kLists>
 __device__ __forceinline__ int tensor_of(const TensorTable<kLists>& table, int chunk) {
   int low = 0, high = table.size - 1;
@@ -109,8 +109,8 @@ __device__ __forceinline__ T from_float(float x) {
     return __float2bfloat16_rn(x);
 }
 
-// As many elements as fit 16 bytes of the widest type that an operation touches: that tensor is read in the
-// longest vectors there are, the others in shorter ones, and every lane's elements follow its neighbour's.
+// The number of elements in 16 bytes of the widest type of an operation: tensors of that type are read in the
+// longest vectors, others in shorter ones, and the elements of neighbouring lanes are adjacent.
 template <class T, class U = T>
 constexpr int kVectorSize = 16 / (sizeof(T) > sizeof(U) ? sizeof(T) : sizeof(U));
 
@@ -123,9 +123,9 @@ struct alignas(kSize * sizeof(T) < 16 ? kSize * sizeof(T) : 16) Pack {
   __device__ __forceinline__ void set(int i, float value) { values[i] = from_float<T>(value); }
 };
 
-// The elements that a thread handles at a time: kSize of every tensor, from `begin` on. kWhole: all of them
-// exist and every tensor is aligned to vectors. Otherwise they are read one by one and `count` of them exist,
-// but a thread has the same elements, so that sums do not depend on where tensors lie in memory.
+// The elements that a thread handles at a time: kSize of every tensor, starting at `begin`. kWhole: all of
+// them exist and every tensor is aligned to vectors. Otherwise `count` of them exist and are read one by one;
+// the thread has the same elements in both cases, so that sums do not depend on alignment.
 template <int kSize, bool kWhole>
 struct Slice {
   static constexpr int kElements = kSize;
@@ -136,7 +136,7 @@ struct Slice {
 
   __device__ __forceinline__ bool contains(int i) const { return kWhole || i < count; }
 
-  // Zeros stand for elements that do not exist, and for a tensor that is not there.
+  // Elements that do not exist, and those of a null tensor, are zero.
   template <class T>
   __device__ __forceinline__ Pack<T, kSize> load(const void* tensor) const {
     Pack<T, kSize> pack{};
@@ -169,8 +169,8 @@ struct Slice {
   }
 };
 
-// Adds up each of the threads' sums; the totals are in the first thread's. Once in a kernel: nothing keeps a
-// second call from overwriting what the first still reads.
+// Adds the threads' sums; the first thread gets the totals. Call it once per kernel: a second call could
+// overwrite values that the first one still reads.
 template <int kSums>
 __device__ __forceinline__ void add_up_block(double (&sums)[kSums]) {
   constexpr int kWarps = kThreads / 32;
@@ -193,14 +193,14 @@ __device__ __forceinline__ void add_up_block(double (&sums)[kSums]) {
   }
 }
 
-// A base for operations that need to know nothing of their tensor.
+// A base for operations without a scalar per tensor.
 struct NoScalar {
   __device__ __forceinline__ float scalar(int) const { return 0; }
 };
 
-// A block's work on one chunk. Operation has kLists, kSums and kSize, the elements that a thread handles at a
-// time; scalar(index), what it has to know of tensor `index`; and operator()(slice, tensors, scalar, sums),
-// which adds to the thread's sums. A chunk's sums go to `partials`.
+// A block's work on one chunk. Operation has kLists, kSums, kSize (the elements that a thread handles at a
+// time), scalar(index) (its scalar of tensor `index`), and operator()(slice, tensors, scalar, sums), which
+// adds to the thread's sums. The sums of a chunk are written to `partials`.
 template <class Operation>
 __global__ void __launch_bounds__(kThreads)
     run_chunks(const TensorTable<Operation::kLists> table, const Operation operation, double* partials) {
@@ -239,7 +239,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A block per tensor: adds up the partial sums of its chunks and calls finish(index, sums) with the totals.
+// One block per tensor: adds the partial sums of its chunks and calls finish(index, sums) with the totals.
 template <int kLists, class Finish>
 __global__ void __launch_bounds__(kThreads)
     finish_tensors(const TensorTable<kLists> table, const Finish finish, const double* partials) {
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) finish(table.indices[tensor], sums);
 }
 
-// One launch per table. An operation that sums needs room for kSums doubles per chunk in `partials`.
+// One launch per table. An operation with sums needs space for kSums doubles per chunk in `partials`.
 template <class Operation>
 void for_each_chunk(const Lists<Operation::kLists>& lists, const Operation& operation, double* partials,
                     cudaStream_t stream) {
@@ -268,7 +268,7 @@ void for_each_chunk(const Lists<Operation::kLists>& lists, const Operation& oper
   });
 }
 
-// The same, followed by what is made of each tensor's sums.
+// The same, followed by a launch that calls `finish` with each tensor's sums.
 template <class Operation, class Finish>
 void sum_per_tensor(const Lists<Operation::kLists>& lists, const Operation& operation, const Finish& finish,
                     double* partials, cudaStream_t stream) {

@@ -1,4 +1,4 @@
-// Matrix products of operands in any float dtype. As out variants they are no business of autocast's.
+// Matrix products of operands in any float dtype. The out variants bypass autocast.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,8 +9,8 @@
 
 namespace arsbench {
 
-// x rounded to `dtype`, in the dtype that such matrices are multiplied in here: float32 stands in for
-// bfloat16 on machines without bfloat16 products, and always for float16.
+// x rounded to `dtype`, in the dtype that this machine multiplies such matrices in: float32 in place of
+// bfloat16 on machines without bfloat16 products, and always in place of float16.
 inline at::Tensor operand(const at::Tensor& x, at::ScalarType dtype) {
   const bool widened = dtype == at::kHalf || (dtype == at::kBFloat16 && !bfloat16_products());
   const at::Tensor rounded = x.to(dtype);

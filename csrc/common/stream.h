@@ -1,4 +1,4 @@
-// Writing memory that nobody reads soon.
+// Stores to memory that is not read again soon.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace arsbench {
 
-// Copies n elements past the caches where the processor can: a line that is only written need not be fetched
-// first, which an ordinary store makes it do. A reader on another thread must meet stream_end() before.
+// Copies n elements with non-temporal stores where the processor has them: unlike an ordinary store, they do
+// not fetch the cache line first. Call stream_end() before another thread reads the memory.
 template <class T>
 ARSBENCH_INLINE void stream(T* to, const T* from, std::int64_t n) {
 #if defined(__SSE2__)
@@ -35,7 +35,7 @@ ARSBENCH_INLINE void stream(T* to, const T* from, std::int64_t n) {
   std::memcpy(to, from, n * sizeof(T));
 }
 
-// Makes what this thread has streamed visible to others.
+// Makes this thread's streamed stores visible to other threads.
 ARSBENCH_INLINE void stream_end() {
 #if defined(__SSE2__)
   _mm_sfence();

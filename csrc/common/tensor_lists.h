@@ -1,4 +1,4 @@
-// Lists of tensors as raw memory, cut into chunks that threads share evenly.
+// Lists of tensors as raw memory, cut into chunks that are distributed evenly over threads.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -12,8 +12,7 @@
 
 namespace arsbench {
 
-// Contiguous stand-ins for the tensors of a list: the tensors themselves where they are contiguous, copies
-// elsewhere.
+// The tensors of a list, each replaced by a contiguous copy if it is not contiguous.
 class ContiguousList {
  public:
   explicit ContiguousList(at::TensorList tensors) {
@@ -28,13 +27,13 @@ class ContiguousList {
   int64_t numel(size_t i) const { return tensors_[i].numel(); }
   at::ScalarType dtype(size_t i) const { return tensors_[i].scalar_type(); }
 
-  // Element `begin` of tensor i; null if the list is empty, which is how an optional list is passed.
+  // Element `begin` of tensor i; null if the list is empty, which stands for an omitted list.
   template <class T>
   T* at(size_t i, int64_t begin) const {
     return addresses_.empty() ? nullptr : static_cast<T*>(addresses_[i]) + begin;
   }
 
-  // Copies what a kernel wrote back into the tensors that the list was made from.
+  // Copies the kernel's results back into the tensors that the list was made from.
   void write_back(at::TensorList originals) const {
     const at::AutoDispatchBelowADInplaceOrView no_gradients;
     for (size_t i = 0; i < originals.size(); ++i)
@@ -51,10 +50,10 @@ struct Chunk {
   int64_t begin, size;
 };
 
-// The chunks depend on the tensors alone. Whatever is summed per chunk and then added up in the chunks' order
-// is therefore the same for any number of threads.
+// The chunks depend only on the tensors. Values that are summed per chunk and then added in the order of the
+// chunks are therefore the same for any number of threads.
 inline std::vector<Chunk> chunks_of(const ContiguousList& tensors) {
-  // Elements. Five float32 streams of that length fit a core's second cache.
+  // Elements. Five float32 streams of this length fit into a core's L2 cache.
   constexpr int64_t kChunk = 16384;
   std::vector<Chunk> chunks;
   for (size_t i = 0; i < tensors.size(); ++i)
@@ -63,7 +62,7 @@ inline std::vector<Chunk> chunks_of(const ContiguousList& tensors) {
   return chunks;
 }
 
-// Calls visit(type, chunk, position) for every chunk in parallel, where `type` is a value of the C++ type of
+// Calls visit(type, chunk, position) for every chunk, in parallel. `type` is a value of the element type of
 // the chunk's tensor in `typed`: float, double or BFloat16.
 template <class Visit>
 void for_each_chunk(const std::vector<Chunk>& chunks, const ContiguousList& typed, const Visit& visit) {
@@ -75,7 +74,7 @@ void for_each_chunk(const std::vector<Chunk>& chunks, const ContiguousList& type
   });
 }
 
-// Adds up `per_chunk`, a value per chunk, for each of n tensors.
+// Adds `per_chunk`, one value per chunk, for each of n tensors.
 inline std::vector<double> sums_per_tensor(const std::vector<Chunk>& chunks,
                                            const std::vector<double>& per_chunk, size_t n) {
   std::vector<double> sums(n, 0.0);

@@ -1,8 +1,9 @@
-// Wide vectors, chosen at run time: one build runs on every x86-64 and Arm machine and uses what it finds.
+// Wide vectors, selected at run time: one build runs on every x86-64 and Arm machine and uses its vector
+// instructions.
 //
 // A loop is written once, as a struct whose static function `run` is ARSBENCH_INLINE together with everything
-// it calls. run_widest<Loop>(arguments...) holds one copy of that code per vector level, compiled with the
-// level's instructions, and calls the widest that the machine has. On Arm, NEON belongs to the baseline.
+// it calls. run_widest<Loop>(arguments...) contains one copy of that code per vector level, compiled with the
+// level's instructions, and calls the widest that the machine supports. On Arm, NEON is part of the baseline.
 #pragma once
 
 #include <cstdlib>
@@ -29,7 +30,7 @@ inline VectorLevel detect_vector_level() {
   return VectorLevel::baseline;
 }
 
-// The level in force: the machine's own, or a lower one that the environment variable ARSBENCH_CPU asks for.
+// The vector level in use: the machine's level, or a lower one set by the environment variable ARSBENCH_CPU.
 inline VectorLevel vector_level() {
   static const VectorLevel level = [] {
     const VectorLevel detected = detect_vector_level();

@@ -1,4 +1,4 @@
-// y = x·Wᵀ and its gradients on the CPU, in the arithmetic that this machine is fast in (common/products.h).
+// y = x·Wᵀ and its gradients on the CPU, in the dtype in which this machine is fast (common/products.h).
 #include <c10/util/accumulate.h>
 #include <torch/library.h>
 
@@ -20,7 +20,7 @@ void check(const Tensor& x, const Tensor& weight) {
   check_weight("linear", weight, x.scalar_type());
 }
 
-// (..., K) as a matrix; the number of rows cannot be inferred where K is 0.
+// (..., K) as a matrix; reshape cannot infer the number of rows if K is 0.
 Tensor as_rows(const Tensor& x) {
   const int64_t columns = x.size(-1);
   return x.reshape({c10::multiply_integers(x.sizes().slice(0, x.dim() - 1)), columns});

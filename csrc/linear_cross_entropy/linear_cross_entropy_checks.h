@@ -1,4 +1,4 @@
-// What the kernels of every device require of linear_cross_entropy's arguments.
+// Argument checks of linear_cross_entropy for the kernels of every device.
 #pragma once
 
 #include "../common/checks.h"

@@ -1,7 +1,6 @@
-// Fused output projection and cross-entropy on the CPU. Tokens are taken in chunks: a chunk's logits are
-// written by one matrix product, turned into the gradient where they lie, row by row and thread by thread,
-// and consumed by two more products. The products are ATen's; as out variants they are no business of
-// autocast's.
+// Fused output projection and cross-entropy on the CPU, in chunks of tokens. One matrix product computes a
+// chunk's logits, a parallel pass over the rows replaces them by their gradient in place, and two more
+// products use the gradient. The products are ATen's out variants, which bypass autocast.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm.h>
@@ -24,16 +23,18 @@ namespace {
 
 using at::Tensor;
 
-// Of a chunk's logits. Each chunk reads the weight twice and reads and writes its gradient once, so that few
-// large chunks are fast; the time is flat from here on (measured at V = 40,479, E = 512).
+// Bytes of a chunk's logits. Each chunk reads the weight twice and reads and writes the weight's gradient
+// once, so a few large chunks are fast; larger ones than this are no faster (measured at V = 40,479, E =
+// 512).
 constexpr int64_t kChunkBytes = int64_t{64} << 20;
 
 struct Loss {
-  Tensor token_loss, entropy;       // (N,), compute dtype
-  Tensor grad_hidden, grad_weight;  // (N, E) in hidden's dtype, (V, E) in the compute dtype; (0,) if unwanted
+  Tensor token_loss, entropy;  // (N,), compute dtype
+  Tensor grad_hidden,
+      grad_weight;  // (N, E) in hidden's dtype, (V, E) in the compute dtype; (0,) if not needed
 };
 
-// T: float, double or BFloat16, the dtype of hidden and weight. factor: d loss / d token_loss.
+// T: the dtype of hidden and weight (float, double or BFloat16). factor: d loss / d token_loss.
 template <class T>
 Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* target, int64_t ignore_index,
                     double factor, bool with_grad) {
@@ -50,7 +51,7 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* t
   }
 
   const int64_t fitting = kChunkBytes / std::max<int64_t>(1, V * sizeof(T));
-  // Equal chunks: a short last one would run its products at a lower rate.
+  // Equal chunks: the products of a short last chunk would run at a lower rate.
   const int64_t chunks = (N + std::max<int64_t>(1, fitting) - 1) / std::max<int64_t>(1, fitting);
   const int64_t chunk = (N + chunks - 1) / chunks;
   const Tensor buffer = at::empty({chunk, V}, hidden.options());
@@ -75,7 +76,7 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* t
     if (!with_grad) continue;
     Tensor grad_rows = result.grad_hidden.narrow(0, begin, rows);
     at::mm_out(grad_rows, logits, weight);
-    if constexpr (kRounded) {  // a product in bfloat16 is rounded to it; the sum over chunks is not
+    if constexpr (kRounded) {  // round a bfloat16 product, but not the sum over chunks
       at::mm_out(product, logits.t(), h);
       begin == 0 ? result.grad_weight.copy_(product) : result.grad_weight.add_(product);
     } else if (begin == 0) {
@@ -102,7 +103,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> linear_cross_entropy(
     ++kept;
   }
   const bool mean = reduction == "mean";
-  // With nothing kept the mean is 0/0, as in torch, but its gradient 0.
+  // If no target counts, the mean is 0/0, as in torch, but its gradient is 0.
   const double factor = mean ? 1.0 / static_cast<double>(std::max<int64_t>(1, kept)) : 1.0;
 
   const at::ScalarType dtype = hidden.scalar_type();

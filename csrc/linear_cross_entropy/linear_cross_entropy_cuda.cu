@@ -1,9 +1,9 @@
-// Fused output projection and cross-entropy on CUDA devices, in chunks of tokens as on the CPU: a chunk's
-// logits are written by one matrix product, turned into the gradient where they lie, and consumed by two more
-// products. The products are ATen's; as out variants they are no business of autocast's.
+// Fused output projection and cross-entropy on CUDA devices, in chunks of tokens as on the CPU: one matrix
+// product computes a chunk's logits, a kernel replaces them by their gradient in place, and two more products
+// use the gradient. The products are ATen's out variants, which bypass autocast.
 //
-// Nothing waits for the device. A target that is neither an entry nor ignored therefore raises no error: its
-// token's loss is NaN, and so are the reduced loss and all gradients that the token contributes to.
+// Nothing waits for the device, so a target that is neither an entry nor ignored raises no error: its token's
+// loss is NaN, and so are the reduced loss and all gradients that the token contributes to.
 #include <ATen/core/Tensor.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/addmm.h>
@@ -31,14 +31,14 @@ using linear_cross_entropy_cuda::Rows;
 using Results = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 using Signature = Results(const Tensor&, const Tensor&, const Tensor&, int64_t, c10::string_view, bool);
 
-// Of a chunk's logits. Each chunk reads the weight twice and adds to its gradient, up to 20 bytes for each of
-// the weight's elements, and does 6 flops a token for them: with a GPU's 200 to 300 flops a byte that is a
-// thousand tokens' worth. At 50,000 entries in bf16 these are 2,700 tokens. (Arithmetic, not measurement.)
+// Bytes of a chunk's logits. Each chunk reads the weight twice and adds to its gradient: up to 20 bytes per
+// element of the weight, for 6 flops per token. At a GPU's 200 to 300 flops per byte that traffic costs as
+// much as a thousand tokens. At 50,000 entries in bf16 a chunk is 2,700 tokens. (Computed, not measured.)
 constexpr int64_t kChunkBytes = int64_t{256} << 20;
 
 struct Loss {
   Tensor token_loss, entropy;       // (N,), float32
-  Tensor grad_hidden, grad_weight;  // (N, E) in hidden's dtype, (V, E) in float32; (0,) if unwanted
+  Tensor grad_hidden, grad_weight;  // (N, E) in hidden's dtype, (V, E) in float32; (0,) if not needed
 };
 
 void softmax_rows(const Tensor& logits, const Tensor& target, const Tensor& token_loss, const Tensor& entropy,
@@ -73,10 +73,10 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& ta
     result.grad_weight.zero_();
     return result;
   }
-  // Rows that begin at multiples of 16 bytes, for the kernel's vectors and the products' fast paths.
+  // Rows begin at multiples of 16 bytes, for the kernel's vectors and the products' fast paths.
   const int64_t stride = (std::max<int64_t>(1, V) + 7) / 8 * 8;
   const int64_t fitting = std::max<int64_t>(1, kChunkBytes / (stride * hidden.element_size()));
-  // Equal chunks: a short last one would run its products at a lower rate.
+  // Equal chunks: the products of a short last chunk would run at a lower rate.
   const int64_t chunks = (N + fitting - 1) / fitting, chunk = (N + chunks - 1) / chunks;
   const Tensor buffer = at::empty({chunk, stride}, hidden.options()).narrow(1, 0, V);
   const bool rounded = hidden.scalar_type() == at::kBFloat16;
@@ -92,7 +92,7 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& ta
     Tensor grad_rows = result.grad_hidden.narrow(0, begin, rows);
     at::mm_out(grad_rows, logits, weight);
     if (rounded) {
-      // The product of bf16 matrices, as the tensor cores have summed it: in float32.
+      // The product of bf16 matrices in float32, as the tensor cores accumulate it.
       Tensor& sum = begin == 0 ? result.grad_weight : product;
       at::mm_out(sum, logits.t(), h, at::kFloat);
       if (begin > 0) result.grad_weight.add_(product);
@@ -105,7 +105,7 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& ta
   return result;
 }
 
-// What keeps the kernels from taking this call, or null.
+// The reason why the kernels cannot take this call, or null.
 const char* reason_against(const Tensor& hidden, const Tensor& weight) {
   if (!is_ampere_or_later(hidden)) return "devices before compute capability 8.0";
   if (hidden.scalar_type() != at::kBFloat16 && hidden.scalar_type() != at::kFloat)
@@ -125,7 +125,7 @@ Results linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const T
   const Tensor labels = target.contiguous();
   const auto compute = hidden.options().dtype(at::kFloat);
   const bool mean = reduction == "mean";
-  // With nothing kept the mean is 0/0, as in torch, but its gradient 0.
+  // If no target counts, the mean is 0/0, as in torch, but its gradient is 0.
   Tensor factor, kept;
   if (mean) {
     factor = at::empty({1}, compute);

@@ -1,6 +1,6 @@
 // The row-wise part of the fused cross-entropy on the GPU: loss, entropy and, in place, the gradient of each
-// row of logits. A block has one row. Rows that fit its shared memory are read from the device's memory once
-// and written once; longer ones are read a second time to be overwritten.
+// row of logits. One block per row. A row that fits into shared memory is read from global memory once and
+// written once; a longer one is read twice.
 #pragma once
 
 #include <cfloat>
@@ -52,20 +52,20 @@ struct Vector<bf16> {
   __device__ __forceinline__ static float load(const bf16* from) { return __bfloat162float(*from); }
 };
 
-// What the soft-max of a row, or of a part of one, needs.
+// The statistics of a row, or of a part of it, that softmax needs.
 struct Statistics {
   float largest = -INFINITY;
   float sum = 0.f;       // Σ e^(x − origin)
   float weighted = 0.f;  // Σ e^(x − origin)·(x − origin)
 
-  // The largest x. Where all are −∞, which less itself would be NaN, 0: what remains of a row may be finite.
+  // The origin: the largest x, or 0 if all are −∞ (−∞ − −∞ is NaN), since the rest of the row may be finite.
   __device__ __forceinline__ float origin() const { return largest == -INFINITY ? 0.f : largest; }
 
-  // Both sums about the origin that `larger` gives.
+  // Rescales both sums to the new maximum `larger`.
   __device__ __forceinline__ void rise_to(float larger) {
     const float before = largest;
     largest = larger;
-    // e to the power of anything as low is 0, and 0 times the distance must not be NaN.
+    // e^x is 0 for an x this low; the product of 0 and the distance must not be NaN.
     const float distance = fmaxf(before - origin(), -1e4f), factor = expf(distance);
     weighted = factor * (weighted + sum * distance);
     sum *= factor;
@@ -82,7 +82,8 @@ struct Statistics {
     for (int i = 0; i < kElements; ++i) {
       const float shifted = x[i] - about, e = expf(shifted);
       sum += e;
-      weighted += e * fmaxf(shifted, -FLT_MAX);  // a probability of 0 adds nothing, whatever its logarithm
+      weighted +=
+          e * fmaxf(shifted, -FLT_MAX);  // a probability of 0 adds nothing, even if its logarithm is −∞
     }
   }
 
@@ -111,7 +112,7 @@ struct Blocks {
   static constexpr int kParts = 3 * 32 * sizeof(float) / sizeof(uint4);  // of merge_block's memory
 };
 
-// Of all threads, for all threads. parts: shared memory of 3·32 numbers.
+// Merges the statistics of all threads; every thread gets the result. parts: shared memory for 3·32 numbers.
 __device__ __forceinline__ Statistics merge_block(Statistics own, float* parts) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   own.merge_lanes();
@@ -131,8 +132,8 @@ __device__ __forceinline__ Statistics merge_block(Statistics own, float* parts) 
   return own;
 }
 
-// Rows of logits and what becomes of them. Every row begins at a multiple of 16 bytes, and as many of its
-// bytes exist as the vectors that its logits begin in have; those past the logits are overwritten, too.
+// Rows of logits and their results. Every row begins at a multiple of 16 bytes and is padded to whole
+// vectors; the padding is overwritten too.
 template <class T>
 struct Rows {
   T* logits;              // (rows, vocabulary), `stride` apart; with `gradient` factor·(p − onehot(target))
@@ -151,10 +152,10 @@ __device__ __forceinline__ void unpack(const uint4& bits, int first, int vocabul
   Vector<T>::unpack(bits, x);
 #pragma unroll
   for (int i = 0; i < Vector<T>::kElements; ++i)
-    if (first + i >= vocabulary) x[i] = -INFINITY;  // as if not there
+    if (first + i >= vocabulary) x[i] = -INFINITY;  // no effect on the sums
 }
 
-// Resident: the row stays in shared memory between the two passes over it.
+// Resident: the row stays in shared memory between the two passes.
 template <class T, bool Resident>
 __global__ void __launch_bounds__(Blocks::kMostThreads) softmax_rows(const Rows<T> rows) {
   constexpr int kElements = Vector<T>::kElements;
@@ -167,13 +168,13 @@ __global__ void __launch_bounds__(Blocks::kMostThreads) softmax_rows(const Rows<
   const int64_t target = rows.target[row];
   const bool ignored = target == rows.ignore_index;
   const bool exists = target >= 0 && target < rows.vocabulary;
-  // Read by everyone before the barrier past which the row is overwritten.
+  // Every thread reads this before the barrier after which the row is overwritten.
   const float own = exists ? Vector<T>::load(logits + target) : NAN;
 
   Statistics statistics;
   float x[kElements];
   if constexpr (Resident) {
-    // All copies at once: the memory's latency is paid once. A thread reads only what it has copied itself.
+    // All copies are issued at once, so that memory latency is paid once. A thread reads only its own copies.
     for (int i = threadIdx.x; i < count; i += blockDim.x) ptx::cp_async16(copy + i, vectors + i);
     ptx::cp_async_commit();
     ptx::cp_async_wait<0>();
@@ -202,7 +203,8 @@ __global__ void __launch_bounds__(Blocks::kMostThreads) softmax_rows(const Rows<
   statistics = merge_block(statistics, reinterpret_cast<float*>(shared));
 
   const float origin = statistics.origin(), log_sum = logf(statistics.sum);
-  // NaN for a target that is neither ignored nor an entry: nobody can wait here to raise an error.
+  // NaN for a target that is neither ignored nor an entry: raising an error would have to wait for the
+  // device.
   const float log_p = own - origin - log_sum;
   if (threadIdx.x == 0) {
     rows.loss[row] = ignored ? 0.f : -log_p;
@@ -225,7 +227,7 @@ __global__ void __launch_bounds__(Blocks::kMostThreads) softmax_rows(const Rows<
   }
 }
 
-// The number of targets that count, and the factor of each token in their mean: 1 over it, or 1 where it is
+// The number of targets that count, and each token's factor in their mean: 1 over that number, or 1 if it is
 // 0.
 __global__ void __launch_bounds__(1024)
     count_kept(const int64_t* target, int tokens, int64_t ignore_index, float* kept, float* factor) {
@@ -248,14 +250,14 @@ inline void launch_count_kept(const int64_t* target, int tokens, int64_t ignore_
   simt::launch(count_kept, dim3(1), dim3(1024), 0, stream, target, tokens, ignore_index, kept, factor);
 }
 
-// shared_bytes: of shared memory that a block of this device may have.
+// shared_bytes: the shared memory that a block of this device may use.
 template <class T>
 void launch_softmax_rows(const Rows<T>& rows, int count, size_t shared_bytes, cudaStream_t stream) {
   const size_t vectors =
       (static_cast<size_t>(rows.vocabulary) + Vector<T>::kElements - 1) / Vector<T>::kElements;
-  // All of it dynamic: what a block may have without asking for more includes static shared memory.
+  // The limit without opting in to more includes static shared memory, so all of it is dynamic.
   const size_t parts = Blocks::kParts * sizeof(uint4), resident = parts + vectors * sizeof(uint4);
-  // Two vectors or more to a thread, and few threads where there is little to do.
+  // At least two vectors per thread, so that short rows use few threads.
   const unsigned threads = vectors <= 256 ? 128 : Blocks::kMostThreads;
   if (resident <= shared_bytes) {
     simt::launch(softmax_rows<T, true>, dim3(count), dim3(threads), resident, stream, rows);

@@ -1,4 +1,4 @@
-// The soft-max pass, vectorised by the compiler at each vector level. No torch here.
+// The softmax pass, vectorised by the compiler at each vector level. Independent of torch.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -10,11 +10,11 @@
 namespace arsbench {
 namespace {
 
-// A vocabulary has tens of thousands of entries: float32 sums run over a stretch of this length, and the
-// stretches are added up in double. A stretch also stays in the first cache between two loops over it.
+// A vocabulary has tens of thousands of entries: sums over this many elements are in float32, and those
+// partial sums are added in double. This many elements also stay in the L1 cache between two loops.
 constexpr std::int64_t kStretch = 1024;
 
-// The largest element; NaN or not is left open where there are NaN.
+// The largest element; if any is NaN, the result is unspecified.
 template <class T>
 ARSBENCH_INLINE Compute<T> maximum(std::int64_t n, const T* x) {
   using S = Compute<T>;
@@ -46,7 +46,7 @@ struct SoftmaxPass {
                           const S shifted = load(x[begin + i]) - largest;
                           const S e = exp_nonpositive(shifted);
                           sums[lane] += e;
-                          // A probability of 0 adds nothing, whatever its logarithm.
+                          // A probability of 0 adds nothing, even if its logarithm is −∞.
                           products[lane] += e * std::max(shifted, std::numeric_limits<S>::lowest());
                         });
       for (int lane = 0; lane < kLanes; ++lane) {

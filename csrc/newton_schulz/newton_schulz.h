@@ -1,5 +1,5 @@
-// Newton-Schulz orthogonalisation: what lies between the matrix products, on raw pointers. The mathematics is
-// described in arsbench/ops/newton_schulz.py.
+// Newton-Schulz orthogonalisation: the operations between the matrix products, on raw pointers.
+// arsbench/ops/newton_schulz.py describes the mathematics.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace arsbench {
 
-// The two forms of the iteration (newton_schulz_cpu.cpp), in flops with symmetric products at half price:
-// direct, steps·(3n²m + n³); on the Gram matrix, 3n²m + (4·steps − 3)n³, for sides n ≤ m. The second is less
-// as soon as m > n, if there is more than one step. It needs float32 iterates: a Gram matrix holds the
-// squares of the singular values, and bfloat16 would lose all below a sixteenth of the largest.
+// The flops of the two forms of the iteration (newton_schulz_cpu.cpp) for sides n ≤ m, with symmetric
+// products at half price: steps·(3n²m + n³) directly, 3n²m + (4·steps − 3)n³ on the Gram matrix. The second
+// is smaller if m > n and there is more than one step. It needs float32 iterates: a Gram matrix holds the
+// squares of the singular values, and in bfloat16 all below a sixteenth of the largest would be lost.
 constexpr bool gram_form_pays(std::int64_t rows, std::int64_t columns, std::int64_t steps, bool float32) {
   return float32 && rows != columns && steps > 1;
 }
@@ -25,7 +25,7 @@ template <class In, class Out>
 void scale(std::int64_t n, const In* in, Out* out, double factor);
 
 // Copies rows first … last-1 of the lower triangle of a square matrix (row-major, `size` wide) to the upper
-// one, and adds `diagonal` to their elements on the diagonal.
+// triangle, and adds `diagonal` to their diagonal elements.
 template <class T>
 void mirror(std::int64_t size, std::int64_t first, std::int64_t last, T* matrix, double diagonal);
 

@@ -1,12 +1,12 @@
-// Newton-Schulz on the CPU: the products are ATen's, and of those that are symmetric only the lower part is
-// computed. Two forms give the same polynomial of X:
+// Newton-Schulz on the CPU. The products are ATen's; of symmetric products only the lower part is computed.
+// Two forms compute the same polynomial of X:
 //
 // direct   A = XXᵀ, X ← (aI + bA + cA²)X, `steps` times: per step 2 products of n×n with n×m and one of n×n.
 // Gram     A = XXᵀ once; P = aI + bA + cA², Q ← PQ, A ← P²A, `steps` times on n×n matrices; X ← QX once.
-//          All of these are polynomials of one symmetric matrix: they commute, and every product is
-//          symmetric. Source: Dao-AILab, "Gram Newton-Schulz" (2026).
+//          All are polynomials of one symmetric matrix, so they commute, and every product is symmetric.
+//          Source: Dao-AILab, "Gram Newton-Schulz" (2026).
 //
-// newton_schulz.h has the rule that chooses.
+// newton_schulz.h contains the rule that selects the form.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm.h>
@@ -32,19 +32,19 @@ using at::Tensor;
 using Coefficients = at::ArrayRef<double>;
 
 constexpr double kNormEps = 1e-7;
-constexpr int64_t kGrain = 32768;  // elements that are worth a thread
+constexpr int64_t kGrain = 32768;  // minimum elements per thread
 
-// Symmetric products are computed in bands of rows, each up to the diagonal: with eight, 9/16 of the work.
-// Below the given size one plain product is faster.
+// Symmetric products are computed in bands of rows, each up to the diagonal: eight bands compute 9/16 of the
+// full product. Below this size one full product is faster.
 constexpr int64_t kBands = 8;
 constexpr int64_t kSmallestBanded = 256;
 
-// A Gram matrix is as exact as float32 makes it, and an eigenvalue that should be tiny may come out as far
-// below zero as rounding reaches, 1e-7 of the largest. Every step multiplies it by a² = 12; after this many,
-// when it might begin to matter, X is formed and a new Gram matrix taken.
+// The rounding of float32 can make an eigenvalue of the Gram matrix that should be tiny negative, by up to
+// 1e-7 of the largest. Every step multiplies it by a² = 12. After this many steps, before it has an effect, X
+// is formed and its Gram matrix computed anew.
 constexpr int64_t kStepsPerGram = 5;
 
-// out ← alpha·P·Q + beta·P + diagonal·I, known to be symmetric. Q may be Pᵀ.
+// out ← alpha·P·Q + beta·P + diagonal·I, which must be symmetric. Q may be Pᵀ.
 template <class T>
 void symmetric_product(const Tensor& out, const Tensor& P, const Tensor& Q, double alpha = 1, double beta = 0,
                        double diagonal = 0) {
@@ -66,7 +66,7 @@ void symmetric_product(const Tensor& out, const Tensor& P, const Tensor& Q, doub
                    [&](int64_t begin, int64_t end) { mirror(size, begin, end, matrix, diagonal); });
 }
 
-// What one thread works in, for matrices of (n, m), n ≤ m: made once, used for one matrix after the other.
+// One thread's buffers for matrices of (n, m), n ≤ m: allocated once and reused for one matrix after another.
 struct Workspace {
   Tensor X, A, P, Q, spare;
 
@@ -81,8 +81,8 @@ struct Workspace {
   }
 };
 
-// The polynomial applied `steps` times to X, (n, m) with n ≤ m. Uses `other`, of the same shape, as well, and
-// returns the one of them that holds the result.
+// The polynomial applied `steps` times to X, (n, m) with n ≤ m. Uses `other`, of the same shape, as a buffer
+// and returns the one of the two that contains the result.
 template <class T>
 Tensor direct_form(Tensor X, Tensor other, int64_t steps, Coefficients c, Workspace& w) {
   for (int64_t step = 0; step < steps; ++step) {
@@ -117,7 +117,7 @@ Tensor gram_form(Tensor X, Tensor other, int64_t steps, Coefficients c, Workspac
   return X;
 }
 
-// out ← one contiguous matrix, orthogonalised. In is the type of both; Work that of the iterates.
+// out ← one contiguous matrix, orthogonalised. In: the type of both; Work: the type of the iterates.
 template <class In, class Work>
 void orthogonalise(const Tensor& matrix, const Tensor& out, bool gram, int64_t steps,
                    Coefficients coefficients, Workspace& w) {
@@ -134,7 +134,7 @@ void orthogonalise(const Tensor& matrix, const Tensor& out, bool gram, int64_t s
     scale(end - begin, in + begin, scaled + begin, 1 / (norm + kNormEps));
   });
 
-  // A matrix with more rows than columns is iterated as its transpose: a view, which costs nothing.
+  // A matrix with more rows than columns is iterated as its transpose, which is a view.
   const bool tall = matrix.size(0) > matrix.size(1);
   const auto wide = [&](const Tensor& x) { return tall ? x.t() : x; };
   const Tensor other = std::is_same_v<In, Work> ? out : at::empty_like(w.X);
@@ -166,12 +166,12 @@ Tensor newton_schulz(const Tensor& x, int64_t steps, Coefficients coefficients) 
                    : work == at::kFloat ? orthogonalise<BFloat16, float>
                                         : orthogonalise<BFloat16, BFloat16>;
   const auto run = [&](int64_t begin, int64_t end) {
-    const at::AutoDispatchBelowADInplaceOrView none_here;  // threads have a state of their own
+    const at::AutoDispatchBelowADInplaceOrView none_here;  // this state is per thread
     Workspace workspace(rows, columns, gram, x.options().dtype(work));
     for (int64_t i = begin; i < end; ++i) one(in[i], results[i], gram, steps, coefficients, workspace);
   };
-  // Matrices to each thread where there are enough of them (the products inside then run on that thread
-  // alone), threads to each product otherwise.
+  // If there are enough matrices, each thread takes some of them, and the products inside run on that thread
+  // alone. Otherwise each product uses all threads.
   if (batch >= at::get_num_threads()) {
     at::parallel_for(0, batch, 1, run);
   } else {

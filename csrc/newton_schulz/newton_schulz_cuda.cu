@@ -1,4 +1,4 @@
-// Newton-Schulz on CUDA devices: checks, memory, launches, and the form that uses the library's products.
+// Newton-Schulz on CUDA devices: checks, memory, launches, and the iteration on ATen's products.
 #include <ATen/core/Tensor.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/baddbmm.h>
@@ -27,10 +27,10 @@ using newton_schulz_cuda::Shape;
 using Coefficients = at::ArrayRef<double>;
 using Signature = Tensor(const Tensor&, int64_t, Coefficients);
 
-// Matrices of one launch: a grid has no more blocks than this in its second and third directions.
+// The largest number of matrices in one launch: the limit of a grid in its second and third dimensions.
 constexpr int64_t kMostMatrices = 65535;
 
-// What keeps the kernels from taking this call, or null.
+// The reason why the kernels cannot take this call, or null.
 const char* reason_against(const Tensor& x) {
   if (!is_ampere_or_later(x)) return "devices before compute capability 8.0";
   if (x.scalar_type() == at::kDouble) return "float64";
@@ -38,7 +38,7 @@ const char* reason_against(const Tensor& x) {
   return std::max(x.size(-1), x.size(-2)) > kMost ? "matrices of so many rows or columns" : nullptr;
 }
 
-// The iteration in bf16 on ATen's products. As out variants they are no business of autocast's.
+// The iteration in bf16 on ATen's products. Their out variants bypass autocast.
 template <class T>
 void library_form(const Tensor& in, const Tensor& out, const Shape& shape, int64_t steps, Coefficients c,
                   cudaStream_t stream) {

@@ -1,18 +1,17 @@
 // Newton-Schulz on the GPU: the sequence of launches. X is (n, m) with n ≤ m, a matrix or its transpose.
 //
-// direct   A = XXᵀ, P = aI + bA + cA², X ← PX: in each step one product of n×n with n×m, and of the symmetric
-//          A and A² only the upper half, 3n²m + n³ flops.
-// Gram     two steps at a time, the second on the Gram matrix alone: A and P as above, then A' = PAP (the
-// Gram
-//          matrix of PX), P' from A', X ← (P'P)X: (3n²m + 5n³)/2 flops a step. A step that is left over is
-//          done directly.
+// direct   A = XXᵀ, P = aI + bA + cA², X ← PX. A step is one product of n×n with n×m, and the upper half of
+//          the symmetric products A and A²: 3n²m + n³ flops.
+// Gram     Two steps at a time; the second uses the Gram matrix alone. A and P as above; A' = PAP is the Gram
+//          matrix of PX, and P' = aI + bA' + cA'²; X ← (P'P)X. (3n²m + 5n³)/2 flops a step. The last step of
+//          an odd number is direct.
 //
-// Each pair of steps starts with a new Gram matrix of the current X. It must: bf16 leaves an error in A that
-// is no Gram matrix of anything, each step multiplies what it does to small eigenvalues by a² = 12, and from
-// negative ones the polynomial diverges. In simulations over matrices with flat, decaying and nearly singular
-// spectra the error was, relative to that of the same iteration in plain bf16, 0.3 to 0.9 for the direct
-// form, 0.4 to 1.2 for pairs, and without bound for three steps at a time. The idea of iterating on the Gram
-// matrix: Dao-AILab, "Gram Newton-Schulz" (2026).
+// Each pair of steps starts with a new Gram matrix of the current X, because bf16 rounding leaves A slightly
+// different from any Gram matrix: each step multiplies the error in small eigenvalues by a² = 12, and the
+// polynomial diverges from negative eigenvalues. In simulations over matrices with flat, decaying and nearly
+// singular spectra, the error relative to that of the same iteration in plain bf16 was 0.3 to 0.9 for the
+// direct form, 0.4 to 1.2 for pairs of steps, and unbounded for three steps at a time. Source of the
+// iteration on the Gram matrix: Dao-AILab, "Gram Newton-Schulz" (2026).
 #pragma once
 
 #include <cstddef>
@@ -26,9 +25,9 @@ namespace arsbench::newton_schulz_cuda {
 
 enum class Form { kDirect, kGram, kLibrary };
 
-// The Gram form takes 11/14 of the direct form's flops at m = 2n and half at m ≫ n; below m = 2n the little
-// that it saves is not worth its larger error. Of a tile of 64 a matrix with fewer than 16 rows fills less
-// than a sixteenth: there the library's products are used, as for matrices of 2³² elements.
+// The Gram form takes 11/14 of the direct form's flops at m = 2n and half at m ≫ n; below m = 2n it saves too
+// little for its larger error. A matrix with fewer than 16 rows fills less than a sixteenth of a 64×64 tile:
+// it uses ATen's products, as do matrices of 2³² elements.
 inline Form choose_form(int64_t rows, int64_t columns, int64_t steps) {
   const int64_t n = rows < columns ? rows : columns, m = rows < columns ? columns : rows;
   if (n < 16 || (n + 8) * (m + 8) >= int64_t{1} << 32) return Form::kLibrary;
@@ -41,7 +40,7 @@ struct Shape {
   bool tall() const { return rows > columns; }
   int short_side() const { return tall() ? columns : rows; }
   int long_side() const { return tall() ? rows : columns; }
-  // Multiples of 8 elements, 16 bytes: what asynchronous copies need.
+  // Multiples of 8 elements (16 bytes), as asynchronous copies require.
   int n() const { return (short_side() + 7) / 8 * 8; }
   int m() const { return (long_side() + 7) / 8 * 8; }
 };
@@ -70,7 +69,7 @@ struct Workspace {
 
 inline size_t workspace_bytes(const Shape& s) { return Workspace(nullptr, s).bytes; }
 
-// One call's products in the order in which they are launched. T: the type of the op's argument and result.
+// The products of one call, in launch order. T: the type of the op's argument and result.
 template <class T>
 class Iteration {
  public:
@@ -86,7 +85,7 @@ class Iteration {
     base_.column_stride = shape.tall() ? shape.columns : 1;
   }
 
-  // `steps` > 0 steps on the x of the workspace; the last writes the result.
+  // Takes `steps` > 0 steps from the workspace's x; the last one writes to out.
   void run(int64_t steps, Form form, T* out) {
     const int64_t at_once = form == Form::kGram ? 2 : 1;
     for (int64_t left = steps; left > 0; left -= at_once) {
@@ -125,7 +124,7 @@ class Iteration {
     symmetric<Merge>(w_.spare, w_.p, shape_.n(), w_.gram);
   }
 
-  // X ← (D + factor)·X, or out where there is one.
+  // X ← (D + factor)·X; if out is not null, the result is written there.
   void apply(const bf16* factor, const float* diagonal, T* out) {
     Product p = base_;
     p.left = factor;
@@ -162,7 +161,7 @@ class Iteration {
 };
 
 // out ← the polynomial applied `steps` times to x; both contiguous, (batch, rows, columns). form: kDirect or
-// kGram. memory: workspace_bytes(shape), aligned to 256. processors: of the device.
+// kGram. memory: workspace_bytes(shape), aligned to 256. processors: multiprocessors of the device.
 template <class T>
 void launch_newton_schulz(const T* x, T* out, void* memory, const Shape& shape, int64_t steps,
                           const float (&coefficients)[3], Form form, int processors, cudaStream_t stream) {

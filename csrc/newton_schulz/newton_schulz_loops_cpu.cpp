@@ -1,4 +1,4 @@
-// The loops over memory, vectorised by the compiler at each vector level. No torch here.
+// The loops over memory, vectorised by the compiler at each vector level. Independent of torch.
 #include <algorithm>
 
 #include "../common/loops.h"
@@ -36,7 +36,7 @@ struct Mirror {
       T& own = matrix[i * size + i];
       store(own, static_cast<Compute<T>>(load(own) + diagonal));
     }
-    // Columns in strips: the transposed writes of a strip stay within few cache lines.
+    // Columns in strips, so that the transposed writes of a strip stay within few cache lines.
     constexpr std::int64_t kStrip = 16;
     for (std::int64_t begin = 0; begin < last; begin += kStrip) {
       for (std::int64_t row = std::max(first, begin); row < last; ++row) {

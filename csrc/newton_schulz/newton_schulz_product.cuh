@@ -1,8 +1,8 @@
-// The matrix products of Newton-Schulz on bf16 tensor cores: one kernel, and what its epilogue makes of the
-// accumulators in float32 before they are rounded.
+// The matrix products of Newton-Schulz on bf16 tensor cores: one kernel, whose epilogue works on the float32
+// accumulators before they are rounded.
 //
-// Left factors keep their diagonal apart, in float32: once the singular values are near 1 it is the
-// difference of numbers several times as large, and rounding those would be most of the error.
+// Left factors store their diagonal separately, in float32. Once the singular values are near 1, the diagonal
+// is the difference of numbers several times as large; rounding them to bf16 would cause most of the error.
 #pragma once
 
 #include <cstdint>
@@ -19,23 +19,22 @@ struct Polynomial {};  // b·A + c·A·A with left = right = A; `a` is added to 
 struct Apply {};       // (D + left)·right
 struct Merge {};       // (D + left)·(E + right)
 
-// One product per matrix of a batch. The matrices of a batch lie one after the other, row-major, without
-// gaps; every size is a multiple of 8 (padded by zeros, which stay zeros), and a matrix has less than 2³²
-// elements.
+// One product per matrix of a batch. The matrices of a batch are contiguous and row-major; every size is a
+// multiple of 8 (zero padding stays zero), and a matrix has less than 2³² elements.
 struct Product : Sizes {
   const bf16* left;             // (rows, depth)
   const bf16* right;            // (columns, depth) in symmetric products, (depth, columns) in others
   const float* left_diagonal;   // (rows,), D
   const float* right_diagonal;  // (rows,), E
-  float* diagonal;              // (rows,), of the result, which has zeros there; Polynomial and Merge
+  float* diagonal;              // (rows,), of the result, whose `out` is zero there; Polynomial and Merge
   void* out;                    // (rows, columns) in bf16, or as follows
   float a, b, c;
-  // Of an `out` of another form: elements that exist, and the distances between them.
+  // If `out` is not Padded: its number of rows and columns without padding, and its strides.
   int out_rows, out_columns;
   int64_t row_stride, column_stride;
 };
 
-// The shape of `out`: bf16 as described above, or without padding in the type of the op's result.
+// The layout of `out`: bf16 as described above, or without padding in the dtype of the op's result.
 struct Padded {};
 
 __device__ __forceinline__ void store(float* to, float value) { *to = value; }
@@ -45,12 +44,12 @@ __device__ __forceinline__ float2 load_pair(const bf16* from) {
   return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(from));
 }
 
-// Two neighbouring sums of a row become elements of the result; `row` and `column` are within the matrix.
+// Turns two neighbouring sums of a row into elements of the result; `row` and `column` are within the matrix.
 template <class Epilogue>
 __device__ __forceinline__ void finish_pair(float& first, float& second, const Product& p, const bf16* left,
                                             const bf16* right, int64_t diagonal0, int row, int column) {
   if constexpr (std::is_same_v<Epilogue, Gram>) return;
-  // 32 bits, which an element's place fits in: 64 of them cost more registers than there are.
+  // 32 bits, which are enough for an element's offset: 64-bit offsets need too many registers.
   const unsigned at = static_cast<unsigned>(row) * p.columns + column;
   const float2 other = load_pair(right + at);
   if constexpr (std::is_same_v<Epilogue, Polynomial>) {
@@ -79,15 +78,15 @@ __device__ __forceinline__ void finish_pair(float& first, float& second, const P
   }
 }
 
-// Tiles of a symmetric result are counted along the columns of its upper triangle.
+// The tiles of a symmetric result are numbered along the columns of its upper triangle.
 __device__ __forceinline__ void triangle_position(int index, int& row, int& column) {
   column = 0;
   while ((column + 1) * (column + 2) / 2 <= index) ++column;
   row = index - column * (column + 1) / 2;
 }
 
-// Writes a tile by way of shared memory, in rows of 16 bytes; that of a symmetric result a second time, as
-// its mirror image. On the diagonal the upper half serves both, so that the result is symmetric to the bit.
+// Writes a tile through shared memory, in rows of 16 bytes. The tile of a symmetric result is also written
+// mirrored; on the diagonal the upper half serves both, so that the result is exactly symmetric.
 template <int Tile, bool Symmetric>
 __device__ __forceinline__ void write_padded(const float (&values)[Tile / 32][4][4], bf16* out, bf16* buffer,
                                              const Product& p, int row0, int column0, int warp_row,
@@ -96,7 +95,7 @@ __device__ __forceinline__ void write_padded(const float (&values)[Tile / 32][4]
   const bool on_diagonal = Symmetric && row0 == column0;
   const int passes = Symmetric && !on_diagonal ? 2 : 1;
   for (int pass = 0; pass < passes; ++pass) {
-    __syncthreads();  // nothing reads the buffer any more
+    __syncthreads();  // all reads of the buffer are done
 #pragma unroll
     for (int i = 0; i < Tile / 32; ++i)
 #pragma unroll
@@ -125,9 +124,8 @@ __device__ __forceinline__ void write_padded(const float (&values)[Tile / 32][4]
   }
 }
 
-// Symmetric: rows = columns, and only tiles on and above the diagonal are computed. right is then given by
-// its transpose, which it equals except in Gram.
-// Out: Padded, or the type of the op's result.
+// Symmetric: rows = columns, and only tiles on and above the diagonal are computed. `right` then points to
+// its transpose, which equals it except in Gram. Out: Padded, or the type of the op's result.
 template <int Tile, bool Symmetric, class Epilogue, class Out>
 __global__ void __launch_bounds__(2 * Tile, 256 / Tile) multiply(const Product p) {
   using G = Geometry<Tile, Symmetric>;
@@ -155,14 +153,14 @@ __global__ void __launch_bounds__(2 * Tile, 256 / Tile) multiply(const Product p
       load_stage<Tile, Symmetric>(left_tiles + stage % G::kStages * G::kLeft,
                                   right_tiles + stage % G::kStages * G::kRight, left, right, p, row0, column0,
                                   stage * G::kDepth);
-    ptx::cp_async_commit();  // empty past the end, so that the groups can be counted
+    ptx::cp_async_commit();  // empty past the end, to keep the count of groups
   };
   float sums[Tile / 32][4][4] = {};
 #pragma unroll
   for (int stage = 0; stage < G::kStages - 1; ++stage) load(stage);
   for (int stage = 0; stage < stages; ++stage) {
     ptx::cp_async_wait<G::kStages - 2>();
-    __syncthreads();  // everyone's copies are there, and everyone has left the stage that is overwritten next
+    __syncthreads();  // all copies have arrived, and no thread uses the stage that is overwritten next
     load(stage + G::kStages - 1);
     multiply_stage<Tile, Symmetric>(sums, left_tiles + stage % G::kStages * G::kLeft,
                                     right_tiles + stage % G::kStages * G::kRight, warp_row, warp_column,
@@ -213,8 +211,7 @@ void launch_multiply(const Product& p, int batch, cudaStream_t stream) {
                stream, p);
 }
 
-// Large tiles read least; small ones where large ones would leave some of the device's processors without
-// work.
+// Large tiles read least; small tiles are used where large ones would leave multiprocessors idle.
 template <bool Symmetric, class Epilogue, class Out = Padded>
 void launch_product(const Product& p, int batch, int processors, cudaStream_t stream) {
   if (blocks<128, Symmetric>(p) * batch >= processors) {

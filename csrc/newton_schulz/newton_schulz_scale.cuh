@@ -1,12 +1,12 @@
-// Newton-Schulz's first step: each matrix over its Frobenius norm, into the padded bf16 copy that the
-// products work on. The norm is summed in a fixed order and never leaves the device.
+// Newton-Schulz's first step: each matrix divided by its Frobenius norm, into the padded bf16 copy that the
+// products use. The norm is summed in a fixed order and stays on the device.
 #pragma once
 
 #include "newton_schulz_product.cuh"
 
 namespace arsbench::newton_schulz_cuda {
 
-// Blocks that share the sum of squares of one matrix.
+// Number of blocks that share the sum of squares of one matrix.
 struct Partials {
   static constexpr int kBlocks = 128;
 };
@@ -22,7 +22,7 @@ __device__ __forceinline__ double warp_sum(double value) {
   return value;
 }
 
-// partials[matrix][block]: the sum of squares of the block's share. In double: squares of float32 overflow.
+// partials[matrix][block]: the block's part of the sum of squares. In double: squares of float32 overflow.
 template <class In>
 __global__ void __launch_bounds__(256) square_sums(const In* x, int64_t elements, double* partials) {
   SIMT_SHARED(double, warps, 8);
@@ -43,15 +43,15 @@ __global__ void __launch_bounds__(256) square_sums(const In* x, int64_t elements
   }
 }
 
-// What a scaled matrix looks like: out is (out_rows, out_columns), of x, (rows, columns), or of its
-// transpose; what x does not have is zero.
+// The layout of a scaled matrix: out is (out_rows, out_columns), the rest zero, from x, (rows, columns), or
+// its transpose.
 struct Scaling {
   int rows, columns;
   int out_rows, out_columns;
   bool transposed;
 };
 
-// A block writes a tile of 32×32 by way of shared memory, so that both sides are read and written in rows.
+// A block writes a 32×32 tile through shared memory, so that both sides are read and written in rows.
 template <class In, class Out>
 __global__ void __launch_bounds__(256) scale(const In* x, Out* out, const double* partials, const Scaling s) {
   SIMT_SHARED(float, tile, 32 * 33);
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(256) scale(const In* x, Out* out, const double
     double sum = 0;
     for (int i = lane; i < Partials::kBlocks; i += 32) sum += partials[matrix * Partials::kBlocks + i];
     const double norm = sqrt(warp_sum(sum));
-    // An infinity would leave zeros beside it, which the products need not turn into NaN.
+    // 1/∞ would turn finite elements into 0, and the products might not spread the NaN of the infinite ones.
     if (lane == 0) *factor = norm < INFINITY ? 1 / (norm + kNormEps) : NAN;
   }
   __syncthreads();

@@ -1,5 +1,5 @@
-// A tile of a matrix product on bf16 tensor cores: operands on their way into shared memory, and the products
-// of what lies there.
+// A tile of a matrix product on bf16 tensor cores: copying operands into shared memory, and multiplying them
+// there.
 #pragma once
 
 #include <cstdint>
@@ -10,28 +10,28 @@ namespace arsbench::newton_schulz_cuda {
 
 using bf16 = __nv_bfloat16;
 
-// Of a product: left is (rows, depth), the result (rows, columns).
+// Sizes of a product: left is (rows, depth), the result (rows, columns).
 struct Sizes {
   int rows, columns, depth;
 };
 
-// A block computes a square tile of the result. Two warps lie below each other, each with 32 columns.
+// A block computes a square tile of the result. Warps are arranged in two rows, each with 32 columns.
 template <int Tile, bool Symmetric>
 struct Geometry {
   static constexpr int kThreads = 2 * Tile;
   static constexpr int kWarpRows = Tile / 2;
-  static constexpr int kDepth = 32;  // of what is loaded at once
-  static constexpr int kStages = 3;  // loaded tiles: one in use, two on their way
-  // 8 elements more than the data: the rows that an ldmatrix reads then lie in different banks.
-  static constexpr int kRow = kDepth + 8;    // of a tile whose rows run along the depth
-  static constexpr int kColumns = Tile + 8;  // of a tile whose rows run along the result's columns
+  static constexpr int kDepth = 32;  // depth of a stage
+  static constexpr int kStages = 3;  // one in use, two being copied
+  // 8 elements of padding, so that the rows that an ldmatrix reads are in different banks.
+  static constexpr int kRow = kDepth + 8;    // row length of a tile whose rows run along the depth
+  static constexpr int kColumns = Tile + 8;  // row length of a tile whose rows run along the result's columns
   static constexpr int kLeft = Tile * kRow;
   static constexpr int kRight = Symmetric ? Tile * kRow : kDepth * kColumns;
   static constexpr int kShared = kStages * (kLeft + kRight);  // elements of shared memory
   static_assert(Tile * kColumns <= kShared, "the tile of the result goes where the operands were");
 };
 
-// One stage of both operands on its way into shared memory, beyond the edges as zeros.
+// Starts to copy one stage of both operands into shared memory; elements beyond the edges are zero.
 template <int Tile, bool Symmetric>
 __device__ __forceinline__ void load_stage(bf16* left_tile, bf16* right_tile, const bf16* left,
                                            const bf16* right, const Sizes& sizes, int row0, int column0,

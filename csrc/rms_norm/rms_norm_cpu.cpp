@@ -1,4 +1,4 @@
-// RMSNorm on the CPU: one pass over memory in each direction.
+// RMSNorm on the CPU: one pass over memory, forward and backward.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
@@ -16,7 +16,7 @@ namespace {
 
 using at::Tensor;
 
-// Rows whose share of the weight's gradient is summed in one go; the shares are then added up in order, so
+// Rows whose contributions to the weight's gradient are summed together; the sums are then added in order, so
 // that the result does not depend on the number of threads.
 constexpr int64_t kRows = 64;
 

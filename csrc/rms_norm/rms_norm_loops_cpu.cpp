@@ -1,4 +1,4 @@
-// The loops over rows, vectorised by the compiler at each vector level. No torch here.
+// The loops over rows, vectorised by the compiler at each vector level. Independent of torch.
 #include "../common/loops.h"
 #include "rms_norm.h"
 

@@ -1,6 +1,6 @@
-// Backward from the forward's log-sum-exp (Dao et al. 2022, FlashAttention, appendix B.2): probabilities are
-// recomputed twice, by blocks that own keys and by blocks that own queries, so that every gradient is summed
-// by one thread in a fixed order.
+// Backward from the forward's log-sum-exp (Dao et al. 2022, FlashAttention, appendix B.2). Probabilities are
+// recomputed twice, by blocks for keys and by blocks for queries, so that one thread sums every gradient in a
+// fixed order.
 #pragma once
 
 #include "rope_attention_forward.cuh"
@@ -17,10 +17,10 @@ struct BackwardArguments {
   Scalar *grad_q, *grad_k, *grad_v;      // (B, T, heads, D)
   float *grad_q_weight, *grad_k_weight;  // (D)
   float* workspace;                      // see Workspace
-  float scale;                           // of the scores
+  float scale;                           // multiplies the scores
 };
 
-// delta (B, H, T) ← <dO, O>, which is what soft-max's backward needs of a row: the sum over keys of p dp.
+// delta (B, H, T) ← <dO, O>, which equals the sum over keys of p dp that softmax's backward needs.
 template <class Scalar, int HeadDim>
 __global__ void __launch_bounds__(kThreads, 2)
     delta_kernel(const BackwardArguments<Scalar> arguments, float* delta) {
@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (row < rows && column == 0) delta[(batch * sizes.heads + head) * sizes.length + position] = sum;
 }
 
-// Probability and gradient of a score, from the raw score and the gradient of the probability. A score that
-// the causal mask hides has neither, whatever it is.
+// Probability and gradient of a score, from the raw score and the gradient of the probability. Both are 0 for
+// a masked score, even if it is not finite.
 __device__ __forceinline__ void soft_max_backward(float& score, float& grad, bool visible, float scale_log2,
                                                   float lse_log2, float delta) {
   const float probability = exp2f(fmaf(score, scale_log2, -lse_log2));

@@ -1,4 +1,4 @@
-// What the kernels of every device require of rope_attention's arguments.
+// Argument checks of rope_attention for the kernels of every device.
 #pragma once
 
 #include "../common/checks.h"

@@ -1,8 +1,7 @@
 // Attention on the CPU. A task is one row of the batch with one key-value head and the query heads that share
-// it: its keys and values stay in the core's cache while blocks of queries are worked through, and where
-// there is more than one task no result depends on the number of threads. Everything is computed in float32
-// at least; the products between are ATen's, on that thread alone, and as out variants no business of
-// autocast's.
+// it: its keys and values stay in the core's cache while it iterates over blocks of queries. If there is more
+// than one task, no result depends on the number of threads. The computation is in float32 or wider. The
+// products are ATen's out variants, which run on the task's thread and bypass autocast.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm.h>
@@ -27,8 +26,8 @@ namespace {
 
 using at::Tensor;
 
-// Queries taken at once. Their scores with all keys they may see are one product; smaller blocks waste less
-// on the masked corner, larger ones multiply faster.
+// Queries per block. One product computes their scores with all keys that they may see; smaller blocks waste
+// less work on the masked corner, larger ones multiply faster.
 constexpr int64_t kBlock = 64;
 
 // Cosine and sine of position · frequency, (length, D/2) each.
@@ -55,7 +54,7 @@ struct Rotation {
   }
 };
 
-// The table is the same in every layer and step: the last one is kept.
+// The table is the same in every layer and step, so the last one is kept.
 template <class S>
 std::shared_ptr<const Rotation<S>> rotation(int64_t length, int64_t head_dim, double theta) {
   static std::mutex mutex;
@@ -66,7 +65,7 @@ std::shared_ptr<const Rotation<S>> rotation(int64_t length, int64_t head_dim, do
   return last;
 }
 
-// The tensors of one call, with whatever both directions need to find a head's rows in them.
+// The tensors of one call, and what both directions need to locate a head's rows.
 template <class T>
 struct Call {
   using S = Compute<T>;
@@ -92,7 +91,7 @@ struct Call {
         table(rotation<S>(length, D, theta)) {}
 
   static constexpr at::ScalarType kCompute = std::is_same_v<S, double> ? at::kDouble : at::kFloat;
-  // Read where it is, as long as a head's elements lie side by side.
+  // Without a copy if a head's elements are contiguous.
   static Tensor rows_of(const Tensor& x) { return x.stride(3) == 1 ? x : x.contiguous(); }
   static Tensor weights_of(const Tensor& weight) { return weight.to(kCompute).contiguous(); }
 
@@ -158,8 +157,8 @@ void forward(const Call<T>& c, const Tensor& out, const Tensor& lse) {
 }
 
 struct Gradients {
-  Tensor q, k, v;               // as q, k and v, contiguous
-  Tensor q_weights, k_weights;  // (tasks, D): each task's share
+  Tensor q, k, v;               // shapes of q, k and v, contiguous
+  Tensor q_weights, k_weights;  // (tasks, D): each task's contribution
 };
 
 template <class T>
@@ -177,8 +176,8 @@ void backward(const Call<T>& c, const Tensor& grad_out, const Tensor& out, const
     for (int64_t task = begin; task < end; ++task) {
       const int64_t b = task / c.Hkv, kv_head = task % c.Hkv, group = c.H / c.Hkv;
       c.load_head(b, kv_head, keys, values);
-      // From the last block, which sees every key, to the first: the first product to reach a row of the
-      // keys' gradients may then overwrite it.
+      // From the last block, which sees every key, to the first, so that the first product for a row of the
+      // keys' gradients overwrites it and the others add to it.
       bool accumulate = false;
       for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
         for (int64_t first = (c.length - 1) / kBlock * kBlock; first >= 0; first -= kBlock) {
@@ -192,7 +191,7 @@ void backward(const Call<T>& c, const Tensor& grad_out, const Tensor& out, const
                                c.for_queries(first));
           gather_rows(rows, c.D, c.row(grad_out, b, first, head), grad_out.stride(1),
                       grad_rows.data_ptr<S>());
-          // Soft-max's backward needs Σ_j p_ij·dp_ij, which equals ⟨dO_i, O_i⟩.
+          // The backward of softmax needs Σ_j p_ij·dp_ij, which equals ⟨dO_i, O_i⟩.
           row_dots(rows, c.D, grad_rows.data_ptr<S>(), c.row(out, b, first, head), out.stride(1), delta);
           const Tensor p = tile_of(all_scores), ds = tile_of(all_grads);
           multiply(p, block_of(queries), seen_of(keys).t());
@@ -217,7 +216,7 @@ void backward(const Call<T>& c, const Tensor& grad_out, const Tensor& out, const
   });
 }
 
-// float16 has no kernel of its own: it is computed in float32 and rounded at the end.
+// float16 is computed in float32 and rounded at the end.
 Tensor widened(const Tensor& x) { return x.scalar_type() == at::kHalf ? x.to(at::kFloat) : x; }
 
 std::tuple<Tensor, Tensor> rope_attention(const Tensor& q, const Tensor& k, const Tensor& v,

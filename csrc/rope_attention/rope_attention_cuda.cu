@@ -28,7 +28,7 @@ using Forward = std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const T
 using Backward = Gradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
                            const Tensor&, const Tensor&, const Tensor&, double, double);
 
-// What keeps the kernels from taking this call, or null.
+// The reason why the kernels cannot take this call, or null.
 const char* reason_against(const Tensor& q, const Tensor& k, bool has_kernel) {
   if (!is_ampere_or_later(q)) return "devices before compute capability 8.0";
   if (q.scalar_type() != at::kBFloat16 && q.scalar_type() != at::kFloat) return "float16 and float64";
@@ -41,7 +41,7 @@ const char* reason_against(const Tensor& q, const Tensor& k, bool has_kernel) {
 
 bool is_aligned(const Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0; }
 
-// Read where it is, if a head's elements lie side by side and every row starts at a multiple of 16 bytes.
+// Without a copy if a head's elements are contiguous and every row starts at a multiple of 16 bytes.
 Tensor rows_of(const Tensor& x) {
   bool fits = x.stride(3) == 1 && is_aligned(x);
   for (int dim = 0; dim < 3; ++dim) fits = fits && x.stride(dim) * x.element_size() % 16 == 0;
@@ -55,8 +55,8 @@ Tensor contiguous_rows_of(const Tensor& x) {
 
 Tensor weight_of(const Tensor& weight) { return contiguous_rows_of(weight.to(at::kFloat)); }
 
-// The tensors of one call, with whatever both directions need. They live until the launches are queued; the
-// allocator hands their memory on only to what comes later on the same stream.
+// The tensors of one call, for both directions. They live until the launches are queued; the allocator reuses
+// their memory only for later work on the same stream.
 struct Call {
   Tensor q, k, v, q_weight, k_weight, cos, sin;
   rope_attention_cuda::Sizes sizes;
@@ -94,9 +94,9 @@ rope_attention_cuda::HeadRows<const Scalar> head_rows(const Tensor& x) {
   return {static_cast<const Scalar*>(x.const_data_ptr()), x.stride(0), x.stride(1), x.stride(2)};
 }
 
-// Calls run(products) with the way of multiplying that there is for `dtype`: float32 as such, unless PyTorch
-// may multiply it as TF32. float32Precision knows that however it was set; allowTF32CuBLAS raises where
-// fp32_precision and not the older allow_tf32 was.
+// Calls run(products) with the products for `dtype`: float32 products unless PyTorch allows TF32.
+// float32Precision reports that however it was set; allowTF32CuBLAS raises if it was set by fp32_precision
+// instead of the older allow_tf32.
 template <class Run>
 void with_products(at::ScalarType dtype, const Run& run) {
   if (dtype == at::kBFloat16) return run(rope_attention_cuda::BFloat16Products{});

@@ -1,5 +1,5 @@
-// Forward: a block owns a tile of one head's queries and streams the tiles of keys and values they may see,
-// with the soft-max kept up to date (Dao et al. 2022, FlashAttention, algorithm 1).
+// Forward: a block handles a tile of one head's queries and streams the tiles of keys and values that they
+// may see, with an online softmax (Dao et al. 2022, FlashAttention, algorithm 1).
 #pragma once
 
 #include "rope_attention_tiles.cuh"
@@ -13,7 +13,7 @@ struct ForwardArguments {
   Preparation preparation;
   Scalar* out;  // (B, T, H, D)
   float* lse;   // (B, H, T), natural logarithm
-  float scale;  // of the scores
+  float scale;  // multiplies the scores
 };
 
 constexpr float kLog2E = 1.4426950408889634f;
@@ -22,8 +22,8 @@ constexpr float kLn2 = 0.6931471805599453f;
 template <class Tiles>
 struct ForwardLayout {
   static constexpr int kOwn = Tiles::OwnTile::kElements, kStreamed = Tiles::StreamedTile::kElements;
-  // In elements. A tile that is read into registers at the start is prepared in the second buffer of keys,
-  // which is not needed before that.
+  // In elements. A tile of queries that is kept in registers is prepared in the second buffer of keys, which
+  // is still unused then.
   static constexpr int kKeys = 0;
   static constexpr int kValues = kKeys + Tiles::kStages * kStreamed;
   static constexpr int kAfterValues = kValues + Tiles::kStages * kStreamed;
@@ -34,7 +34,7 @@ struct ForwardLayout {
   static_assert(!Tiles::kOwnInRegisters || (Tiles::kStages == 2 && kOwn <= kStreamed), "");
 };
 
-// One block for each (head, tile of queries). Blocks start in the order of their numbers: the last tiles,
+// One block for each (head, tile of queries). Blocks start in the order of their numbers, so the last tiles,
 // which see the most keys, come first.
 template <class Tiles>
 __global__ void __launch_bounds__(kThreads, 2)
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   for (int tile = 0; tile < tiles; ++tile) {
     const int stage = tile % Tiles::kStages * Layout::kStreamed, start = tile * Tiles::kColumns;
     if (Tiles::kStages == 1 && tile > 0) {
-      __syncthreads();  // everyone has done with the tile before
+      __syncthreads();  // all threads are done with the previous tile
       fetch(tile);
     }
     ptx::cp_async_wait<0>();
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 #pragma unroll
       for (int n = 0; n < Tiles::kScores; ++n) now = fmaxf(now, s(i, n));
       now = max_over_lanes<Tiles::kRowLanes>(now);
-      // Key 0 is in the first tile and seen by all, so that `now` is finite, or the row has a NaN.
+      // Key 0 is in the first tile and visible to all queries, so `now` is finite unless the row has a NaN.
       const float shrink = exp2f((largest[i] - now) * scale_log2), shift = -now * scale_log2;
       largest[i] = now;
       sum[i] *= shrink;

@@ -1,4 +1,4 @@
-// What launches rope_attention's kernels, on raw pointers.
+// The launches of rope_attention's kernels, on raw pointers.
 #pragma once
 
 #include <utility>
@@ -8,18 +8,18 @@
 
 namespace arsbench::rope_attention_cuda {
 
-// How products are taken, with the tile sizes for it. Shared memory in KiB for D = 64, 128 (and 256 in the
+// The kinds of products, with their tile sizes. Shared memory in KiB for D = 64, 128 (and 256 in the
 // forward):
 //   bf16   forward 36, 68, 99     key gradients 36.5, 68.5   query gradients 36, 68
 //   float  forward 44, 76, 68     key gradients 39.3, 71.3   query gradients 39, 71
 //   TF32   forward 51, 66, 97.5   key gradients 51.3, 82.6   query gradients 51, 82.5
-// so that one block fits the 99 KiB of sm_86, and two the 163 KiB of sm_80 but for D = 256 in bf16 and TF32,
-// and for TF32's gradients at D = 128.
+// One block fits into the 99 KiB of sm_86. Two blocks fit into the 163 KiB of sm_80, except for D = 256 in
+// bf16 and TF32, and for the TF32 gradients at D = 128.
 struct BFloat16Products {
   using Scalar = __nv_bfloat16;
   template <int HeadDim>
   using Forward = TensorCoreTiles<HeadDim, HeadDim <= 128 ? 64 : 32, HeadDim <= 128>;
-  // Two accumulators leave the keys' side no registers for its own tiles.
+  // The two accumulators of the key gradients leave no registers for the block's own tiles.
   template <int HeadDim>
   using KeyGradients = TensorCoreTiles<HeadDim, 32, false>;
   template <int HeadDim>
@@ -75,8 +75,8 @@ void forward(const ForwardArguments<typename Products::Scalar>& arguments, int64
   if (head_dim == 256) forward<Products, 256>(arguments, stream);
 }
 
-// The backward's workspace, in floats: delta, then the blocks' shares of one weight's gradient, then the sums
-// of kSumRows of them each.
+// The backward's workspace, in floats: delta, then the blocks' contributions to one weight's gradient, then
+// their sums over kSumRows blocks each.
 template <class Products, int HeadDim>
 struct Workspace {
   int64_t delta, query_blocks, key_blocks;
@@ -94,8 +94,8 @@ struct Workspace {
   }
 };
 
-// out (Columns) ← the sum of shares (rows, Columns), always in the same order. Overwrites shares and spare,
-// which has room for a sum of every kSumRows rows.
+// out (Columns) ← the sum of shares (rows, Columns), in a fixed order. Overwrites shares and spare, which has
+// space for one sum per kSumRows rows.
 template <int Columns>
 void sum_rows(float* shares, float* spare, int64_t rows, float* out, cudaStream_t stream) {
   for (bool last = false; !last;) {
@@ -128,7 +128,7 @@ void backward(const BackwardArguments<typename Products::Scalar>& arguments, cud
   sum_rows<HeadDim>(shares, spare, sizes.query_blocks, arguments.grad_q_weight, stream);
 }
 
-// Head dimensions: see has_backward. There must be rows.
+// Head dimensions: see has_backward. rows must be positive.
 template <class Products>
 void backward(const BackwardArguments<typename Products::Scalar>& arguments, int64_t head_dim,
               cudaStream_t stream) {
@@ -142,7 +142,7 @@ int64_t workspace_floats(const Sizes& sizes, int64_t head_dim) {
 }
 
 #if defined(__CUDACC__)
-// nvcc compiles every kernel from this file alone; a program for the host only what it calls.
+// nvcc compiles every kernel from this file; a host program only compiles those that it calls.
 template void forward<BFloat16Products>(const ForwardArguments<__nv_bfloat16>&, int64_t, cudaStream_t);
 template void forward<Float32Products>(const ForwardArguments<float>&, int64_t, cudaStream_t);
 template void forward<Tf32Products>(const ForwardArguments<float>&, int64_t, cudaStream_t);

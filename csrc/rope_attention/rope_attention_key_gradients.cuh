@@ -1,4 +1,5 @@
-// Backward, the half whose blocks own keys: dk, dv and shares of the keys' norm weight's gradient.
+// Backward, the kernel whose blocks handle keys: dk, dv and contributions to the gradient of the keys' norm
+// weight.
 #pragma once
 
 #include "rope_attention_backward.cuh"
@@ -20,8 +21,8 @@ struct KeyGradientsLayout {
 };
 
 // Adds scores times a streamed tile. A key's gradient has a term from every later query of every head that
-// reads it, which may be thousands: float32 sums each tile by itself first, since the errors of one long sum
-// grow with its length. Products rounded to fewer bits have larger errors of their own, and no registers to
+// uses it, possibly thousands. The error of one long float32 sum grows with its length, so each tile is
+// summed separately first. Rounded products have larger errors anyway, and their kernels have no registers to
 // spare.
 template <class Tiles>
 __device__ __forceinline__ void add_product(typename Tiles::Outputs& sum, typename Tiles::Scores& scores,
@@ -38,8 +39,8 @@ __device__ __forceinline__ void add_product(typename Tiles::Outputs& sum, typena
   }
 }
 
-// dk and dv. One block for each (key-value head, tile of keys), which streams the queries that see the tile,
-// of all heads that read these keys. The first tiles, which most queries see, start first.
+// dk and dv. One block for each (key-value head, tile of keys); it streams the queries that see the tile,
+// from all heads that use these keys. The first tiles, which most queries see, start first.
 template <class Tiles>
 __global__ void __launch_bounds__(kThreads, 2)
     key_gradients_kernel(const BackwardArguments<typename Tiles::Scalar> arguments, const float* delta,
@@ -65,7 +66,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int tiles = (length + Tiles::kColumns - 1) / Tiles::kColumns - first_tile;
   const int steps = group * tiles;
 
-  float statistic = 0;  // on its way from global to shared memory
+  float statistic = 0;  // being copied from global to shared memory
   const auto fetch = [&](int step) {
     const int stage = step % Tiles::kStages * Layout::kStreamed;
     const int head = kv_head * group + step / tiles, start = (first_tile + step % tiles) * Tiles::kColumns;
@@ -99,7 +100,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     float* const lse_log2 = statistics + stage * 2 * Tiles::kColumns;
     float* const deltas = lse_log2 + Tiles::kColumns;
     if (Tiles::kStages == 1 && step > 0) {
-      __syncthreads();  // everyone has done with the tile before
+      __syncthreads();  // all threads are done with the previous tile
       fetch(step);
     }
     ptx::cp_async_wait<0>();

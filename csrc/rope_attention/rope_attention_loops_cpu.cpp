@@ -1,4 +1,4 @@
-// The loops over rows, vectorised by the compiler at each vector level. No torch here.
+// The loops over rows, vectorised by the compiler at each vector level. Independent of torch.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -36,7 +36,7 @@ struct NormalizeAndRotateBackward {
     for (std::int64_t row = 0; row < rows; ++row, x += stride, grad_x += grad_stride, grad += D) {
       const S scale = inverse_rms(D, x, p.eps);
       const S *cos = p.cos + row * half, *sin = p.sin + row * half;
-      // A rotation is undone by the opposite angle, and its transpose is its inverse.
+      // The transpose of a rotation is the rotation by the opposite angle.
       ARSBENCH_INDEPENDENT
       for (std::int64_t i = 0; i < half; ++i) {
         const S a = grad[i] * p.factor, b = grad[half + i] * p.factor;
@@ -127,7 +127,8 @@ struct CausalSoftmaxBackward {
       const std::int64_t seen = first + row + 1;
       ARSBENCH_INDEPENDENT
       for (std::int64_t i = 0; i < seen; ++i) {
-        // At most 1: rounding of score and lse may leave the logarithm of a sure thing just above 0.
+        // At most 1: rounding of score and lse can make the logarithm of a probability near 1 slightly
+        // positive.
         const S difference = scores[i] - lse[row];
         const S p = exp_nonpositive(difference > 0 ? S{0} : difference);
         scores[i] = p;

@@ -1,15 +1,15 @@
-// From the gradients of normalised, rotated rows, which are in registers, to those of queries or keys and of
-// the norm's weight.
+// From the gradients of normalised, rotated rows, held in registers, to the gradients of queries or keys and
+// of the norm's weight.
 #pragma once
 
 #include "rope_attention_tiles.cuh"
 
 namespace arsbench::rope_attention_cuda {
 
-// Where the rows of a tile come from and where their gradients go.
+// The rows of a tile and the destination of their gradients.
 template <class Scalar>
 struct NormRows {
-  const Scalar* x;  // of the head
+  const Scalar* x;  // the head's rows
   int64_t x_stride;
   Scalar* grad_x;
   int64_t grad_stride;
@@ -18,8 +18,9 @@ struct NormRows {
   int first, length;
 };
 
-// Stores the gradients of the tile's rows, and in weight_share (D) the tile's share of the weight's gradient.
-// `grad` times `factor` is the gradient of the prepared rows; it is overwritten, as is `shared` (kWarps × D).
+// Stores the gradients of the tile's rows, and in weight_share (D) the tile's contribution to the weight's
+// gradient. `grad` times `factor` is the gradient of the prepared rows; `grad` and `shared` (kWarps × D) are
+// overwritten.
 template <class Tiles>
 __device__ __forceinline__ void store_norm_gradient(typename Tiles::Outputs& grad, float factor,
                                                     const NormRows<typename Tiles::Scalar>& rows,
@@ -41,7 +42,7 @@ __device__ __forceinline__ void store_norm_gradient(typename Tiles::Outputs& gra
       for (int e = 0; e < kVector; ++e) squares = fmaf(x[n / kVector][e], x[n / kVector][e], squares);
     }
     const float scale = 1.0f / sqrtf(sum_over_lanes<Tiles::kRowLanes>(squares) / kHeadDim + rows.eps);
-    // A rotation is undone by the opposite angle, and its transpose is its inverse.
+    // The transpose of a rotation is the rotation by the opposite angle.
     const int64_t angles = valid ? static_cast<int64_t>(position) * (kHeadDim / 2) : 0;
 #pragma unroll
     for (int n = 0; n < kPair; n += kVector) {
@@ -82,7 +83,7 @@ __device__ __forceinline__ void store_norm_gradient(typename Tiles::Outputs& gra
     }
   }
 
-  __syncthreads();  // what `shared` held has been read
+  __syncthreads();  // all reads of `shared` are done
 #pragma unroll
   for (int n = 0; n < kOutputs; ++n) {
 #pragma unroll

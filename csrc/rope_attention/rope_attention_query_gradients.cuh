@@ -1,4 +1,5 @@
-// Backward, the half whose blocks own queries: dq and shares of the queries' norm weight's gradient.
+// Backward, the kernel whose blocks handle queries: dq and contributions to the gradient of the queries' norm
+// weight.
 #pragma once
 
 #include "rope_attention_backward.cuh"
@@ -17,8 +18,8 @@ struct QueryGradientsLayout {
       kScratch * sizeof(typename Tiles::Scalar) + Tiles::kScratchFloats * sizeof(float);
 };
 
-// dq. One block for each (head, tile of queries), which streams the keys and values they see; the last tiles,
-// which see the most, start first.
+// dq. One block for each (head, tile of queries); it streams the keys and values that they see. The last
+// tiles, which see the most, start first.
 template <class Tiles>
 __global__ void __launch_bounds__(kThreads, 2)
     query_gradients_kernel(const BackwardArguments<typename Tiles::Scalar> arguments, const float* delta,
@@ -75,7 +76,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   for (int tile = 0; tile < tiles; ++tile) {
     const int buffer = tile % Tiles::kStages * Layout::kStreamed, start = tile * Tiles::kColumns;
     if (Tiles::kStages == 1 && tile > 0) {
-      __syncthreads();  // everyone has done with the tile before
+      __syncthreads();  // all threads are done with the previous tile
       fetch(tile);
     }
     ptx::cp_async_wait<0>();

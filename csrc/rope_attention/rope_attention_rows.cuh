@@ -1,8 +1,9 @@
-// Rows of heads: what the kernels read and write, how a tile of rows comes into shared memory, and how
-// queries and keys are normalised and rotated there. The mathematics is in arsbench/ops/rope_attention.py.
+// Rows of heads: the tensors that kernels read and write, the copying of a tile of rows into shared memory,
+// and the normalisation and rotation of queries and keys there. arsbench/ops/rope_attention.py describes the
+// mathematics.
 //
-// Every kernel runs blocks of kThreads threads. A tile in shared memory has rows of head_dim elements and 16
-// bytes of padding, which keep the rows' 16-byte chunks on different banks.
+// Every kernel runs blocks of kThreads threads. A row of a tile in shared memory has head_dim elements and 16
+// bytes of padding, so that the 16-byte chunks of different rows are in different banks.
 #pragma once
 
 #include "../simt/ptx.h"
@@ -13,8 +14,8 @@ constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// A tensor (B, T, heads, D) with D's elements side by side and rows that start at multiples of 16 bytes.
-// Strides are in elements.
+// A tensor (B, T, heads, D) with contiguous D and rows that start at multiples of 16 bytes. Strides are in
+// elements.
 template <class Scalar>
 struct HeadRows {
   Scalar* data;
@@ -35,13 +36,13 @@ struct Sizes {
   int batch, length, heads, kv_heads;
 };
 
-// cos and sin of position times frequency, (T, D/2), and what else queries and keys are prepared with.
+// cos and sin of position times frequency, (T, D/2), and the other inputs of normalisation and rotation.
 struct Preparation {
   const float *q_weight, *k_weight, *cos, *sin;
   float eps;
 };
 
-// Element counts of 16 bytes.
+// Number of elements in 16 bytes.
 template <class Scalar>
 struct Chunk {
   static constexpr int kSize = 16 / sizeof(Scalar);
@@ -52,7 +53,7 @@ __device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162f
 __device__ __forceinline__ void from_float(float& to, float x) { to = x; }
 __device__ __forceinline__ void from_float(__nv_bfloat16& to, float x) { to = __float2bfloat16_rn(x); }
 
-// `Bytes` bytes as one access: N elements from and to memory that is aligned to them.
+// `Bytes` bytes in one access: N elements, in memory that is aligned to `Bytes`.
 template <int Bytes>
 struct Packet;
 template <>
@@ -86,7 +87,7 @@ __device__ __forceinline__ void store(Scalar* to, const float (&from)[N]) {
   *reinterpret_cast<Type*>(to) = *reinterpret_cast<const Type*>(elements);
 }
 
-// N floats that start at a multiple of 16 bytes, of which N may be less than four.
+// N floats from an address that is a multiple of 16 bytes; N may be less than four.
 template <int N>
 __device__ __forceinline__ void load_floats(float (&to)[N], const float* from) {
   if constexpr (N % 4 == 0) {
@@ -102,7 +103,7 @@ __device__ __forceinline__ void load_floats(float (&to)[N], const float* from) {
   }
 }
 
-// The sum over groups of `Lanes` neighbouring lanes; each of them gets it.
+// The sum over groups of `Lanes` neighbouring lanes; every lane gets it.
 template <int Lanes>
 __device__ __forceinline__ float sum_over_lanes(float x) {
 #pragma unroll
@@ -117,19 +118,19 @@ __device__ __forceinline__ float max_over_lanes(float x) {
   return x;
 }
 
-// A tile of Rows rows. A thread has one chunk of a row's first half and the chunk that it rotates with, so
-// that what it has copied can be prepared in place without a barrier: nobody else touches it until then.
+// A tile of Rows rows. A thread copies one chunk of a row's first half and the chunk that rotates with it, so
+// that it can prepare them in place without a barrier: no other thread accesses them before.
 template <class Scalar, int Rows, int HeadDim>
 struct RowTile {
   static constexpr int kChunk = Chunk<Scalar>::kSize;
   static constexpr int kStride = HeadDim + kChunk;
   static constexpr int kElements = Rows * kStride;
   static constexpr int kHalf = HeadDim / 2;
-  static constexpr int kLanes = kHalf / kChunk;  // of a row
+  static constexpr int kLanes = kHalf / kChunk;  // per row
   static constexpr int kRowsAtOnce = kThreads / kLanes;
   static_assert(Rows % kRowsAtOnce == 0 && 32 % kLanes == 0, "every thread takes part in every shuffle");
 
-  // Starts to copy the rows first … first + Rows − 1 of a head; those from `length` on become zero.
+  // Starts to copy the rows first … first + Rows − 1 of a head; rows from `length` on become zero.
   static __device__ __forceinline__ void fetch(Scalar* tile, const Scalar* head, int64_t stride, int first,
                                                int length) {
     const int column = static_cast<int>(threadIdx.x) % kLanes * kChunk;
@@ -144,8 +145,8 @@ struct RowTile {
     }
   }
 
-  // Normalises and rotates what this thread has copied, in float32, and rounds once. Rows from `length` on
-  // stay zero whatever the weights and eps are.
+  // Normalises and rotates the chunks that this thread copied, in float32, and rounds once. Rows from
+  // `length` on stay zero for any weights and eps.
   static __device__ __forceinline__ void prepare(Scalar* tile, const float* weight, const Preparation& p,
                                                  int first, int length) {
     const int column = static_cast<int>(threadIdx.x) % kLanes * kChunk;

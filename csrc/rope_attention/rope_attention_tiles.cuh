@@ -1,18 +1,18 @@
 // The two products of attention between tiles in shared memory: `scores` (rows of the block's own tile times
 // the transpose of a streamed tile) and `accumulate` (scores times a streamed tile). TensorCoreTiles
-// multiplies bf16 on tensor cores, Tf32Tiles float32 rounded to TF32 there, FloatTiles float32 by fused
-// multiply-adds; all accumulate in float32.
+// multiplies bf16 on tensor cores, Tf32Tiles multiplies float32 rounded to TF32 on tensor cores, and
+// FloatTiles uses float32 fused multiply-adds; all accumulate in float32.
 //
-// A thread holds, of each of its kRowsPerThread rows, kScores scores and kOutputs outputs; kRowLanes
-// neighbouring lanes share a row. Of the outputs, `n` and `n + kOutputs / 2` are a pair that rotates
-// together, and kVector consecutive ones are neighbours in memory.
+// A thread holds kScores scores and kOutputs outputs of each of its kRowsPerThread rows; kRowLanes
+// neighbouring lanes share a row. The outputs `n` and `n + kOutputs / 2` are a pair that rotates together,
+// and kVector consecutive outputs are adjacent in memory.
 #pragma once
 
 #include "rope_attention_rows.cuh"
 
 namespace arsbench::rope_attention_cuda {
 
-// Who holds what of the tensor cores' results, m16n8: a warp has 16 rows of the block's tile.
+// The distribution of the tensor cores' m16n8 results over lanes: a warp has 16 rows of the block's tile.
 template <class Element, int HeadDim, int Columns>
 struct TensorCoreLayout {
   using Scalar = Element;
@@ -46,10 +46,10 @@ struct TensorCoreTiles : TensorCoreLayout<__nv_bfloat16, HeadDim, Columns> {
   using Layout = TensorCoreLayout<__nv_bfloat16, HeadDim, Columns>;
   using Layout::first_row, Layout::kStride, Layout::lane;
   using typename Layout::Outputs, typename Layout::Scalar, typename Layout::Scores;
-  static constexpr int kStages = 2;  // streamed tiles: one is copied while the other is multiplied
+  static constexpr int kStages = 2;  // one streamed tile is copied while the other is multiplied
   static constexpr bool kOwnInRegisters = OwnInRegisters, kExactProducts = false;
 
-  // The warp's 16 rows of the own tile as first operands.
+  // The warp's 16 rows of the block's own tile, as first operands.
   struct Own {
     const Scalar* tile;
     unsigned fragments[OwnInRegisters ? HeadDim / 16 : 1][4];
@@ -84,7 +84,7 @@ struct TensorCoreTiles : TensorCoreLayout<__nv_bfloat16, HeadDim, Columns> {
   static __device__ __forceinline__ void accumulate(Outputs& out, Scores& s, const Scalar* streamed, float*) {
 #pragma unroll
     for (int k = 0; k < Columns / 16; ++k) {
-      // The accumulators of two products lie where the first operand of the next one wants them.
+      // The accumulators of two products have the layout of the next product's first operand.
       const float (&left)[4] = s.at[2 * k], (&right)[4] = s.at[2 * k + 1];
       const unsigned a[4] = {ptx::pack_bf16(left[0], left[1]), ptx::pack_bf16(left[2], left[3]),
                              ptx::pack_bf16(right[0], right[1]), ptx::pack_bf16(right[2], right[3])};
@@ -99,7 +99,7 @@ struct TensorCoreTiles : TensorCoreLayout<__nv_bfloat16, HeadDim, Columns> {
   }
 };
 
-// Stages: of the streamed tiles, 2 where there is shared memory for them.
+// Stages: the number of streamed tiles in shared memory, 2 if they fit.
 template <int HeadDim, int Columns, int Stages>
 struct Tf32Tiles : TensorCoreLayout<float, HeadDim, Columns> {
   using Layout = TensorCoreLayout<float, HeadDim, Columns>;
@@ -108,7 +108,7 @@ struct Tf32Tiles : TensorCoreLayout<float, HeadDim, Columns> {
   static constexpr int kStages = Stages;
   static constexpr bool kOwnInRegisters = false, kExactProducts = false;
 
-  // Four 8×4 matrices of floats, as ldmatrix takes 8×8 of 16 bits.
+  // Loads four 8×4 matrices of floats: to ldmatrix they are 8×8 matrices of 16-bit values.
   static __device__ __forceinline__ void read(unsigned (&to)[4], const float* row) {
     ptx::ldmatrix_x4(to, row);
 #pragma unroll
@@ -139,8 +139,8 @@ struct Tf32Tiles : TensorCoreLayout<float, HeadDim, Columns> {
     const int group = lane() / 4, pair = 2 * (lane() % 4);
 #pragma unroll
     for (int k = 0; k < Columns / 8; ++k) {
-      // The order of k is free as long as both operands have it. This one, where a lane's k and k + 4 are two
-      // neighbours, makes the accumulators of one product the first operand of the next.
+      // The order of k is arbitrary if both operands use the same. With this one, a lane's k and k + 4 are
+      // adjacent, and the accumulators of one product are the first operand of the next.
       const float (&p)[4] = s.at[k];
       const unsigned a[4] = {ptx::round_tf32(p[0]), ptx::round_tf32(p[2]), ptx::round_tf32(p[1]),
                              ptx::round_tf32(p[3])};
@@ -152,7 +152,7 @@ struct Tf32Tiles : TensorCoreLayout<float, HeadDim, Columns> {
   }
 };
 
-// 16 × 8 threads; a thread has every 16th of the rows and, of the scores, every 8th column.
+// 16 × 8 threads; a thread has every 16th row and every 8th column of the scores.
 template <int HeadDim, int RowsPerThread, int ColumnsPerThread>
 struct FloatTiles {
   using Scalar = float;
@@ -160,12 +160,12 @@ struct FloatTiles {
   using OwnTile = RowTile<Scalar, kRows, HeadDim>;
   using StreamedTile = RowTile<Scalar, kColumns, HeadDim>;
   static constexpr int kStride = OwnTile::kStride;
-  static constexpr int kStages = 1;  // arithmetic bounds these kernels; a second tile would cost a block
+  static constexpr int kStages = 1;  // these kernels are compute-bound; a second tile would cost occupancy
   static constexpr bool kOwnInRegisters = false, kExactProducts = true;  // no operand is rounded
   static constexpr int kRowsPerThread = RowsPerThread, kRowLanes = 8, kVector = 4;
   static constexpr int kScores = ColumnsPerThread, kOutputs = HeadDim / 8;
-  // Scores change hands through shared memory. With 8 floats of padding the four rows of a warp's store, and
-  // of its load, lie on different banks.
+  // Lanes exchange scores through shared memory. 8 floats of padding put the four rows of a warp's store, and
+  // of its load, in different banks.
   static constexpr int kScratchStride = kColumns + 8;
   static constexpr int kScratchFloats = kRows * kScratchStride;
 

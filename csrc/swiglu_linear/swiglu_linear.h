@@ -1,5 +1,5 @@
-// The gated activation of a SwiGLU layer on raw pointers. The mathematics is described in
-// arsbench/ops/swiglu_linear.py.
+// The gated activation of a SwiGLU layer on raw pointers. arsbench/ops/swiglu_linear.py describes the
+// mathematics.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace arsbench {
 template <class T>
 void swiglu(std::int64_t n, const T* gate, const T* up, T* out);
 
-// The gradients of gate and up from that of swiglu's result.
+// The gradients of gate and up from the gradient of swiglu's result.
 template <class T, class G>
 void swiglu_backward(std::int64_t n, const G* grad, const T* gate, const T* up, T* grad_gate, T* grad_up);
 

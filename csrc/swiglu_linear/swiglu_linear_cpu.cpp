@@ -1,5 +1,5 @@
-// y = (silu(gate)·up)·Wᵀ and its gradients on the CPU. The activation between is formed twice, in the forward
-// and in the backward pass, rather than kept: it is as large as gate and up each are.
+// y = (silu(gate)·up)·Wᵀ and its gradients on the CPU. The activation is as large as gate or up: it is not
+// kept, but computed again in the backward pass.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
@@ -16,7 +16,7 @@ namespace {
 
 using at::Tensor;
 
-constexpr int64_t kGrain = 16384;  // elements that are worth a thread
+constexpr int64_t kGrain = 16384;  // minimum elements per thread
 
 void check(const Tensor& gate, const Tensor& up, const Tensor& weight) {
   check_supported("swiglu_linear", "gate and up", {gate, up}, at::kCPU);
@@ -35,7 +35,7 @@ void activate(const Tensor& gate, const Tensor& up, const Tensor& out) {
                    [&](int64_t begin, int64_t end) { swiglu(end - begin, g + begin, u + begin, h + begin); });
 }
 
-// silu(gate)·up of contiguous tensors, as an operand of a product.
+// silu(gate)·up of contiguous tensors, as the operand of a product.
 Tensor activation(const Tensor& gate, const Tensor& up) {
   const Tensor h = at::empty_like(gate);
   with_type(gate.scalar_type(), [&](auto type) { activate<decltype(type)>(gate, up, h); });
@@ -68,7 +68,7 @@ std::tuple<Tensor, Tensor, Tensor> swiglu_linear_backward(const Tensor& grad, co
   const Tensor own = operand(grad, dtype), g = gate.contiguous(), u = up.contiguous();
   const Tensor grad_weight = product(own.t(), activation(g, u)).to(weight.scalar_type());
   const Tensor grad_activation = product(own, operand(weight, dtype));
-  // Element by element the gate's gradient may take the place of what it is computed from.
+  // Element by element, the gate's gradient may overwrite the values it is computed from.
   const Tensor grad_gate = grad_activation.scalar_type() == dtype ? grad_activation : at::empty_like(g);
   const Tensor grad_up = at::empty_like(u);
   with_type(dtype, [&](auto type) {

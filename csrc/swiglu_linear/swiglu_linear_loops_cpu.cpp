@@ -1,4 +1,4 @@
-// The loops over memory, vectorised by the compiler at each vector level. No torch here.
+// The loops over memory, vectorised by the compiler at each vector level. Independent of torch.
 #include <cmath>
 
 #include "../common/exponential.h"
@@ -8,7 +8,7 @@
 namespace arsbench {
 namespace {
 
-// 1/(1 + e⁻ˣ), from an exponential that cannot overflow.
+// 1/(1 + e⁻ˣ), computed from an exponential that cannot overflow.
 template <class S>
 ARSBENCH_INLINE S sigmoid(S x) {
   const S e = exp_nonpositive(-std::abs(x));
