@@ -1,5 +1,4 @@
-// The module arsbench._C. Importing it registers the compiled kernels; the functions
-// below are all that Python calls.
+// The module arsbench._C. Importing it registers the compiled kernels; Python calls only the functions below.
 #include <ATen/Parallel.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -41,8 +40,9 @@ pybind11::dict build_info() {
 }  // namespace
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
-  module.def("build_info", &build_info, "How this module was built and what it uses on this machine.");
+  module.def("build_info", &build_info,
+             "How this module was built, and its vector level and bf16 products on this machine.");
   module.def(
       "fallbacks", [] { return arsbench::Fallbacks::instance().all(); },
-      "The ops whose references ran in place of a kernel so far, and why.");
+      "The ops whose reference has run in place of a kernel so far, with the reasons.");
 }

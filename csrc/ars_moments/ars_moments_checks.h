@@ -52,7 +52,7 @@ inline void check_moments(const char* op, at::TensorList grads, at::TensorList e
   check_writable(exp_avgs);
   check_writable(exp_avg_sqs);
   TORCH_CHECK_VALUE(step >= 1, op, ": step must be 1 or more, not ", step);
-  TORCH_CHECK_VALUE(strengths.has_value() || flats.empty(), op, ": flats need strengths");
+  TORCH_CHECK_VALUE(strengths.has_value() || flats.empty(), op, ": flats are passed without strengths");
   if (strengths.has_value()) {
     check_like(op, "flats", flats, grads, true);
     check_scalars(op, "strengths", *strengths, grads);

@@ -107,11 +107,12 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const Tensor& ta
 
 // The reason why the kernels cannot take this call, or null.
 const char* reason_against(const Tensor& hidden, const Tensor& weight) {
-  if (!is_ampere_or_later(hidden)) return "devices before compute capability 8.0";
+  if (!is_ampere_or_later(hidden)) return "GPUs before compute capability 8.0";
   if (hidden.scalar_type() != at::kBFloat16 && hidden.scalar_type() != at::kFloat)
     return "float16 and float64";
   constexpr int64_t kMost = std::numeric_limits<int>::max() / 2;
-  return std::max(hidden.size(0), weight.size(0)) > kMost ? "so many tokens or entries" : nullptr;
+  return std::max(hidden.size(0), weight.size(0)) > kMost ? "more than 1073741823 tokens or entries"
+                                                          : nullptr;
 }
 
 Results linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Tensor& target,

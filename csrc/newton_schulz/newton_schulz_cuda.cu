@@ -32,10 +32,11 @@ constexpr int64_t kMostMatrices = 65535;
 
 // The reason why the kernels cannot take this call, or null.
 const char* reason_against(const Tensor& x) {
-  if (!is_ampere_or_later(x)) return "devices before compute capability 8.0";
+  if (!is_ampere_or_later(x)) return "GPUs before compute capability 8.0";
   if (x.scalar_type() == at::kDouble) return "float64";
   constexpr int64_t kMost = std::numeric_limits<int>::max() - 8;
-  return std::max(x.size(-1), x.size(-2)) > kMost ? "matrices of so many rows or columns" : nullptr;
+  return std::max(x.size(-1), x.size(-2)) > kMost ? "matrices of more than 2147483639 rows or columns"
+                                                  : nullptr;
 }
 
 // The iteration in bf16 on ATen's products. Their out variants bypass autocast.
@@ -95,9 +96,9 @@ Tensor newton_schulz(const Tensor& x, int64_t steps, Coefficients coefficients) 
   const Tensor results = out.view(in.sizes());
   for (int64_t begin = 0; begin < in.size(0); begin += kMostMatrices) {
     const int64_t count = std::min(kMostMatrices, in.size(0) - begin);
-    const auto some =
+    const auto run =
         x.scalar_type() == at::kFloat ? orthogonalise<float> : orthogonalise<newton_schulz_cuda::bf16>;
-    some(in.narrow(0, begin, count), results.narrow(0, begin, count), steps, coefficients);
+    run(in.narrow(0, begin, count), results.narrow(0, begin, count), steps, coefficients);
   }
   return out;
 }

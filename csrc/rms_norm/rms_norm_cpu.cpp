@@ -59,7 +59,7 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_, const Tensor& 
   const at::AutoDispatchBelowADInplaceOrView no_gradients;
   check(x_, weight_);
   TORCH_CHECK_VALUE(grad_.sizes() == x_.sizes() && grad_.scalar_type() == x_.scalar_type(),
-                    "rms_norm: the gradient must be as x");
+                    "rms_norm: the gradient must have x's shape and dtype");
   const Tensor x = x_.contiguous(), grad = grad_.contiguous();
   const Tensor weight = weight_.to(state_dtype(x.scalar_type())).contiguous();
   const Tensor grad_x = at::empty_like(x);

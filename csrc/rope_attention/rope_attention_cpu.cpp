@@ -241,7 +241,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rope_attention_backward(
   check_rope_attention(q, k, v, q_weight, k_weight);
   TORCH_CHECK_VALUE(grad_out.sizes() == q.sizes() && out.sizes() == q.sizes() &&
                         grad_out.scalar_type() == q.scalar_type() && out.scalar_type() == q.scalar_type(),
-                    "rope_attention: out and its gradient must be as q");
+                    "rope_attention: out and its gradient must have q's shape and dtype");
   TORCH_CHECK_VALUE(lse.sizes() == at::IntArrayRef({q.size(0), q.size(2), q.size(1)}) &&
                         lse.scalar_type() == state_dtype(q.scalar_type()),
                     "rope_attention: lse must be (B, H, T) in the compute dtype, not ", lse.sizes(), " of ",

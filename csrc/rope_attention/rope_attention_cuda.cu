@@ -30,13 +30,13 @@ using Backward = Gradients(const Tensor&, const Tensor&, const Tensor&, const Te
 
 // The reason why the kernels cannot take this call, or null.
 const char* reason_against(const Tensor& q, const Tensor& k, bool has_kernel) {
-  if (!is_ampere_or_later(q)) return "devices before compute capability 8.0";
+  if (!is_ampere_or_later(q)) return "GPUs before compute capability 8.0";
   if (q.scalar_type() != at::kBFloat16 && q.scalar_type() != at::kFloat) return "float16 and float64";
   if (!has_kernel) return "this head dimension";
   // Positions and the numbers of blocks are int.
   constexpr int64_t kMost = std::numeric_limits<int>::max();
   const int64_t rows = q.size(0) * q.size(1) * std::max(q.size(2), k.size(2));
-  return rows > kMost / 2 ? "so many rows" : nullptr;
+  return rows > kMost / 2 ? "more than 1073741823 rows" : nullptr;
 }
 
 bool is_aligned(const Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0; }
@@ -142,7 +142,7 @@ Gradients rope_attention_backward(const Tensor& grad_out, const Tensor& q, const
   check_rope_attention(q, k, v, q_weight, k_weight);
   TORCH_CHECK_VALUE(grad_out.sizes() == q.sizes() && out.sizes() == q.sizes() &&
                         grad_out.scalar_type() == q.scalar_type() && out.scalar_type() == q.scalar_type(),
-                    "rope_attention: out and its gradient must be as q");
+                    "rope_attention: out and its gradient must have q's shape and dtype");
   TORCH_CHECK_VALUE(lse.sizes() == at::IntArrayRef({q.size(0), q.size(2), q.size(1)}) &&
                         lse.scalar_type() == state_dtype(q.scalar_type()),
                     "rope_attention: lse must be (B, H, T) in the compute dtype, not ", lse.sizes(), " of ",

@@ -1,4 +1,4 @@
-// The smallest of test frameworks: CHECK counts what is false, run_tests says how it went.
+// A minimal test framework: CHECK counts failures, run_tests returns the exit code.
 #pragma once
 
 #include <cstdio>
@@ -18,8 +18,8 @@ inline int failures = 0;
     }                                                             \
   } while (false)
 
-// The exit code for main: 0, or 1 after a failure, or 77 (skipped) where ARSBENCH_CPU asks for more than the
-// machine has.
+// The exit code for main: 0, or 1 after a failure, or 77 (skipped) if the machine lacks the vector level that
+// ARSBENCH_CPU names.
 inline int run_tests(void (*tests)()) {
   try {
     std::printf("vector level: %s\n", arsbench::name_of(arsbench::vector_level()));

@@ -16,7 +16,7 @@ std::vector<T> random_values(std::int64_t n, unsigned seed, double low = -1, dou
   return values;
 }
 
-// The relative precision of results of type T: a few roundings.
+// The relative error of results of type T: a few roundings.
 template <class T>
 constexpr double tolerance() {
   return std::is_same_v<T, double> ? 1e-14 : std::is_same_v<T, float> ? 1e-6 : 8e-3;

@@ -79,7 +79,7 @@ void test_update(std::int64_t n, bool inject, SecondMoment second_moment) {
   check_close(got_param, new_param, "param after decay_and_step");
 }
 
-// Every fifth number of one of the lists is NaN or infinite; v must tell, wherever it sees that list.
+// Every fifth number of one of the lists is NaN or infinite; v must show it wherever it depends on that list.
 template <class T>
 void test_bad_numbers(std::int64_t n, SecondMoment second_moment) {
   using S = Compute<T>;

@@ -1,4 +1,4 @@
-// The soft-max pass against the same formulas in plain double arithmetic, and the exponential under it.
+// The softmax pass and its exponential against the same formulas in plain double arithmetic.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -41,13 +41,13 @@ void test_pass(std::int64_t n, std::int64_t target, double scale) {
   for (std::int64_t i = 0; i < n; ++i) CHECK(load(x[i]) == load(before[i]), "logit %d", static_cast<int>(i));
   const auto result = softmax_pass<T>(n, x.data(), target, factor, true);
   CHECK(kept.loss == result.loss && kept.entropy == result.entropy, "the gradient changes the loss");
-  const double allowed = std::is_same_v<T, double> ? 1e-12 : 2e-6;  // logits are exact, whatever their type
+  const double allowed = std::is_same_v<T, double> ? 1e-12 : 2e-6;  // the logits are exact in every type
   const double loss = target < 0 ? 0 : log_sum - load(before[target]);
   CHECK(std::abs(result.loss - loss) <= allowed * (1 + log_sum), "loss %g, not %g", double(result.loss),
         loss);
   CHECK(std::abs(result.entropy - entropy) <= allowed * (1 + log_sum), "entropy %g, not %g",
         double(result.entropy), entropy);
-  // A logit's distance from the largest is itself rounded, and p by that much more.
+  // The distance of a logit from the largest is rounded too, and adds to the error of p.
   const double relative = tolerance<T>() + (std::is_same_v<T, double> ? 0 : 2 * scale * 0x1p-23);
   for (std::int64_t i = 0; i < n; ++i) {
     const double log_p = load(before[i]) - log_sum;

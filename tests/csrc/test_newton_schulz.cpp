@@ -37,7 +37,7 @@ template <class T>
 void test_mirror(std::int64_t size) {
   const auto before = random_values<T>(size * size, 3);
   auto matrix = before;
-  const std::int64_t middle = size / 3;  // in two calls, as two threads would
+  const std::int64_t middle = size / 3;  // in two calls, like two threads
   mirror(size, middle, size, matrix.data(), 0.5);
   mirror(size, std::int64_t{0}, middle, matrix.data(), 0.5);
   for (std::int64_t i = 0; i < size; ++i)
@@ -49,7 +49,7 @@ void test_mirror(std::int64_t size) {
     }
 }
 
-// The rule must agree with the flops that it is derived from.
+// The rule must agree with the flops that it derives from.
 void test_choice_of_form() {
   for (std::int64_t n : {1, 64, 512})
     for (std::int64_t m : {n, n + 1, 4 * n})

@@ -7,7 +7,7 @@
 
 namespace simt {
 
-// Returns what was there before `change` was applied.
+// Returns the value before `change`.
 template <class T, class Change>
 T update_atomically(T* address, Change change) {
   T before, after;
@@ -54,13 +54,13 @@ template <class T>
 T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
   return simt::update_atomically(address, [=](T before) { return before == expected ? value : before; });
 }
-// Counts to `last`, then from zero again.
+// Counts up to `last`, then starts again at zero.
 inline unsigned atomicInc(unsigned* address, unsigned last) {
   return simt::update_atomically(address, [=](unsigned before) { return before >= last ? 0 : before + 1; });
 }
 
-// ThreadSanitizer does not know fences. To it, each orders what came before it before what follows all later
-// ones.
+// ThreadSanitizer does not model fences. Here it sees every fence order the accesses before it before the
+// accesses after any later fence.
 inline void __threadfence() {
 #if SIMT_TSAN
   simt::acquire(&simt::fence);

@@ -1,5 +1,5 @@
-// bfloat16 with the names of cuda_bf16.h. Conversions are explicit and arithmetic is left out, so that
-// kernels say where they round.
+// bfloat16 with the names of cuda_bf16.h. Conversions are explicit and there is no arithmetic, so that
+// kernels show where they round.
 #pragma once
 
 #include <cmath>
@@ -22,8 +22,8 @@ inline float __bfloat162float(__nv_bfloat16 value) {
   return __uint_as_float(static_cast<uint32_t>(value.bits) << 16);
 }
 
-// To nearest, ties to even. Rounding as others are could carry a NaN over into infinity; CUDA's NaN is this
-// one.
+// To nearest, ties to even. NaN is handled separately, because rounding its bits could carry over into
+// infinity; the result is CUDA's NaN.
 inline __nv_bfloat16 __float2bfloat16_rn(float value) {
   const uint32_t bits = __float_as_uint(value);
   const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;

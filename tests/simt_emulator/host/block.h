@@ -1,4 +1,4 @@
-// The state of a block while it runs: its threads, warps and shared memory, and what went wrong.
+// The state of a running block: its threads, warps and shared memory, and its first error.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace simt {
 struct Block;
 struct Warp;
 
-// Where a thread is: an operation that waits for other threads, or that may fail.
+// The operation of a thread that waits for other threads or may fail, with its place in the source.
 struct Site {
   const char* operation;
   const char* file;
@@ -27,7 +27,7 @@ struct Site {
 
 enum class State : uint8_t { kNotStarted, kReady, kAtBarrier, kAtWarp, kDone };
 
-// cp.async: copies that were asked for, and where each committed group of them ends.
+// The copies that cp.async has started, and the end of each committed group.
 struct AsyncCopies {
   struct Copy {
     void* to;
@@ -39,7 +39,7 @@ struct AsyncCopies {
   std::vector<size_t> group_ends;
 };
 
-// Sanitizers put more on a stack.
+// Sanitizers need larger stacks.
 constexpr size_t kStackBytes = (SIMT_ASAN || SIMT_TSAN ? 256 : 128) * 1024;
 
 struct Thread {
@@ -51,14 +51,14 @@ struct Thread {
         stack(kStackBytes) {}
   ~Thread() { delete_tsan_fiber(tsan_fiber); }
 
-  // Equal frames at equal distances from aligned stacks would share a few sets of the processor's caches.
+  // Shifts each stack: equal frames on equally aligned stacks would share a few cache sets.
   char* stack_top() const { return stack.begin() + stack.bytes() - linear % 64 * 192; }
 
   Context context;
   State state = State::kDone;
   uint3 index{};
   unsigned linear, lane;
-  uint32_t mask = 0;  // of the warp-wide operation that it waits in
+  uint32_t mask = 0;  // mask of the warp-wide operation that it waits in
   Site site{};
   Warp* warp = nullptr;
   Block* block;
@@ -68,13 +68,12 @@ struct Thread {
   GuardedMemory stack;
 };
 
-// Lanes put what they bring to a warp-wide operation into `in`; the last to arrive fills `out` for all of
-// them.
+// Lanes write their inputs of a warp-wide operation to `in`; the last one to arrive fills `out` for all.
 struct Warp {
   uint32_t alive = 0, arrived = 0;
   alignas(64) uint32_t in[32][12];
   alignas(64) uint32_t out[32][4];
-  char synchronised[2];  // for ThreadSanitizer, by turns: what lanes released at __syncwarp
+  char synchronised[2];  // for ThreadSanitizer, alternately: released by lanes at __syncwarp
   unsigned turn = 0;
 };
 
@@ -101,15 +100,14 @@ struct Block {
   const void* scheduler_stack = nullptr;
   size_t scheduler_stack_bytes = 0;
   void* tsan_fiber = nullptr;
-  // For ThreadSanitizer: what is released when the block begins, when a thread ends, and, by turns, at
-  // barriers.
+  // For ThreadSanitizer: released when the block begins, when a thread ends, and, alternately, at barriers.
   char begun, ended, synchronised[2];
   unsigned turn = 0;
 
   uint64_t switches = 0, barriers = 0, collectives = 0, bank_conflicts = 0;
 };
 
-// The thread that runs on this thread of the operating system.
+// The CUDA thread that runs on this OS thread.
 inline constinit thread_local Thread* current = nullptr;
 
 // ---- Errors
@@ -130,17 +128,17 @@ inline std::string describe(const Site& site) {
   return std::string(site.operation) + " at " + site.file + ":" + std::to_string(site.line);
 }
 
-// The first error of a block is the one reported.
+// Records an error; only the first error of a block is reported.
 SIMT_NO_TSAN inline void record(Block& block, const std::string& what, const std::string& where) {
   if (block.failed) return;
   block.error = what + " [" + where + "]";
   block.failed = true;
 }
 
-// Thrown in a thread of a block that has failed, so that it ends and leaves its stack in order.
+// Thrown in every thread of a failed block, to end it and unwind its stack.
 struct Abandoned {};
 
-// The current thread finds that something is wrong.
+// Reports an error of the current thread.
 [[noreturn]] inline void fail(const std::string& what, const Site& site) {
   const Thread& thread = *current;
   record(*thread.block, what + ": " + describe(site), describe(*thread.block) + " " + describe(thread));

@@ -1,4 +1,4 @@
-// How kernels are run, and what was counted while they ran.
+// Settings for the execution of kernels, and counters.
 #pragma once
 
 #include <atomic>
@@ -12,14 +12,14 @@ inline int from_environment(const char* name, int otherwise) {
   return value != nullptr ? std::atoi(value) : otherwise;
 }
 
-// Read at each launch. docs/simt.md tells what each schedule is for.
+// Read at each launch. docs/simt.md explains the schedules.
 struct Config {
-  // Order of threads and blocks. 0: in order; 1: reversed; other odd numbers: a warp, chosen at random, runs
-  // as far as it can, then the next; even numbers: all threads advance alike, in random order.
+  // Order of threads and blocks. 0: in order; 1: reversed; other odd numbers: a randomly chosen warp runs as
+  // far as it can, then the next; even numbers: all threads advance at the same rate, in random order.
   unsigned seed = static_cast<unsigned>(from_environment("SIMT_SEED", 0));
-  // Threads of the operating system that the blocks are spread over; 0: as many as there are cores.
+  // OS threads that run the blocks; 0: one per core.
   unsigned threads = static_cast<unsigned>(from_environment("SIMT_THREADS", 0));
-  // When cp.async copies. 0: at the wait, as late as it may; 1: at once; 2: at random.
+  // When cp.async copies. 0: at the wait, as late as allowed; 1: immediately; 2: at random.
   int cp_async = from_environment("SIMT_CP_ASYNC", 0);
   // Fill shared memory with NaN before each block.
   bool poison = from_environment("SIMT_POISON", 1) != 0;
@@ -33,9 +33,9 @@ inline Config& config() {
 // Sums over all launches.
 struct Stats {
   std::atomic<uint64_t> switches{0};
-  std::atomic<uint64_t> barriers{0};        // __syncthreads, once a block
-  std::atomic<uint64_t> collectives{0};     // shuffles, votes, ldmatrix, mma, __syncwarp, once a warp
-  std::atomic<uint64_t> bank_conflicts{0};  // passes of ldmatrix over shared memory beyond the least
+  std::atomic<uint64_t> barriers{0};        // __syncthreads, once per block
+  std::atomic<uint64_t> collectives{0};     // shuffles, votes, ldmatrix, mma, __syncwarp, once per warp
+  std::atomic<uint64_t> bank_conflicts{0};  // extra passes of ldmatrix over shared memory
 };
 
 inline Stats& stats() {

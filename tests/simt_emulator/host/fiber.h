@@ -1,6 +1,6 @@
-// Stacks of their own for the CUDA threads, and switching between them. On x86-64 a few instructions, 100
-// times as fast as ucontext, which serves every other processor. SIMT_UCONTEXT chooses it on x86-64 too, for
-// its tests.
+// The stacks of CUDA threads, and switching between them. On x86-64 a switch is a few instructions, 100 times
+// as fast as ucontext, which other processors use. SIMT_UCONTEXT selects ucontext on x86-64 too, for its
+// tests.
 #pragma once
 
 #include <sys/mman.h>
@@ -19,7 +19,7 @@
 
 namespace simt {
 
-// Mapped memory between two pages that may not be touched: running over an end is a segmentation fault.
+// Mapped memory between two inaccessible guard pages: an overrun is a segmentation fault.
 class GuardedMemory {
  public:
   explicit GuardedMemory(size_t bytes) : bytes_(bytes) {
@@ -47,7 +47,7 @@ class GuardedMemory {
   size_t bytes_;
 };
 
-// Where a fiber, or the scheduler, goes on.
+// The saved state of a fiber or of the scheduler.
 struct Context {
 #ifdef SIMT_UCONTEXT
   ucontext_t state;
@@ -73,8 +73,8 @@ SIMT_NO_TSAN inline void begin_at(Context* context, char* bottom, char* top, voi
 
 #else
 
-// Saves the registers that a callee must keep, and goes on where `to` saved its own. It leaves by a jump: the
-// processor predicts returns from the calls it has seen, and would mispredict this one every time.
+// Saves the callee-saved registers and resumes where `to` saved its registers. It returns by a jump: the
+// processor predicts a return from the preceding calls and would mispredict this one every time.
 __attribute__((naked, noinline)) inline void switch_context(Context*, const Context*) {
   __asm__(
       "pushq %rbp\n"
@@ -99,7 +99,7 @@ __attribute__((naked, noinline)) inline void switch_context(Context*, const Cont
 SIMT_NO_TSAN inline void begin_at(Context* context, char* /*bottom*/, char* top, void (*entry)()) {
   constexpr int kSavedRegisters = 6;
   void** frame = reinterpret_cast<void**>(top);  // aligned to 16 bytes
-  *--frame = nullptr;  // the address that entry would return to: a debugger's walk ends here
+  *--frame = nullptr;                            // the return address of entry: ends a debugger's backtrace
   *--frame = reinterpret_cast<void*>(entry);
   for (int i = 0; i < kSavedRegisters; i++) *--frame = nullptr;
   context->stack_pointer = frame;

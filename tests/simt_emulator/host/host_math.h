@@ -1,5 +1,5 @@
-// The functions that CUDA's device code has and C++ lacks. Where CUDA's are approximate, these are correctly
-// rounded or nearly so: how far the approximation of a GPU is off cannot be seen here.
+// CUDA's device functions that C++ lacks. Functions that are approximate in CUDA are correctly rounded here,
+// or nearly so: the error of a GPU's approximation cannot be observed.
 #pragma once
 
 #include <math.h>
@@ -21,7 +21,7 @@ inline int __clzll(long long value) { return std::countl_zero(static_cast<unsign
 inline int __ffs(int value) { return __builtin_ffs(value); }
 inline int __ffsll(long long value) { return __builtin_ffsll(value); }
 
-// ---- Real numbers. noexcept: glibc declares some of these for itself, and then these are their definitions.
+// ---- Real numbers. noexcept: glibc declares some of these functions, and these are then their definitions.
 inline float rsqrtf(float x) noexcept { return 1.0f / std::sqrt(x); }
 inline float __expf(float x) noexcept { return std::exp(x); }
 inline float __logf(float x) noexcept { return std::log(x); }
@@ -45,8 +45,7 @@ inline void sincosf(float x, float* sine, float* cosine) {
 }
 #endif
 
-// ---- min and max. Plain functions, as CUDA's are: a template would not convert arguments of different
-// types.
+// ---- min and max. Plain functions, as in CUDA: a template would not convert arguments of different types.
 #define SIMT_MIN_MAX(T)                            \
   inline T min(T a, T b) { return b < a ? b : a; } \
   inline T max(T a, T b) { return a < b ? b : a; }

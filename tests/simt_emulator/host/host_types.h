@@ -1,4 +1,4 @@
-// CUDA's qualifiers and built-in types for a compiler that does not know them.
+// CUDA's qualifiers and built-in types for other compilers.
 #pragma once
 
 #define __global__

@@ -1,4 +1,4 @@
-// Launches: the blocks of a grid, spread over threads of the operating system.
+// Launches: the blocks of a grid, distributed over OS threads.
 #pragma once
 
 #include <algorithm>
@@ -70,7 +70,7 @@ inline void prepare(Block& block, const Grid& grid, const Config& config) {
 
 inline void run_grid(const Grid& grid) {
   check_launch(grid.size, grid.block, grid.shared_bytes);
-  // Launches from different threads take turns, as those on one stream do.
+  // Launches from different OS threads run one after another, like launches on one stream.
   static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> turn(one_at_a_time);
 
@@ -80,7 +80,7 @@ inline void run_grid(const Grid& grid) {
   for (uint64_t i = 0; i < count; i++) order[i] = static_cast<unsigned>(config.seed == 1 ? count - 1 - i : i);
   if (config.seed > 1) Random(config.seed).shuffle(order.data(), static_cast<unsigned>(count));
 
-  // Kept between launches, for the sake of the threads' stacks.
+  // Kept between launches to reuse the threads' stacks.
   static std::vector<std::unique_ptr<Block>> blocks;
   const unsigned wanted =
       config.threads != 0 ? config.threads : std::max(1u, std::thread::hardware_concurrency());
@@ -88,8 +88,8 @@ inline void run_grid(const Grid& grid) {
   while (blocks.size() < workers) blocks.push_back(std::make_unique<Block>());
   for (size_t i = 0; i < workers; i++) prepare(*blocks[i], grid, config);
 
-  // Every worker is sure of a block, however late it starts: ThreadSanitizer sees no race between blocks of
-  // one worker.
+  // Every worker starts with a block of its own, however late it starts: ThreadSanitizer detects no race
+  // between blocks that one worker runs.
   std::atomic<uint64_t> next{workers};
   std::atomic<bool> stop{false};
   const auto work = [&](size_t worker) {
@@ -99,7 +99,7 @@ inline void run_grid(const Grid& grid) {
       const unsigned linear = order[i];
       block.index = {linear % grid.size.x, linear / grid.size.x % grid.size.y,
                      linear / grid.size.x / grid.size.y};
-      // By block and not by worker: a schedule is the same however many workers there are.
+      // Seeded by block, not by worker: the schedule does not depend on the number of workers.
       block.random = Random(uint64_t{config.seed} << 32 | linear);
       run_block(block);
       if (block.failed) stop = true;
@@ -122,7 +122,7 @@ inline void run_grid(const Grid& grid) {
   if (!error.empty()) throw Error(error);
 }
 
-// kernel<<<grid, block, shared_bytes, stream>>>(arguments...), which has ended when this returns.
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...); returns when the kernel has ended.
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t,
             std::type_identity_t<Parameters>... arguments) {

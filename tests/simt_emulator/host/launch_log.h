@@ -1,5 +1,5 @@
-// What each launch asks for, for tables of kernels: SIMT_PRINT_LAUNCHES=1 in the environment prints a line a
-// launch.
+// The resources of each launch, for tables of kernels: SIMT_PRINT_LAUNCHES=1 in the environment prints one
+// line per launch.
 #pragma once
 
 #include <dlfcn.h>
@@ -12,8 +12,8 @@
 
 namespace simt {
 
-// "launch NAME THREADS BYTES": the kernel's mangled name, which is nvcc's too, where the program exports it
-// (-rdynamic); threads of a block; its dynamic shared memory.
+// "launch NAME THREADS BYTES": the kernel's mangled name, identical to nvcc's, if the program exports it
+// (-rdynamic); the threads of a block; its dynamic shared memory.
 inline void print_launch(const void* kernel, const dim3& block, size_t shared_bytes) {
   static const bool wanted = from_environment("SIMT_PRINT_LAUNCHES", 0) != 0;
   Dl_info info{};

@@ -1,5 +1,4 @@
-// The functions of ptx.h on the host, from the PTX ISA's statement of them. They also check alignment and
-// range.
+// The functions of ptx.h on the host, written from the PTX ISA. They also check alignment and range.
 #pragma once
 
 #include <cmath>
@@ -13,7 +12,7 @@ namespace ptx {
 
 // ---- cp.async
 
-// Not exempt from the sanitizers: the accesses are those of the thread whose copy it is.
+// The sanitizers see these accesses as accesses of the thread that started the copy.
 inline void perform(simt::AsyncCopies::Copy& copy) {
   if (copy.done) return;
   if (copy.from != nullptr) {
@@ -63,19 +62,19 @@ SIMT_NO_TSAN __attribute__((noinline)) inline void keep_row(uint32_t* to, uint64
   to[3] = static_cast<uint32_t>(high >> 32);
 }
 
-// The sanitizers see the read, as this lane's, and not the layer's own write.
+// The sanitizers see this read as an access of the lane, but not the emulator's write.
 __attribute__((noinline)) inline void read_row(uint32_t* to, const void* row) {
   const volatile uint64_t* from = static_cast<const volatile uint64_t*>(row);
   const uint64_t low = from[0], high = from[1];
   keep_row(to, low, high);
 }
 
-// Shared memory delivers eight rows in one pass if they differ in bits 4 to 6 of their addresses, or are the
-// same row.
+// Shared memory delivers eight rows in one pass if bits 4 to 6 of their addresses differ or the rows are
+// identical.
 SIMT_NO_TSAN inline unsigned extra_passes(const simt::Warp& warp, unsigned matrix) {
   unsigned most = 1;
   for (unsigned i = 0; i < 8; i++) {
-    unsigned passes = 1;  // that the rows up to this one need of its banks
+    unsigned passes = 1;  // passes that the rows up to this one need on its banks
     for (unsigned j = 0; j < i; j++) {
       const uint32_t one = warp.in[8 * matrix + i][4], other = warp.in[8 * matrix + j][4];
       if (one == other) {
@@ -89,7 +88,7 @@ SIMT_NO_TSAN inline unsigned extra_passes(const simt::Warp& warp, unsigned matri
   return most - 1;
 }
 
-// Register m of lane l: row l / 4, columns 2 (l % 4) and the next, of matrix m (or of its transpose).
+// Register m of lane l contains row l / 4, columns 2 (l % 4) and the next, of matrix m (or of its transpose).
 template <bool kTransposed>
 SIMT_NO_TSAN void ldmatrix(unsigned (&out)[4], const void* row, const simt::Site& site) {
   const simt::Thread& thread = *simt::current;
@@ -136,7 +135,7 @@ SIMT_NO_TSAN inline float high_half(uint32_t bits) {
   return value;
 }
 
-// With g = lane / 4 and q = 2 (lane % 4), each register holding two values that follow one another in k:
+// With g = lane / 4 and q = 2 (lane % 4); each register holds two values with consecutive k:
 //   a: rows g, g + 8, g, g + 8 from k = q, q, q + 8, q + 8;   b: column g from k = q, q + 8;
 //   d: row g, columns q and q + 1, then row g + 8.
 struct BFloat16Operands {
@@ -155,7 +154,7 @@ struct BFloat16Operands {
   }
 };
 
-// One value a register, with t = lane % 4:
+// One value per register, with t = lane % 4:
 //   a: rows g, g + 8, g, g + 8 at k = t, t, t + 4, t + 4;   b: column g at k = t, t + 4;   d as above.
 struct Tf32Operands {
   static constexpr int kDepth = 8;
@@ -172,7 +171,7 @@ struct Tf32Operands {
   }
 };
 
-// Here k is summed in order, in float. Tensor cores add in an order and with roundings of their own.
+// The host sums k in order, in float. Tensor cores add in another order, with other roundings.
 template <class Operands>
 SIMT_NO_TSAN inline void multiply_accumulate(simt::Warp& warp) {
   float a[16][16], b[16][8], d[16][8];
@@ -216,7 +215,7 @@ SIMT_NO_TSAN inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], unsigne
   mma<Tf32Operands>(d, a, b0, b1, {"mma", file, line});
 }
 
-// To nearest, ties away from zero; infinities and NaN stay what they are.
+// To nearest, ties away from zero; infinities and NaN are unchanged.
 inline unsigned round_tf32(float x) {
   const unsigned bits = __float_as_uint(x);
   if ((bits & 0x7f800000u) == 0x7f800000u) return std::isnan(x) ? 0x7fffffffu : bits;

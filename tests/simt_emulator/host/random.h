@@ -7,7 +7,7 @@
 
 namespace simt {
 
-// Marsaglia's xorshift: the same numbers with every standard library.
+// Marsaglia's xorshift, which gives the same numbers with every standard library.
 class Random {
  public:
   explicit Random(uint64_t seed = 1) : state_((seed + 1) * 0x9E3779B97F4A7C15u) {}

@@ -1,5 +1,5 @@
-// What AddressSanitizer and ThreadSanitizer must be told of fibers and of shared memory. Built without them,
-// all of this is empty.
+// Annotations of fibers and shared memory for AddressSanitizer and ThreadSanitizer. Without sanitizers all of
+// them are empty.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@
 
 #if defined(__SANITIZE_THREAD__) || SIMT_HAS_FEATURE(thread_sanitizer)
 #define SIMT_TSAN 1
-// Declared here because older compilers lack the header that has the functions for fibers.
+// Declared here because older compilers lack the header with the functions for fibers.
 extern "C" {
 void* __tsan_get_current_fiber();
 void* __tsan_create_fiber(unsigned flags);
@@ -34,8 +34,8 @@ void __tsan_release(void* address);
 #define SIMT_TSAN 0
 #endif
 
-// The layer's own bookkeeping is shared between fibers that the sanitizer takes for concurrent threads. It
-// must see the kernel's accesses and none of the layer's.
+// Fibers share the emulator's internal state, and ThreadSanitizer treats them as concurrent threads. It must
+// see the kernel's accesses, but not the emulator's.
 #if SIMT_TSAN
 #define SIMT_NO_TSAN __attribute__((no_sanitize("thread")))
 #else
@@ -49,7 +49,7 @@ void __tsan_release(void* address);
 
 namespace simt {
 
-// ---- ThreadSanitizer: who runs, and what happens before what
+// ---- ThreadSanitizer: the running fiber, and happens-before
 
 SIMT_NO_TSAN inline void acquire([[maybe_unused]] void* address) {
 #if SIMT_TSAN
@@ -87,16 +87,16 @@ inline void* this_tsan_fiber() {
 #endif
 }
 
-// The flag says that a switch by itself orders nothing: fibers are concurrent, as CUDA's threads are.
+// The flag says that a switch does not synchronise: fibers are concurrent, like CUDA threads.
 SIMT_NO_TSAN inline void tsan_switch([[maybe_unused]] void* to) {
 #if SIMT_TSAN
   __tsan_switch_to_fiber(to, 1);
 #endif
 }
 
-// ---- AddressSanitizer: which stack is in use, and which shared memory exists
+// ---- AddressSanitizer: the stack in use, and valid shared memory
 
-// `saved` keeps what belongs to the stack that is left; null: it will not be gone on with.
+// `saved` stores the state of the stack that is left; null if it is never resumed.
 SIMT_NO_TSAN inline void asan_leave([[maybe_unused]] void** saved, [[maybe_unused]] const void* stack,
                                     [[maybe_unused]] size_t bytes) {
 #if SIMT_ASAN

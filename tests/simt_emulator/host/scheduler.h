@@ -1,4 +1,4 @@
-// Runs the threads of one block in the order that the schedule asks for, and releases them from barriers.
+// Runs the threads of one block in the order of the schedule, and releases them from barriers.
 #pragma once
 
 #include <cstdio>
@@ -11,7 +11,7 @@
 
 namespace simt {
 
-// The current thread waits (or has ended, and is not gone on with); the scheduler chooses another.
+// The current thread waits, or has ended and is never resumed; the scheduler selects another.
 SIMT_NO_TSAN inline void switch_to_scheduler(Thread& thread) {
   Block& block = *thread.block;
   asan_leave(thread.state == State::kDone ? nullptr : &thread.asan_stack, block.scheduler_stack,
@@ -54,7 +54,7 @@ SIMT_NO_TSAN SIMT_NO_ASAN inline void thread_main() {
   __builtin_unreachable();
 }
 
-// Lets a thread run until it waits or ends. False: it cannot run.
+// Runs a thread until it waits or ends. Returns false if it cannot run.
 SIMT_NO_TSAN inline bool step(Block& block, Thread& thread) {
   if (thread.state == State::kNotStarted) {
     begin_at(&thread.context, thread.stack.begin(), thread.stack_top(), thread_main);
@@ -72,7 +72,7 @@ SIMT_NO_TSAN inline bool step(Block& block, Thread& thread) {
   return true;
 }
 
-// One step of every thread that can run, in random order. False: none could.
+// One step of every thread that can run, in random order. Returns false if none can.
 SIMT_NO_TSAN inline bool step_all(Block& block) {
   bool any = false;
   unsigned* order = block.thread_order.data();
@@ -82,7 +82,7 @@ SIMT_NO_TSAN inline bool step_all(Block& block) {
   return any;
 }
 
-// Warp after warp, each as far as it can run without the others. False: none could.
+// One warp after another, each as far as it can run without the others. Returns false if none can.
 SIMT_NO_TSAN inline bool run_warps_ahead(Block& block) {
   const unsigned seed = block.config.seed;
   bool any = false;
@@ -104,7 +104,7 @@ SIMT_NO_TSAN inline bool run_warps_ahead(Block& block) {
   return any;
 }
 
-// All threads wait. If it is for the same barrier, they go on; else this says what is wrong.
+// All threads wait. Releases them if they wait at the same barrier, or else records the error.
 SIMT_NO_TSAN inline void release_barrier(Block& block) {
   const Thread* first = nullptr;
   const Thread* ended = nullptr;
@@ -142,7 +142,7 @@ SIMT_NO_TSAN inline void release_barrier(Block& block) {
   block.barriers++;
 }
 
-// Ends the threads that a failure has left waiting, each by an exception on its own stack.
+// Ends the waiting threads of a failed block, each by an exception on its own stack.
 SIMT_NO_TSAN inline void abandon(Block& block) {
   for (unsigned i = 0; i < block.thread_count; i++) {
     Thread& thread = *block.threads[i];
@@ -164,7 +164,7 @@ SIMT_NO_TSAN inline void run_block(Block& block) {
   }
   for (unsigned i = 0; i < block.thread_count; i++) {
     block.threads[i]->state = State::kNotStarted;
-    // Backwards within each warp: run_warps_ahead takes a warp's lanes from its own part of the order.
+    // Reversed within each warp: run_warps_ahead takes a warp's lanes from its part of the order.
     const unsigned first = i / 32 * 32;
     const unsigned last = first + 31 < block.thread_count ? first + 31 : block.thread_count - 1;
     block.thread_order[i] = block.config.seed == 1 ? last - (i - first) : i;
@@ -188,7 +188,7 @@ SIMT_NO_TSAN inline void run_block(Block& block) {
 SIMT_NO_TSAN inline void wait_for_block(const char* file, int line) {
   Thread& thread = *current;
   thread.site = {"__syncthreads", file, line};
-  // By turns, so that what a fast thread releases at the next barrier is not acquired by a slow one at this.
+  // Alternates, so that a slow thread does not acquire what a fast one releases at the next barrier.
   char* turn = &thread.block->synchronised[thread.block->turn];
   release(turn);
   suspend(thread, State::kAtBarrier);

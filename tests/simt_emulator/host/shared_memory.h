@@ -1,6 +1,6 @@
-// A block's shared memory. Every array lies between red zones, and memory that nothing was written to is NaN,
-// so that a read outside an array, or too early, spoils the result; a write outside is found when the block
-// ends.
+// A block's shared memory. Every array lies between red zones, and uninitialised memory is NaN, so that a
+// read outside an array or before the first write corrupts the result. A write outside an array is detected
+// when the block ends.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ constexpr size_t kMaxShared = 227 * 1024;  // compute capability 9.0 and 10.0
 class SharedMemory {
  public:
   struct Array {
-    const void* key;   // of the declaration; null: the dynamic array
+    const void* key;   // identifies the declaration; null: the dynamic array
     const char* name;  // with its file and line
     char* begin;
     size_t bytes;
@@ -37,12 +37,12 @@ class SharedMemory {
     if (dynamic_bytes > 0) add(nullptr, "dynamic shared memory", dynamic_bytes);
   }
 
-  // Declared and never used, dynamic shared memory may have no bytes.
+  // Null if there is no dynamic shared memory, which may still be declared.
   SIMT_NO_TSAN void* dynamic() const {
     return count_ > 0 && arrays_[0].key == nullptr ? arrays_[0].begin : nullptr;
   }
 
-  // The array of a declaration, which the block's first thread to reach it makes. Null: there is no room.
+  // The array of a declaration, created by the block's first thread to reach it. Null: not enough memory.
   SIMT_NO_TSAN void* declared(const void* key, const char* name, size_t bytes) {
     for (unsigned i = 0; i < count_; i++) {
       if (arrays_[i].key == key) return arrays_[i].begin;
@@ -63,7 +63,7 @@ class SharedMemory {
     return false;
   }
 
-  // An array beside which something was written; null: there is none. AddressSanitizer sees the write itself.
+  // An array whose red zone was overwritten, or null. AddressSanitizer detects the write itself.
   SIMT_NO_TSAN const Array* damaged() const {
 #if !SIMT_ASAN
     for (unsigned i = 0; i < count_; i++) {
@@ -79,8 +79,7 @@ class SharedMemory {
   static constexpr size_t kAlignment = 128;
   static constexpr size_t kZone = 128;
   static constexpr size_t kBytes = kMaxShared + (kMaxArrays + 1) * (kZone + kAlignment);
-  // Both are NaN as bf16, float and double. Values that a kernel makes are not likely to have the red zones'
-  // bits.
+  // Both are NaN as bf16, float and double. A kernel is unlikely to compute the red zones' bit pattern.
   static constexpr uint16_t kPoison = 0xffff, kZonePattern = 0xffd5;
 
   SIMT_NO_TSAN char* add(const void* key, const char* name, size_t bytes) {
@@ -94,7 +93,7 @@ class SharedMemory {
     return begin;
   }
 
-  // Byte by byte at an odd address; volatile, or the compiler would call memset, which the sanitizers watch.
+  // Byte by byte at an odd address. volatile prevents a call of memset, which the sanitizers intercept.
   SIMT_NO_TSAN SIMT_NO_ASAN static void fill(char* begin, size_t bytes, uint16_t pattern) {
     const uint64_t word = 0x0001000100010001u * pattern;
     size_t i = 0;
@@ -123,7 +122,7 @@ class SharedMemory {
   GuardedMemory memory_;
   Array arrays_[kMaxArrays];
   unsigned count_ = 0;
-  char* end_ = nullptr;  // of the last array's red zone
+  char* end_ = nullptr;  // end of the last array's red zone
   size_t static_bytes_ = 0;
   bool poison_ = true;
 };

@@ -1,5 +1,5 @@
-// The host's side: CUDA kernels run by any C++ compiler, every CUDA thread as a fiber. docs/simt.md describes
-// it.
+// The headers of the host emulator: any C++ compiler runs CUDA kernels, every CUDA thread as a fiber. See
+// docs/simt.md.
 #pragma once
 
 #include "atomics.h"
@@ -11,7 +11,7 @@
 
 namespace simt {
 
-// The key tells the declarations apart, in each instantiation of a template too, as __shared__ does.
+// The key distinguishes declarations, also in different instantiations of a template, like __shared__.
 SIMT_NO_TSAN inline void* shared_array(const void* key, size_t bytes, const char* name, const char* file,
                                        int line) {
   void* array = current->block->shared.declared(key, name, bytes);
@@ -23,7 +23,7 @@ SIMT_NO_TSAN inline void* shared_array(const void* key, size_t bytes, const char
 
 #define SIMT_TEXT_OF(x) #x
 #define SIMT_TEXT(x) SIMT_TEXT_OF(x)
-// A pointer, where nvcc has an array: sizeof tells nothing here.
+// A pointer, where nvcc has an array: do not use sizeof.
 #define SIMT_SHARED(T, name, n)                                                                       \
   static char simt_key_of_##name;                                                                     \
   T* const name = static_cast<T*>(::simt::shared_array(&simt_key_of_##name, sizeof(T) * (n),          \

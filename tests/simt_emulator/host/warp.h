@@ -15,8 +15,7 @@ SIMT_NO_TSAN inline Thread& lane_of(const Thread& thread, unsigned lane) {
   return *thread.block->threads[thread.linear - thread.lane + lane];
 }
 
-// Lanes that meet must have named the same mask, in the same operation. Lanes outside the mask may wait
-// meanwhile, for these too.
+// Lanes that meet must name the same mask in the same operation. Lanes outside the mask may wait in another.
 SIMT_NO_TSAN inline void require_agreement(const Thread& thread) {
   for (uint32_t rest = thread.mask; rest != 0; rest &= rest - 1) {
     const Thread& other = lane_of(thread, static_cast<unsigned>(std::countr_zero(rest)));
@@ -31,7 +30,7 @@ SIMT_NO_TSAN inline void require_agreement(const Thread& thread) {
 }
 
 // The current lane has filled its row of the warp's `in`. The last lane of the mask to arrive calls
-// resolve(warp), which fills `out`, and the others go on.
+// resolve(warp), which fills `out`, and all lanes continue.
 template <class Resolve>
 SIMT_NO_TSAN void meet(uint32_t mask, const Site& site, Resolve resolve) {
   Thread& thread = *current;
@@ -54,7 +53,7 @@ SIMT_NO_TSAN void meet(uint32_t mask, const Site& site, Resolve resolve) {
   }
 }
 
-// __syncwarp. Alone among these operations it orders memory accesses, which is what ThreadSanitizer is told.
+// __syncwarp, the only one of these operations that orders memory accesses, also for ThreadSanitizer.
 SIMT_NO_TSAN inline void wait_for_warp(uint32_t mask, const char* file, int line) {
   Warp& warp = *current->warp;
   char* turn = &warp.synchronised[warp.turn];
@@ -88,8 +87,8 @@ SIMT_NO_TSAN T shuffle(uint32_t mask, T value, unsigned source, const Site& site
   return value;
 }
 
-// The lane that each kind of shuffle reads. A source outside the lane's own group of `width` is the lane
-// itself, except that xor may reach into an earlier group (PTX ISA, shfl.sync).
+// The lane that each kind of shuffle reads. A source outside the lane's group of `width` is the lane itself,
+// except that xor may read from an earlier group (PTX ISA, shfl.sync).
 SIMT_NO_TSAN inline unsigned group_of(int width, const Site& site) {
   if (width < 1 || width > 32 || !std::has_single_bit(static_cast<unsigned>(width))) {
     fail("the width " + std::to_string(width) + " is not a power of two up to 32", site);
@@ -119,7 +118,7 @@ SIMT_NO_TSAN inline unsigned source_index(int index, int width, const Site& site
   return group_of(width, site) | (static_cast<unsigned>(index) & (static_cast<unsigned>(width) - 1));
 }
 
-// The lanes of the mask where the predicate holds.
+// The lanes of the mask whose predicate is true.
 SIMT_NO_TSAN inline uint32_t vote(uint32_t mask, bool predicate, const Site& site) {
   const Thread& thread = *current;
   Warp& warp = *thread.warp;
@@ -138,8 +137,8 @@ SIMT_NO_TSAN inline uint32_t vote(uint32_t mask, bool predicate, const Site& sit
 
 }  // namespace simt
 
-// Functions and not macros, which a comma between template arguments would split; the default arguments are
-// the caller's file and line.
+// Functions, because a macro would split arguments at the comma of a template argument list; the default
+// arguments are the caller's file and line.
 #define SIMT_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 inline void __syncthreads(SIMT_HERE) { simt::wait_for_block(file, line); }

@@ -1,5 +1,5 @@
-// What the C entry points for the Python tests have in common. Every entry point takes only void*, int64_t
-// and double, and returns null or a text that says what went wrong.
+// Shared code of the C entry points for the Python tests. An entry point takes only void*, int64_t and
+// double, and returns null or an error message.
 #pragma once
 
 #include <cstdint>

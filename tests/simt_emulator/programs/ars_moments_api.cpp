@@ -1,5 +1,5 @@
-// ars_moments' kernels for the Python tests. A list of n tensors is an array of n addresses; bfloat16 is 0
-// or 1, second_moment the number of the choice.
+// C entry points of ars_moments' kernels. A list of n tensors is an array of n addresses; bfloat16 is 0 or 1,
+// second_moment the number of the choice.
 #include <numeric>
 #include <vector>
 
@@ -14,7 +14,7 @@ using arsbench::multi_tensor::chunks_in;
 
 Dtype dtype_of(int64_t bfloat16) { return bfloat16 ? Dtype::bfloat16 : Dtype::float32; }
 
-// The lists and, with every number that a kernel forgets to write being a NaN, room for what it computes.
+// The lists, and space for results. It is filled with NaN, which shows numbers that a kernel does not write.
 template <int kLists>
 struct Call {
   std::vector<int32_t> indices;

@@ -1,5 +1,5 @@
-// The kernels with planted defects as a program, for the sanitizers. DEFECT in the environment says which is
-// planted; the variables of host/config.h choose the schedule. After it, the kernels without defect must
+// The kernels with planted defects as a program, for the sanitizers. DEFECT in the environment names the
+// defect; the variables of host/config.h select the schedule. Afterwards the kernels without a defect must
 // run.
 #include <cstdio>
 #include <cstdlib>

@@ -8,7 +8,7 @@ namespace {
 
 using namespace arsbench::newton_schulz_cuda;
 
-// 256 bytes of alignment, as a device allocates. Of NaN, so that whatever is read before it is written shows.
+// Aligned to 256 bytes, as on a device. Filled with NaN, which shows reads before the first write.
 struct Memory {
   std::vector<double> storage;
   void* aligned;
@@ -40,7 +40,7 @@ SIMT_API const char* newton_schulz(int64_t bfloat16, void* x, void* out, int64_t
   });
 }
 
-// form: one int64.
+// form: one int64, the result.
 SIMT_API const char* choose_form(int64_t rows, int64_t columns, int64_t steps, void* form) {
   *static_cast<int64_t*>(form) =
       static_cast<int64_t>(arsbench::newton_schulz_cuda::choose_form(rows, columns, steps));

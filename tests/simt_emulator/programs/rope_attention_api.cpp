@@ -9,7 +9,7 @@ namespace {
 
 using namespace arsbench::rope_attention_cuda;
 
-// `strides`: of rows of the batch, of positions and of heads.
+// `strides`: of batch rows, of positions and of heads.
 template <class Scalar>
 HeadRows<const Scalar> rows(const void* data, const int64_t* strides) {
   return {static_cast<const Scalar*>(data), strides[0], strides[1], strides[2]};
@@ -39,8 +39,8 @@ void run_forward(void** tensors, const int64_t* sizes, double eps) {
   forward<Products>(arguments, sizes[4], nullptr);
 }
 
-// tensors: as for the forward, then grad_out and the gradients of q, k, v and the weights. sizes: likewise,
-// then the strides of grad_out.
+// tensors: those of the forward, then grad_out and the gradients of q, k, v and the weights. sizes: those of
+// the forward, then the strides of grad_out.
 template <class Products>
 void run_backward(void** tensors, const int64_t* sizes, double eps) {
   using Scalar = typename Products::Scalar;

@@ -1,5 +1,5 @@
-// All kernels of ars_moments on two threads of the system, for the sanitizers: lists longer than one launch
-// takes, with empty and misaligned tensors among them, against the formulas in double.
+// All kernels of ars_moments on two OS threads, for the sanitizers, against the formulas in double: lists
+// longer than one launch takes, with empty and misaligned tensors.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -28,7 +28,8 @@ void check(bool holds, const char* what, size_t tensor, double got, double expec
   std::printf("%s of tensor %zu is %g, not %g\n", what, tensor, got, expected);
 }
 
-// Every tensor in memory of its own, so that a step beside it is seen; every third begins off a vector.
+// Every tensor is allocated separately, so that an overrun is detected; every third is not aligned to
+// vectors.
 template <class T>
 struct Tensors {
   std::vector<std::vector<T>> memory;
@@ -63,7 +64,7 @@ template <class T>
 void run(Dtype dtype, const std::vector<int64_t>& numels) {
   const size_t n = numels.size();
   std::vector<int32_t> indices(n);
-  std::iota(indices.rbegin(), indices.rend(), 0);  // rows in another order than the tensors
+  std::iota(indices.rbegin(), indices.rend(), 0);  // rows in reverse order of the tensors
   std::vector<double> partials(3 * chunks_in(n, numels.data())), factors(n), first(n), second(n), rows(3 * n);
   std::vector<double> strengths(n);
   for (size_t i = 0; i < n; ++i) strengths[i] = 0.1 * static_cast<double>(i % 7);

@@ -1,5 +1,4 @@
-// All kernels of linear_cross_entropy on two threads of the system, for the sanitizers: against soft-max in
-// double.
+// All kernels of linear_cross_entropy on two OS threads, for the sanitizers, against softmax in double.
 #include <cmath>
 #include <cstdio>
 #include <random>
@@ -27,7 +26,7 @@ template <class T>
 void run(int count, int vocabulary, size_t shared_bytes) {
   const int64_t vectors = (vocabulary + Vector<T>::kElements - 1) / Vector<T>::kElements;
   const int64_t stride = vectors * Vector<T>::kElements;
-  // Rounded up to 16 bytes: no more of the last row exists than its vectors.
+  // The memory ends with the last row, at a multiple of 16 bytes.
   T* logits = static_cast<T*>(std::aligned_alloc(16, count * stride * sizeof(T)));
   std::vector<double> values(count * stride);
   std::vector<int64_t> target(count);

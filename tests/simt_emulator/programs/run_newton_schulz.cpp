@@ -1,5 +1,5 @@
-// All kernels of newton_schulz on two threads of the system, for the sanitizers: against the polynomial in
-// double, on odd shapes.
+// All kernels of newton_schulz on two OS threads, for the sanitizers, against the polynomial in double, on
+// odd shapes.
 #include <cmath>
 #include <cstdio>
 #include <random>
@@ -86,7 +86,7 @@ int main() {
   simt::config().cp_async = 1;
   bool right = true;
   for (const Form form : {Form::kDirect, Form::kGram}) {
-    // One processor: tiles of 128. Many: of 64.
+    // One multiprocessor selects tiles of 128, many select tiles of 64.
     right &= run<float>({1, 130, 135}, 2, form, 1);
     right &= run<__nv_bfloat16>({1, 139, 131}, 1, form, 1);
     right &= run<float>({2, 71, 100}, 2, form, 1 << 20);

@@ -1,5 +1,5 @@
-// Every kernel of rope_attention on two threads of the system, for the sanitizers: tails of tiles, grouped
-// heads, strided rows, against the formulas in double.
+// All kernels of rope_attention on two OS threads, for the sanitizers, against the formulas in double:
+// partial tiles, grouped heads, strided rows.
 #include <cmath>
 #include <cstdio>
 #include <random>
@@ -25,7 +25,7 @@ std::vector<Scalar> random_values(size_t n) {
   return values;
 }
 
-// The root mean square of got − expected, relative to that of expected.
+// The root mean square of got − expected, relative to that of expected, must be at most the tolerance.
 template <class Scalar>
 void check(const char* what, const std::vector<Scalar>& got, const std::vector<double>& expected,
            double tolerance) {
@@ -126,7 +126,8 @@ struct Problem {
     return result;
   }
 
-  // From the gradient of a prepared row to that of the row, into grad_x, and of the weight, added.
+  // From the gradient of a prepared row to the gradient of the row, into grad_x, and of the weight, which is
+  // added.
   void unprepare(int b, int t, int head, const std::vector<float>& weight, std::vector<double> grad,
                  double* grad_x, std::vector<double>& grad_weight) const {
     const Scalar* x = row(b, t, head);
@@ -223,7 +224,7 @@ int main() {
   run<BFloat16Products, 256>("bf16", 1, 70, 2, 1);
   run<Float32Products, 64>("float32", 1, 70, 2, 1);
   run<Tf32Products, 64>("TF32", 1, 70, 2, 1);
-#if defined(EVERY_KERNEL)  // what a sanitizer's build would take too long for, and says no more about
+#if defined(EVERY_KERNEL)  // too slow under a sanitizer, which would find nothing new
   run<BFloat16Products, 128>("bf16", 1, 65, 2, 1);
   run<Float32Products, 128>("float32", 1, 65, 2, 1);
   run<Float32Products, 256>("float32", 1, 33, 2, 1);

@@ -1,4 +1,4 @@
-// Entry points of the kernels that test the host execution itself.
+// C entry points of the kernels that test the emulator.
 #include <cstring>
 
 #include "api.h"
@@ -125,7 +125,7 @@ SIMT_API const char* simt_copies(void* in, void* out) {
   return reported([&] { simt::launch(copies, 1, 1, 0, nullptr, as<float>(in), as<float>(out)); });
 }
 
-// Returns, in `out`, what simt::stats() gained: barriers, collectives, bank conflicts.
+// Returns in `out` the increase of simt::stats(): barriers, collectives, bank conflicts.
 SIMT_API const char* simt_statistics(void* out, int64_t stride) {
   return reported([&] {
     auto& stats = simt::stats();
@@ -163,7 +163,7 @@ SIMT_API const char* simt_ldmatrix_layout(void* mismatches) {
   return reported([&] { simt::launch(ldmatrix_layout, 1, 32, 0, nullptr, as<int>(mismatches)); });
 }
 
-// The thread (1,2,0) of block (1,0,0) fails in the way that is named. `alive`: objects that were not
+// The thread (1,2,0) of block (1,0,0) fails in the way that `kind` names. `alive`: objects that were not
 // destroyed.
 SIMT_API const char* simt_failure(void* kind, void* alive) {
   objects = 0;

@@ -1,6 +1,5 @@
-// Small kernels of the kinds that the product has, into each of which a defect can be planted: whether the
-// detectors see what they are there to see. All values are small integers, so that results are exact in
-// whatever order they are summed.
+// Small kernels of the same kinds as the package's, each with defects that can be planted to test the
+// detectors. All values are small integers, so that sums are exact in any order.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +33,7 @@ enum class Defect {
   kMissingFence,
 };
 
-// The names by which the tests call them.
+// The names that the tests use.
 inline Defect defect_named(const std::string& name) {
   static const std::vector<std::pair<const char*, Defect>> names = {
       {"none", Defect::kNone},
@@ -67,13 +66,13 @@ inline Defect defect_named(const std::string& name) {
 
 struct Product {
   static constexpr int kRows = 64, kColumns = 8, kDepth = 32, kStages = 4, kThreads = 128;
-  static constexpr int kStride = kDepth + 8;  // of a row in shared memory: no bank conflicts
+  static constexpr int kStride = kDepth + 8;  // row stride in shared memory without bank conflicts
   static constexpr int kTile = (kRows + kColumns) * kStride;
   static constexpr size_t kSharedBytes = 2 * kTile * sizeof(__nv_bfloat16);
 };
 
-// out (a block's 64 × 8) = a (its 64 × 128) bᵀ (8 × 128). Each of 4 warps multiplies 16 rows, which others
-// copied too.
+// out (a block's 64 × 8) = a (its 64 × 128) bᵀ (8 × 128). Each of 4 warps multiplies 16 rows, which other
+// warps have copied too.
 __global__ void product(Defect defect, const __nv_bfloat16* a, const __nv_bfloat16* b, float* out) {
   using P = Product;
   SIMT_DYNAMIC_SHARED(__nv_bfloat16, tiles);
@@ -137,7 +136,7 @@ __device__ float block_sum(Defect defect, float value) {
   if (defect == Defect::kDivergentBarrier) {
     if (warp != 0) __syncthreads();
   } else if (defect != Defect::kMissingBarrierBeforeReuse) {
-    __syncthreads();  // the sum before this one has been read
+    __syncthreads();  // the previous sum has been read
   }
   if (lane == 0) partial[warp + (defect == Defect::kSharedOverrun ? 1 : 0)] = value;
   if (defect != Defect::kUnsynchronisedReduction) __syncthreads();
@@ -145,7 +144,7 @@ __device__ float block_sum(Defect defect, float value) {
   return warp_sum(defect, lane < count ? partial[lane] : 0.0f);
 }
 
-// out[0] += the sum of a block's values, out[1] += that of their squares.
+// Adds the sum of a block's values to out[0] and the sum of their squares to out[1].
 __global__ void sums(Defect defect, const float* values, float* out) {
   const float value = values[blockIdx.x * kSumThreads + threadIdx.x];
   const float sum = block_sum(defect, value);
@@ -159,7 +158,7 @@ __global__ void sums(Defect defect, const float* values, float* out) {
   atomicAdd(&out[1], squares);
 }
 
-// The same through an array: the last block to arrive sums what each has written.
+// The sum through an array: the last block to arrive adds the sums of all blocks.
 __global__ void ordered_sum(Defect defect, const float* values, float* partial, unsigned* arrived,
                             float* out) {
   const float sum = block_sum(Defect::kNone, values[blockIdx.x * kSumThreads + threadIdx.x]);
@@ -173,7 +172,7 @@ __global__ void ordered_sum(Defect defect, const float* values, float* partial, 
   *out = total;
 }
 
-// ---- Each thread gives its value to the next lane of its warp
+// ---- Each thread passes its value to the next lane of its warp
 
 __global__ void rotate(Defect defect, const float* values, float* out) {
   SIMT_DYNAMIC_SHARED(float, shared);
@@ -185,7 +184,7 @@ __global__ void rotate(Defect defect, const float* values, float* out) {
       shared[thread - lane + (lane + 31) % 32];
 }
 
-// ---- All of them, against what they should give
+// ---- All kernels, and their expected results
 
 inline int value_at(size_t i) { return static_cast<int>(i * 2654435761u >> 7) % 7 - 3; }
 

@@ -1,14 +1,14 @@
-// The fragments of mma and ldmatrix, checked against a second statement of them: that of CuTe's layouts for
-// these instructions, where a lane's and a register's coordinates each have strides over the matrix. Matrices
-// are counted column by column. A product of matrices alone would not show an order of k that is wrong in a
-// and in b alike.
+// The fragments of mma and ldmatrix, checked against an independent description: CuTe's layouts of these
+// instructions, where the coordinates of lane and register have strides over the matrix, in column-major
+// order. A matrix product alone would not reveal a permutation of k common to a and b.
 #pragma once
 
 #include "simt/ptx.h"
 
 namespace {
 
-// Where value `value` of lane `lane` lies in a (16×16, m + 16 k), b (8×16, n + 8 k) and d (16×8, m + 16 n).
+// The position of value `value` of lane `lane` in a (16×16, m + 16 k), b (8×16, n + 8 k) and d (16×8, m + 16
+// n).
 __device__ int place_in_a(int lane, int value) {
   return lane % 4 * 32 + lane / 4 + value % 2 * 16 + value / 2 % 2 * 8 + value / 4 * 128;
 }
@@ -45,7 +45,7 @@ __global__ void mma_layout(int* mismatches) {
     if (d[i] != expected) atomicAdd(mismatches, 1);
   }
 
-  // One column of a at a time is ones: the product tells which row of b it met.
+  // One column of a at a time is ones: the product is the row of b that it was multiplied with.
   for (int column = 0; column < 16; column++) {
     const auto one_at = [&](int value) { return place_in_a(lane, value) / 16 == column ? 1.0f : 0.0f; };
     const auto k_at = [&](int value) { return static_cast<float>(place_in_b(lane, value) / 8 + 1); };
@@ -59,8 +59,8 @@ __global__ void mma_layout(int* mismatches) {
   }
 }
 
-// The same for TF32, where a is 16×8 and b 8×8, and a register holds one value. The bits that do not count
-// are set, and must not.
+// The same for TF32: a is 16×8, b is 8×8, one value per register. The unused bits are set and must have no
+// effect.
 __device__ int place_in_tf32_a(int lane, int value) {
   return lane % 4 * 16 + lane / 4 + value % 2 * 8 + value / 2 * 64;
 }
@@ -69,7 +69,7 @@ __device__ int place_in_tf32_b(int lane, int value) { return lane % 4 * 8 + lane
 __global__ void mma_tf32_layout(int* mismatches) {
   const int lane = static_cast<int>(threadIdx.x);
   const auto bits = [](float x) { return __float_as_uint(x) | 0x1fffu; };
-  for (int column = -1; column < 8; column++) {  // −1: all of a; else only this column of it, as ones
+  for (int column = -1; column < 8; column++) {  // −1: all of a; otherwise only this column, as ones
     const auto a_at = [column](int m, int k) {
       return column < 0 ? value_of_a(m, k) : k == column ? 1.0f : 0.0f;
     };
@@ -94,8 +94,8 @@ __global__ void mma_tf32_layout(int* mismatches) {
   }
 }
 
-// Four 8×8 matrices whose elements are their own numbers, row by row. A lane's register holds two elements of
-// a column of its transpose's layout: thread (4, 8) : (2, 8), value 2 : 1 over the matrix counted row by row.
+// Four 8×8 matrices whose elements are numbered in row-major order. A lane's register holds two elements: in
+// CuTe's notation, thread (4, 8) : (2, 8), value 2 : 1 over the row-major matrix.
 __global__ void ldmatrix_layout(int* mismatches) {
   SIMT_SHARED(__nv_bfloat16, matrices, 4 * 64);
   const int lane = static_cast<int>(threadIdx.x);

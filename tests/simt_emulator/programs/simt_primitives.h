@@ -1,4 +1,4 @@
-// Kernels that show what the host execution does, one behaviour each.
+// Kernels that test the emulator, one behaviour each.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace {
 
 // ---- Where a thread is
 
-// A row of 13 numbers a thread: the three indices, the sizes, and warpSize.
+// A row of 13 numbers per thread: the three indices, the sizes, and warpSize.
 __global__ void indices(int* out) {
   const unsigned threads = blockDim.x * blockDim.y * blockDim.z;
   const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
@@ -21,7 +21,7 @@ __global__ void indices(int* out) {
   for (int i = 0; i < 13; i++) row[i] += static_cast<int>(values[i]);
 }
 
-// The turn in which each thread of each block came to its end.
+// The order in which the threads of each block end.
 __global__ void turns(int* turn, int* counters) {
   __syncthreads();
   turn[blockIdx.x * blockDim.x + threadIdx.x] = atomicAdd(&counters[blockIdx.x], 1);
@@ -45,8 +45,8 @@ __global__ void uninitialised(__nv_bfloat16* bf16, float* single, double* real, 
   for (int i = 0; i < 3; i++) dynamic[i] = memory[i];
 }
 
-// Arrays of two instantiations and of two declarations are different arrays, all of a block's threads see the
-// same, and all begin at multiples of 128 bytes.
+// Arrays of different instantiations and declarations are different arrays, all threads of a block see the
+// same array, and all arrays begin at multiples of 128 bytes.
 template <int kValue>
 __device__ int* array() {
   SIMT_SHARED(int, values, 5);
@@ -69,7 +69,7 @@ __global__ void arrays(int* out) {
                             128);
 }
 
-// Sums by halving: a barrier after each step, for any number of threads.
+// Tree reduction: a barrier after each step, for any number of threads.
 __global__ void block_sums(const int* in, int* out) {
   SIMT_SHARED(int, values, 1024);
   const unsigned thread = threadIdx.x, count = blockDim.x;
@@ -107,7 +107,7 @@ __global__ void shuffles(const T* in, T* out, int kind, int amount, int width) {
   out[threadIdx.x] = other;
 }
 
-// The halves of a warp do different things, and each different numbers of them.
+// The halves of a warp run different operations, and different numbers of them.
 __global__ void half_warps(int* out) {
   const int lane = static_cast<int>(threadIdx.x);
   int value = lane;
@@ -129,7 +129,7 @@ __global__ void votes(const int* predicate, unsigned* out) {
   row[2] = static_cast<unsigned>(__all_sync(0xffffffffu, mine));
 }
 
-// What a lane writes before __syncwarp, its neighbour reads after it.
+// A lane reads after __syncwarp what its neighbour wrote before.
 __global__ void neighbours(int* out) {
   SIMT_SHARED(int, values, 64);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
@@ -152,7 +152,7 @@ __global__ void atomics(int* integers, unsigned* counter, float* single, double*
   atomicMax(&integers[3], thread);
   atomicAnd(&integers[4], ~(1 << thread % 31));
   atomicOr(&integers[5], 1 << thread % 31);
-  atomicAdd(&integers[6], atomicExch(&integers[7], thread));  // together they have every number but the last
+  atomicAdd(&integers[6], atomicExch(&integers[7], thread));  // together all numbers except the last
   int seen = integers[8], before;
   while ((before = atomicCAS(&integers[8], seen, seen + 2)) != seen) seen = before;
   atomicInc(counter, 9);
@@ -161,7 +161,7 @@ __global__ void atomics(int* integers, unsigned* counter, float* single, double*
   atomicAdd(wide, 1ull << 33);
 }
 
-// The last block to arrive sums what all have written.
+// The last block to arrive adds the values of all blocks.
 __global__ void last_block(int* partial, unsigned* arrived, int* out) {
   partial[blockIdx.x] = static_cast<int>(blockIdx.x * blockIdx.x);
   __threadfence();
@@ -222,8 +222,7 @@ __global__ void round_to_bfloat16(const float* in, __nv_bfloat16* out, float* ba
 
 // ---- Asynchronous copies
 
-// Two groups; what shared memory holds after the copies were asked for, after the wait for the first, after
-// the second.
+// Two groups: the contents of shared memory before any wait, after the wait for the first, after the second.
 __global__ void copies(const float* in, float* out) {
   SIMT_SHARED(float, values, 12);
   ptx::cp_async16(&values[0], &in[0]);
@@ -238,7 +237,7 @@ __global__ void copies(const float* in, float* out) {
   for (int i = 0; i < 12; i++) out[24 + i] = values[i];
 }
 
-// Rows of matrices at this distance, in bytes.
+// Rows of matrices with this stride in bytes.
 __global__ void matrix_rows(int stride) {
   SIMT_DYNAMIC_SHARED(char, memory);
   unsigned fragment[4];

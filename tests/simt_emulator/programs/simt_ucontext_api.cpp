@@ -1,3 +1,3 @@
-// The same with the switch of stacks that processors other than x86-64 have.
+// The same entry points with ucontext, which processors other than x86-64 use.
 #define SIMT_UCONTEXT
 #include "simt_api.cpp"
