@@ -1,4 +1,4 @@
-"""The compiled module: how it is built, found, and made to use less of the machine than there is."""
+"""The compiled module: its build, its loading, and settings that restrict what it uses of the machine."""
 
 import importlib.util
 import os
@@ -50,15 +50,15 @@ def test_every_op_is_native():
     assert set(ops.backends("cpu").values()) == {"CPU kernel"}
 
 
-def test_an_op_without_a_kernel_says_so():
+def test_an_op_without_a_kernel_is_reported():
     assert not _native.has_kernel("newton_schulz", "xpu")
     assert not _native.has_kernel("no_such_op", "cpu")
 
 
 @native_only
-def test_calls_that_a_cuda_kernel_handed_on_are_told(monkeypatch):
-    handed_on = {"newton_schulz": "float64; float16", "rope_attention_backward": "this head dimension"}
-    monkeypatch.setattr(ops, "fallbacks", lambda: handed_on)
+def test_fallbacks_of_a_cuda_kernel_are_reported(monkeypatch):
+    fallbacks = {"newton_schulz": "float64; float16", "rope_attention_backward": "this head dimension"}
+    monkeypatch.setattr(ops, "fallbacks", lambda: fallbacks)
     monkeypatch.setattr(ops, "has_kernel", lambda op, device: not op.startswith("linear_backward"))
     cuda = ops.backends("cuda")
     assert cuda["newton_schulz"] == "CUDA kernel, but the reference of newton_schulz for float64; float16"
@@ -71,7 +71,7 @@ def test_calls_that_a_cuda_kernel_handed_on_are_told(monkeypatch):
 
 
 @native_only
-def test_nothing_is_handed_on_here():
+def test_no_fallback_happens_here():
     assert _native.fallbacks() == {}
 
 
@@ -98,7 +98,7 @@ def test_a_module_that_does_not_load_is_reported(monkeypatch):
         assert _native._load() is None
 
 
-# The module reads these variables once, so that every choice needs a process of its own.
+# The module reads these variables once, so every choice needs a separate process.
 @native_only
 @pytest.mark.parametrize(
     "choice", [*({"ARSBENCH_CPU": level} for level in LEVELS[:2]), {"ARSBENCH_BF16_PRODUCTS": "1"}], ids=str
@@ -106,7 +106,7 @@ def test_a_module_that_does_not_load_is_reported(monkeypatch):
 def test_parity_holds_for_every_choice(choice):
     reply = run("from arsbench import ops; print(ops.build_info())", **choice)
     if "up to" in reply.stderr:
-        pytest.skip("this machine's vectors are not so wide")
+        pytest.skip("this machine lacks the vector level")
     assert next(iter(choice.values())) in reply.stdout.replace("True", "1")
     chosen = ["-k", "parity and not permuted and not strided", *OP_TESTS]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
@@ -117,7 +117,7 @@ def test_parity_holds_for_every_choice(choice):
     assert "skipped" not in result.stdout
 
 
-def test_references_pass_the_tests_of_what_they_stand_for():
+def test_references_pass_the_tests_of_the_kernels():
     chosen = ["-k", "equals_torch or equals_the_textbook or plain_pytorchs or chunk", *OP_TESTS]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
     result = subprocess.run(
@@ -139,7 +139,7 @@ def test_an_unknown_choice_is_refused(name):
     assert re.search(rf'RuntimeError: {name} .*"fastest"', result.stderr)
 
 
-# What follows is about setup.py and CMakeLists.txt.
+# ---- setup.py and CMakeLists.txt
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def test_the_toolkit_is_where_nvcc_says(build, toolkit, tmp_path):
     assert build.cuda_home("13.0", home) == str(tmp_path / "cuda-13")
 
 
-def test_headers_that_a_toolkit_lacks_are_looked_for_last(build, tmp_path):
+def test_headers_of_the_toolkit_come_first(build, tmp_path):
     headers = tmp_path / "nvidia" / "cu13" / "include"
     headers.mkdir(parents=True)
     assert build.toolkit_headers(tmp_path / "torch") == ["-idirafter", str(headers)]
@@ -305,7 +305,7 @@ def test_without_torch_the_build_says_what_to_do(build, monkeypatch):
         build.native()
 
 
-def test_the_build_keeps_to_instructions_that_every_machine_has(build):
+def test_the_build_uses_only_instructions_of_every_machine(build):
     [extension] = build.native()["ext_modules"]
     flags = [flag for flags in extension.extra_compile_args.values() for flag in flags]
     assert not [

@@ -1,8 +1,8 @@
-"""Look at an installation that was built with CUDA kernels, on a machine that need not have a GPU.
+"""Check an installation with CUDA kernels; no GPU is needed.
 
     python tests/cuda/check_build.py
 
-Exits with 1 and says what is wrong, or prints what was seen.
+Prints what was checked, or exits with 1 and names the failure.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from arsbench import _native, ops
 
-# All ops of the four families that have CUDA kernels.
+# The ops that have CUDA kernels.
 FAMILIES = ("rope_attention", "newton_schulz", "linear_cross_entropy", "ars_moments")
 OPS = tuple(op for family in FAMILIES for op in ops._OPS[family])
 
 
-def require(condition: bool, what: str) -> None:
+def require(condition: bool, failure: str) -> None:
     if not condition:
-        sys.exit(f"FAILED: {what}")
+        sys.exit(f"FAILED: {failure}")
 
 
 def shapes_on_cuda() -> dict[str, tuple[torch.Size, ...]]:
-    """Call every op on tensors that only pretend to be on a GPU; the results' shapes."""
+    """The shapes of every op's results for fake tensors on a GPU."""
     with FakeTensorMode(), torch.device("cuda"), torch.no_grad():
         q, k = torch.empty(2, 17, 4, 64), torch.empty(2, 17, 2, 64)
         weight = torch.empty(64)
@@ -69,9 +69,9 @@ def main() -> None:
     }
     shapes = {name: tuple(shape) for name, shape in shapes_on_cuda().items()}
     require(shapes == expected, f"fake tensors on the GPU give {shapes} instead of {expected}")
-    print("tensors that only pretend to be on a GPU give results of the right shapes there")
+    print("fake tensors on a GPU give results of the right shapes")
     if torch.cuda.is_available():
-        print("this machine has a GPU: `make gpu-test` goes on from here")
+        print("this machine has a GPU: run `make gpu-test` next")
         return
     script = "from arsbench_cli.main import main; main()"
     command = [sys.executable, "-c", script, "train", "seed", "--set", "experiment.device=cuda"]

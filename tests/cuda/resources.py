@@ -1,14 +1,14 @@
-"""Compile every CUDA kernel for real GPUs, without spills, and show what each takes of them.
+"""Compile every CUDA kernel for real GPUs, without register spills, and print the resources that it needs.
 
     python tests/cuda/resources.py [--write]
 
-Needs nvcc (CUDA_HOME, the PATH or /usr/local/cuda) and a C++ compiler, no GPU and no torch. The table shows
-registers and shared memory a block, and the theoretical occupancy that follows: the share of a
-multiprocessor's warps that can be resident at once. Registers and static shared memory are ptxas's; threads
-and dynamic shared memory are those that the launch code asks for when it runs on the host.
+Needs nvcc (in CUDA_HOME, on the PATH or in /usr/local/cuda) and a C++ compiler, but no GPU and no torch. The
+table shows registers, shared memory per block, and the theoretical occupancy: the share of a multiprocessor's
+warps that can be resident at once. ptxas reports registers and static shared memory; the launch code, run on
+the host, reports threads and dynamic shared memory.
 
-docs/kernels.md holds the table: `--write` renews it, otherwise a table that differs is an error (compilers of
-another version may differ in registers; then only spills are errors).
+docs/kernels.md contains the table. `--write` updates it; otherwise a different table is an error. Another
+version of nvcc may use other registers, and then only spills are errors.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Multiprocessor:
     warps: int = 64
     blocks: int = 32
     registers: int = 65536
-    # Registers come in pieces of 256 a warp; every block costs 1 KiB of shared memory for the system.
+    # Registers are allocated in units of 256 per warp; the system reserves 1 KiB of shared memory per block.
     register_unit: int = 256
     reserved_bytes: int = 1024
 
@@ -50,7 +50,7 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Launch:
-    """What the launch code asks for, at most."""
+    """The largest block of a kernel's launches."""
 
     threads: int
     dynamic_bytes: int
@@ -58,7 +58,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What ptxas says of a kernel on one architecture."""
+    """ptxas's report of a kernel on one architecture."""
 
     registers: int
     static_bytes: int
@@ -66,17 +66,17 @@ class Compiled:
 
 
 def find_nvcc() -> str:
-    """The nvcc of CUDA_HOME, of the PATH or of the usual place."""
+    """nvcc in CUDA_HOME, on the PATH or in /usr/local/cuda."""
     places = [Path(os.environ["CUDA_HOME"], "bin", "nvcc")] if os.environ.get("CUDA_HOME") else []
     places += [Path(shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc")]
     for place in places:
         if place.exists():
             return str(place)
-    sys.exit(f"nvcc was not found ({places[0]}): install a CUDA toolkit or set CUDA_HOME to it")
+    sys.exit(f"{places[0]} does not exist; install a CUDA toolkit or set CUDA_HOME to it")
 
 
 def compile_kernels(nvcc: str, source: Path, architecture: str) -> dict[str, Compiled]:
-    """Compile one file of kernels; by mangled name."""
+    """Compile one file of kernels. Returns its kernels by mangled name."""
     command = [nvcc, "-std=c++20", "-O3", f"-arch={architecture}", "-Xptxas", "-v,-warn-spills,-Werror"]
     command += ["-x", "cu", "-c", "-o", os.devnull, str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -94,7 +94,7 @@ def compile_kernels(nvcc: str, source: Path, architecture: str) -> dict[str, Com
 
 
 def launches(op: str) -> dict[str, Launch]:
-    """Run an op's kernels on the host and note what their launches ask for; by mangled name."""
+    """Run an op's kernels on the host. Returns their largest launches by mangled name."""
     program = ROOT / "build" / "simt" / f"launches-{op}"
     program.parent.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CXX", "c++").split()
@@ -104,15 +104,15 @@ def launches(op: str) -> dict[str, Launch]:
     subprocess.run([*compiler, *flags, str(source), "-o", str(program), "-ldl"], check=True)
     environment = os.environ | {"SIMT_PRINT_LAUNCHES": "1"}
     done = subprocess.run([str(program)], capture_output=True, text=True, env=environment, check=True)
-    found: dict[str, Launch] = {}
+    largest: dict[str, Launch] = {}
     for name, threads, dynamic in re.findall(r"^launch (\S+) (\d+) (\d+)$", done.stderr, re.MULTILINE):
-        old = found.get(name, Launch(0, 0))
-        found[name] = Launch(max(old.threads, int(threads)), max(old.dynamic_bytes, int(dynamic)))
-    return found
+        old = largest.get(name, Launch(0, 0))
+        largest[name] = Launch(max(old.threads, int(threads)), max(old.dynamic_bytes, int(dynamic)))
+    return largest
 
 
 def occupancy(kernel: Compiled, launch: Launch, limits: Multiprocessor) -> float:
-    """Resident warps over the most that there can be."""
+    """The share of a multiprocessor's warps that can be resident."""
     warps = -(-launch.threads // 32)
     per_warp = -(-kernel.registers * 32 // limits.register_unit) * limits.register_unit
     by_registers = limits.registers // per_warp // warps
@@ -126,7 +126,7 @@ def readable(mangled: str) -> str:
     name = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout.strip()
     name = name.removeprefix("void ")
     depth = 0
-    for i, letter in enumerate(name):  # the parameters begin at the first parenthesis outside <...>
+    for i, letter in enumerate(name):  # parameters begin at the first parenthesis outside <...>
         depth += (letter == "<") - (letter == ">")
         if letter == "(" and depth == 0 and not name[i:].startswith("(anonymous"):
             name = name[:i]
@@ -146,17 +146,19 @@ def table(nvcc: str) -> str:
             for source in sources
             for arch in ARCHITECTURES
         }
-        asked = {source: pool.submit(launches, source.name.removesuffix("_kernel.cuh")) for source in sources}
+        launched = {
+            source: pool.submit(launches, source.name.removesuffix("_kernel.cuh")) for source in sources
+        }
     headers = ["op", "kernel", "threads", "shared bytes"]
-    headers += [f"{arch}: {what}" for arch in ARCHITECTURES for what in ("registers", "occupancy")]
+    headers += [f"{arch}: {figure}" for arch in ARCHITECTURES for figure in ("registers", "occupancy")]
     lines = [f"| {' | '.join(headers)} |", f"|{' --- |' * len(headers)}"]
     for source in sources:
         kernels = {arch: compiled[source, arch].result() for arch in ARCHITECTURES}
-        found = asked[source].result()
+        launches_by_name = launched[source].result()
         for name in sorted(kernels["sm_80"], key=readable):
-            if name not in found:
-                sys.exit(f"{readable(name)} is never launched by {source.parent.name}'s test program")
-            launch = found[name]
+            if name not in launches_by_name:
+                sys.exit(f"{readable(name)} is never launched by the test program of {source.parent.name}")
+            launch = launches_by_name[name]
             first = kernels["sm_80"][name]
             cells = [source.parent.name, f"`{readable(name)}`", str(launch.threads)]
             cells.append(f"{first.static_bytes + launch.dynamic_bytes:,}")
@@ -169,7 +171,7 @@ def table(nvcc: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="renew docs/kernels.md")
+    parser.add_argument("--write", action="store_true", help="update docs/kernels.md")
     write = parser.parse_args().write
     nvcc = find_nvcc()
     version = re.search(
@@ -188,7 +190,7 @@ def main() -> None:
         committed.startswith(stamp)
         and text != introduction + "<!-- made by make cuda-table -->\n" + committed
     ):
-        sys.exit("docs/kernels.md differs from this build: run make cuda-table and look at what changed")
+        sys.exit("docs/kernels.md differs from this build: run make cuda-table and check the changes")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The device tests run on the GPU, or where ARSBENCH_TEST_DEVICE says: "cpu" tries the tests themselves."""
+"""The device tests run on the GPU, or on ARSBENCH_TEST_DEVICE: "cpu" checks the tests themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 def device() -> torch.device:
     name = os.environ.get("ARSBENCH_TEST_DEVICE", "cuda")
     if name == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no GPU: what needs one is listed in docs/gpu.md")
+        pytest.skip("no GPU; docs/gpu.md says what these tests verify")
     return torch.device(name)
 
 
@@ -25,7 +25,7 @@ def assert_as_good_as():
             return ((x.double().cpu() - truth.cpu()).norm() / (truth.norm().cpu() + 1e-300)).item()
 
         assert kernel.shape == plain.shape
-        # Norms are stored in float64 and computed in float32.
+        # Norms are stored in float64, but computed in float32.
         floor = 2 * max(torch.finfo(dtype).eps for dtype in (plain.dtype, torch.float32))
         assert error(kernel) <= factor * error(plain) + floor, (
             f"{error(kernel):.3e}, plain {error(plain):.3e}"

@@ -1,4 +1,4 @@
-"""Every kernel on the device itself, against float64 and beside plain PyTorch in the same dtype."""
+"""Every kernel on the device: its error against float64, and plain PyTorch's in the same dtype."""
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_rope_attention(B, T, H, Hkv, D, dtype, device, assert_as_good_as):
 
 @pytest.fixture
 def matmul():
-    """PyTorch's settings for products on a GPU; TF32 is off before and after."""
+    """PyTorch's settings for matrix products on a GPU; TF32 is off before and after."""
     settings = torch.backends.cuda.matmul
     settings.allow_tf32 = False
     yield settings
@@ -70,7 +70,7 @@ def matmul():
 
 @pytest.mark.parametrize("D", [64, 128, 256])
 @pytest.mark.parametrize("switch", [("allow_tf32", False, True), ("fp32_precision", "ieee", "tf32")], ids=str)
-def test_rope_attention_in_tf32_when_pytorch_is_told_so(switch, D, device, matmul):
+def test_rope_attention_uses_tf32_if_pytorch_may(switch, D, device, matmul):
     if device.type != "cuda":
         pytest.skip("TF32 is the GPU's")
     q, k, v, grad = (torch.randn(2, 65, heads, D, device=device) for heads in (4, 2, 2, 4))
@@ -82,7 +82,7 @@ def test_rope_attention_in_tf32_when_pytorch_is_told_so(switch, D, device, matmu
     def errors():
         kernels = torch.ops.arsbench
         mine = list(kernels.rope_attention(*inputs, THETA, EPS))
-        if D < 256:  # the backward of larger heads is the reference's
+        if D < 256:  # larger heads use the reference's backward
             mine += kernels.rope_attention_backward(grad, *inputs, *mine, THETA, EPS)
         return [((x - true).norm() / true.norm()).item() for x, true in zip(mine, truth, strict=False)]
 
@@ -104,7 +104,7 @@ def test_rope_attention_in_tf32_when_pytorch_is_told_so(switch, D, device, matmu
         (12, 768, 512),
         (8, 512, 2048),
         (1000, 24),
-        (5, 9, 40),  # so narrow that the products are the library's
+        (5, 9, 40),  # so narrow that ATen's products are used
         (4, 40, 3),
         (65537, 16, 17),  # more matrices than a launch takes
     ],
@@ -127,7 +127,7 @@ def test_newton_schulz(shape, dtype, device, assert_as_good_as):
         (300, 64, 1000),
         (2040, 512, 40479),
         (3400, 16, 40479),
-    ],  # the last: two chunks in bf16, too
+    ],  # the last: two chunks, in bf16 too
 )
 def test_linear_cross_entropy(tokens, width, vocabulary, dtype, device, assert_as_good_as):
     hidden = torch.randn(tokens, width, device=device).to(dtype).requires_grad_()
@@ -149,7 +149,7 @@ def make_lists(dtype, device, sizes):
     state = ops.state_dtype(dtype)
     params, grads, bases = ([torch.randn(n, device=device).to(dtype) for n in sizes] for _ in range(3))
     exp_avgs, flats = ([torch.randn(n, device=device, dtype=state) for n in sizes] for _ in range(2))
-    # Away from 0: the rounding of one element with a tiny v would decide the norm of a whole direction.
+    # Not near 0: one element with a tiny v would dominate the norm of the whole direction.
     exp_avg_sqs = [torch.rand(n, device=device, dtype=state) + 0.1 for n in sizes]
     strengths = torch.rand(len(sizes), device=device, dtype=torch.float64)
     return params, grads, bases, exp_avgs, exp_avg_sqs, flats, strengths
@@ -164,7 +164,7 @@ def copied(lists):
 
 
 def every_phase(module, lists, second_moment="bounded"):
-    """All that a sync and a lazy step do to a list; returns everything that was computed."""
+    """All phases of a sync and a lazy step on a list; returns all results."""
     params, grads, bases, exp_avgs, exp_avg_sqs, flats, strengths = lists
     like = [torch.empty_like(x) for x in params]
     residuals, directions = ([torch.empty_like(x) for x in exp_avgs] for _ in range(2))
@@ -211,7 +211,7 @@ def test_ars_moments(sizes, second_moment, dtype, device, assert_as_good_as):
 
 
 def every_other_op(dtype, device):
-    """A function that calls the rest, forward and backward, and returns everything that was computed."""
+    """A function that calls the other ops, forward and backward, and returns all results."""
     kernels = torch.ops.arsbench
     q, k, v, grad = (torch.randn(2, 65, heads, 64, device=device).to(dtype) for heads in (4, 2, 2, 4))
     norm = torch.ones(64, device=device)
@@ -229,7 +229,7 @@ def every_other_op(dtype, device):
 
 
 def replayed(call):
-    """What `call` returns, computed by a CUDA graph of it."""
+    """The results of `call`, computed by its CUDA graph."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         results = call()
@@ -244,7 +244,7 @@ def test_everything_can_be_captured_in_a_graph(dtype, device):
         pytest.skip("graphs are CUDA's")
     kernels, call = torch.ops.arsbench, every_other_op(dtype, device)
     lists = make_lists(dtype, device, [5, 1000, 70_000])
-    # These warm up, too: nothing may be loaded during a capture.
+    # These calls also warm up: nothing may be loaded during a capture.
     captured, expected = copied(lists), [*every_phase(kernels, copied(lists)), *call()]
     results = replayed(lambda: [*every_phase(kernels, captured), *call()])
     assert all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))

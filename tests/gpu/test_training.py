@@ -1,4 +1,4 @@
-"""The trainer on the device: it learns what it learns on the CPU, and waits for nothing."""
+"""The trainer on the device: the losses of the CPU, and no step that waits for the device."""
 
 import pytest
 import torch
@@ -44,12 +44,12 @@ def test_a_run_repeats_bit_for_bit(precision, device, tiny, tmp_path):
 @pytest.mark.parametrize("name", ["ARS", "AdaRMSuon", "Muon", "AdaMuon", "AdamW"])
 def test_a_step_does_not_wait(name, device, tiny):
     if device.type != "cuda":
-        pytest.skip("only CUDA tells who waits")
+        pytest.skip("only CUDA detects waiting")
     tiny["optimizer"] = {"name": name, "lr": 0.001}
     config = config_from_dict(tiny)
     trainer = Trainer(config, WikiText2Line.prepare(config), device, Silent())
     batches = prefetched(trainer.task.training_steps(0), device)
-    for _ in range(2):  # what is made once, such as constants, may wait
+    for _ in range(2):  # creating constants may wait
         trainer._train_step(0, next(batches))
     step = next(batches)
     torch.cuda.set_sync_debug_mode("error")

@@ -1,4 +1,4 @@
-"""CUDA kernels, compiled for the host and called on the memory of CPU tensors."""
+"""CUDA kernels compiled for the host and called on the memory of CPU tensors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BUILD = ROOT / "build" / "simt"
 INCLUDES = [f"-I{ROOT / 'csrc'}", f"-I{Path(__file__).parent / 'host'}"]
 FLAGS = ["-std=c++20", "-Wall", "-Wno-unknown-pragmas", "-fno-strict-aliasing", "-pthread", *INCLUDES]
 if sys.platform == "darwin":
-    FLAGS += ["-D_XOPEN_SOURCE=700", "-D_DARWIN_C_SOURCE"]  # without which its headers withhold ucontext
+    FLAGS += ["-D_XOPEN_SOURCE=700", "-D_DARWIN_C_SOURCE"]  # its headers hide ucontext otherwise
 
-# (order of threads, time of asynchronous copies): in order and reversed, each with late and early copies;
-# two that starve a warp; one random interleaving. See docs/simt.md.
+# (seed, cp_async): in order and reversed, each with late and early copies; two that starve a warp; one random
+# interleaving. See docs/simt.md.
 SCHEDULES = [(0, 0), (0, 1), (1, 0), (1, 1), (3, 2), (5, 2), (2, 2)]
 
 
@@ -34,11 +34,11 @@ class HostKernels:
         self._library = ctypes.CDLL(str(path))
 
     def schedule(self, seed: int, cp_async: int, threads: int = 1) -> None:
-        """Run what follows in this order of threads, on so many threads of the system."""
+        """Set the order of threads, the time of copies and the OS threads of the following calls."""
         self("simt_schedule", seed, cp_async, threads)
 
     def __call__(self, name: str, *arguments: Any) -> None:
-        """Call an entry point: tensors, and lists of them, as addresses; None as a null pointer.
+        """Call an entry point. Tensors and lists of tensors are passed as addresses, None as a null pointer.
 
         Raises:
             RuntimeError: the kernel, or its launch, failed.
@@ -61,10 +61,10 @@ def _c(value: Any) -> Any:
 
 
 def build(source: Path, name: str, *flags: str) -> Path:
-    """Compile a program, unless the existing one is newer than everything it includes."""
+    """Compile a program unless it is newer than all its sources."""
     compiler = os.environ.get("CXX", "c++").split()[0]
     if shutil.which(compiler) is None:
-        pytest.skip(f"no C++ compiler ({compiler}) was found")
+        pytest.skip(f"no C++ compiler ({compiler}); install one or set CXX")
     output, rules = BUILD / name, BUILD / f"{name}.d"
     if output.exists() and rules.exists():
         depends = rules.read_text().partition(":")[2].replace("\\\n", " ").split()

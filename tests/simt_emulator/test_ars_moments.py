@@ -1,4 +1,4 @@
-"""The CUDA kernels of the element-wise ARS ops, executed on the host."""
+"""The CUDA kernels of the element-wise ARS ops, run by the host emulator."""
 
 import math
 
@@ -10,14 +10,14 @@ from arsbench.ops.reference import ars_moments as reference
 DTYPES = [torch.float32, torch.bfloat16]
 RHO, LR, BETA1, BETA2, EPS, DECAY = 0.05, 1e-2, 0.9, 0.99, 1e-8, 0.1
 CHUNK = 8192
-FEW = 64  # elements: too few for the error of one tensor to tell how good the arithmetic is
-# Empty tensors at both ends and side by side; sizes around a vector, a turn of the block and a chunk.
+FEW = 64  # elements; the error of a smaller tensor says little about the arithmetic
+# Empty tensors at both ends and next to each other; sizes around a vector, a block's iteration and a chunk.
 SIZES = [0, 5, 1, 0, 0, 3, 4, 7, 8, 9, 33, 1023, 1025, 2049, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5, 0]
-# More tensors than one launch takes: of two lists 123, of more lists fewer.
+# More tensors than one launch takes, which is 123 with two lists and fewer with more.
 MANY = [*SIZES, *(i * 37 % 101 for i in range(110)), 20000]
 
-# A call of an op, with what tells it from the op's other calls. An ε of the size of √v̂ shows a wrong bias
-# correction, which beside a small one is a factor of the whole direction and lost with its norm.
+# An op, and the variant of its call. A wrong bias correction scales the whole direction, which its norm
+# hides, unless ε is as large as √v̂.
 CASES = {
     "perturb": ("ars_perturb", {"step": 3}),
     "perturb-first": ("ars_perturb", {"step": 1, "adaptive": True}),
@@ -57,10 +57,10 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
 class Inputs:
-    """Arguments of every op: lists of vectors, each `past` elements off the alignment that vectors need."""
+    """Arguments of every op: lists of tensors, each `past` elements after an aligned address."""
 
     LISTS = ("params", "grads", "others", "backups", "exp_avgs", "exp_avg_sqs", "flats", "directions")
-    BESIDE = 7.0  # what the memory around each tensor holds
+    BESIDE = 7.0  # the value of the memory around each tensor
 
     def __init__(self, dtype, sizes, past=0):
         generator = torch.Generator().manual_seed(0)
@@ -116,7 +116,7 @@ def arguments(case, x):
 
 
 def everything(x, results):
-    """Whatever a call may have changed: its results, then every list of tensors."""
+    """Everything that a call may change: its results, then every list of tensors."""
     results = () if results is None else (results,) if isinstance(results, torch.Tensor) else results
     return {f"result {i}": [r] for i, r in enumerate(results)} | {name: getattr(x, name) for name in x.LISTS}
 
@@ -128,13 +128,13 @@ def by_reference(case, x):
 
 @pytest.fixture
 def by_kernel(host_kernels):
-    """by_kernel(case, inputs): what the kernels make of the inputs."""
+    """by_kernel(case, inputs): the kernels' results."""
     library = host_kernels("ars_moments")
     results = {"ars_dots": [(3,)], "ars_whiten": [(), ()], "ars_adamw": [()]}
 
     def call(case, x, schedule=(0, 0), threads=1):
         name, args = arguments(case, x)
-        # Lists that are not given are null pointers, choices their numbers; what is not written stays NaN.
+        # Omitted lists are null pointers, choices are numbers; unwritten results stay NaN.
         args = [None if isinstance(arg, list) and not arg else arg for arg in args]
         args = [reference.SECOND_MOMENTS.index(arg) if isinstance(arg, str) else arg for arg in args]
         rows = [
@@ -157,7 +157,7 @@ def relative_error(value, truth):
 
 
 def assert_as_good(mine, theirs, truth):
-    """Each tensor's error is at most twice the reference's; rows of sums are taken one by one.
+    """Each tensor's error is at most twice the reference's; rows of sums are compared one by one.
 
     The reference's error of a few elements is chance (a single one may come out exact), so short tensors are
     held against the worst of the reference's errors among them. The floor is for what it gets exactly right:
@@ -194,7 +194,7 @@ def check_parity(case, dtype, sizes, by_kernel):
     mine = by_kernel(case, Inputs(dtype, sizes), threads=2)
     theirs = by_reference(case, Inputs(dtype, sizes))
     truth = by_reference(case, Inputs(dtype, sizes).double())
-    if case == "residual":  # one number is parallel to any other: what is left of it is rounding alone
+    if case == "residual":  # one number is parallel to any other: the residual is rounding error only
         for values in (mine, theirs, truth):
             values["directions"] = [x if x.numel() > 1 else x[:0] for x in values["directions"]]
     assert_as_good(mine, theirs, truth)
@@ -218,7 +218,7 @@ def test_parity_of_long_lists(case, dtype, by_kernel):
 
 @pytest.fixture(scope="module")
 def in_order():
-    """What the first schedule gave, by the case and dtype."""
+    """The results under the first schedule, by case and dtype."""
     return {}
 
 
@@ -244,7 +244,7 @@ def test_memory_may_begin_anywhere_and_nothing_beside_it_is_written(case, dtype,
 
 
 def test_one_misaligned_list_is_enough(by_kernel):
-    # Vectors are read only where all of an operation's tensors are aligned.
+    # An operation reads vectors only if all its tensors are aligned.
     expected = by_kernel("adamw", Inputs(torch.float32, SIZES))
     for name in ("params", "grads", "exp_avgs", "exp_avg_sqs"):
         x, other = Inputs(torch.float32, SIZES), Inputs(torch.float32, SIZES, past=1)
@@ -303,7 +303,7 @@ def test_first_perturbation_neither_overflows_nor_vanishes(size, eps, dtype, hos
     host_kernels("ars_moments")(
         "ars_perturb", dtype == torch.bfloat16, 1, torch.tensor([2000]), *lists, *options
     )
-    # n = g/ε and e = ρ·n/(‖n‖+1e-12); ε = 0 stands for 1e-20.
+    # n = g/ε and e = ρ·n/(‖n‖+1e-12); ε = 0 is replaced by 1e-20.
     expected = 1 + 1000 * g.double() / (g.double().norm() + 1e-12 * max(eps, 1e-20))
     tolerance = {torch.float32: 1e-4, torch.bfloat16: 0.01}[dtype]
     torch.testing.assert_close(p.double(), expected, rtol=2 * torch.finfo(dtype).eps, atol=tolerance)
@@ -311,7 +311,7 @@ def test_first_perturbation_neither_overflows_nor_vanishes(size, eps, dtype, hos
 
 
 def test_elements_beyond_a_tensor_count_for_nothing(host_kernels):
-    # Without an ε the direction of a zero with no history is 0/0. None must come from beside the tensor.
+    # With ε = 0 the direction of a zero without history is 0/0. No NaN may come from outside the tensor.
     g, m, v, s = torch.ones(5), torch.zeros(5), torch.zeros(5), torch.empty(5)
     energy, norm = torch.empty(1, dtype=torch.float64), torch.empty(1, dtype=torch.float64)
     lists = ([g], [m], [v], [s])
@@ -340,8 +340,8 @@ def test_restore_gives_back_the_very_bits(dtype, by_kernel):
     x = Inputs(dtype, [CHUNK + 3, 40])
     for p in x.params:
         p[0], p[1], p[2] = math.nan, -0.0, -math.inf
-        bits(p)[3] = -1  # a NaN of another kind
-        bits(p)[4] = 1  # the smallest number there is
+        bits(p)[3] = -1  # another NaN
+        bits(p)[4] = 1  # the smallest positive number
     before = [bits(p).clone() for p in x.params]
     by_kernel("perturb", x)
     assert all(torch.equal(bits(b), old) for b, old in zip(x.backups, before, strict=True))

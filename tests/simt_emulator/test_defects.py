@@ -1,4 +1,4 @@
-"""Planted defects: each must be seen by what is there to see it, and sound kernels must pass everywhere."""
+"""Planted defects: its detector must report each of them, and correct kernels must pass every detector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EARLY = [(0, 1), (1, 1)]
 AHEAD = [(3, 2), (5, 2)]
 INTERLEAVED = (2, 2)
 
-# What the layer itself refuses, under every schedule.
+# The emulator's error messages, under every schedule.
 REFUSED = {
     "unaligned_copy": "the destination is not aligned to 16 bytes: cp.async at",
     "unaligned_row": "the row is not aligned to 16 bytes: ldmatrix at",
@@ -26,8 +26,8 @@ REFUSED = {
     "undersized_shared": "a write outside shared memory, beside dynamic shared memory",
 }
 
-# What shows in the result alone, and under which schedules. What is missing here is why every kernel is run
-# with late and with early copies, and with more than random interleaving.
+# Defects that change only the result, with the schedules that reveal them. No schedule reveals all: therefore
+# every kernel runs with late and with early copies, and with more than random interleaving.
 SPOILED = {
     "missing_barrier_after_copy": {*LATE, *EARLY, *AHEAD, INTERLEAVED},
     "missing_barrier_before_copy": {*EARLY, *AHEAD},
@@ -60,7 +60,7 @@ RACES = [
 
 @pytest.fixture
 def run(host_kernels):
-    """`run("missing_wait", (0, 1))`: what went wrong, or None."""
+    """`run("missing_wait", (0, 1))`: the error message, or None."""
     kernels = host_kernels("defects")
 
     def run(defect, schedule, threads=1):
@@ -76,7 +76,7 @@ def run(host_kernels):
 
 @pytest.fixture
 def program(run_under):
-    """`program("thread", "missing_wait", (0, 1))`: the finished process, on two threads of the system."""
+    """`program("thread", "missing_wait", (0, 1))`: the finished process, on two OS threads."""
 
     def program(sanitizer, defect, schedule):
         seed, cp_async = map(str, schedule)
@@ -113,7 +113,7 @@ def test_results_are_spoiled(run, schedule, defect):
         assert said is not None
         assert said.startswith("wrong result")
     else:
-        assert said is None, "this schedule sees more than docs/simt.md says"
+        assert said is None, "this schedule reveals more than docs/simt.md says"
 
 
 @pytest.mark.parametrize("defect", OUT_OF_BOUNDS)

@@ -1,4 +1,4 @@
-"""linear_cross_entropy's CUDA kernels on the host: rows of logits against soft-max in float64."""
+"""linear_cross_entropy's CUDA kernels on the host: rows of logits against softmax in float64."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 DTYPES = [torch.float32, torch.bfloat16]
 IGNORED = -100
 FACTOR = 0.125
-# Shared memory of a block: enough for every row here, and enough for none.
+# Shared memory of a block: enough for every row in these tests, or for none.
 SHARED = {"resident": 227 * 1024, "read-twice": 0}
-BESIDE = 7.0  # what lies past the logits of each row
+BESIDE = 7.0  # the value of the memory after each row's logits
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 every_way = pytest.mark.parametrize("way", SHARED)
@@ -36,7 +36,7 @@ def make(rows, vocabulary, dtype, scale=3.0):
 
 
 def by_pytorch(logits, target, dtype):
-    """What the reference op makes of logits, in `dtype`; the gradient in that of the logits, or finer."""
+    """The reference op on logits, in `dtype`; the gradient has the logits' dtype or a wider one."""
     kept = target != IGNORED
     label = target.where(kept, 0)[:, None]
     log_p = torch.log_softmax(logits, -1, dtype=dtype)
@@ -49,7 +49,7 @@ def by_pytorch(logits, target, dtype):
 
 @pytest.fixture
 def by_kernel(host_kernels):
-    """by_kernel(logits, target, way): what the kernels make of them; without a gradient, of it the logits."""
+    """by_kernel(logits, target, way): the kernels' results; without a gradient, the logits take its place."""
     library = host_kernels("linear_cross_entropy")
 
     def call(logits, target, way="resident", gradient=True, schedule=(0, 0), ignored=IGNORED):
@@ -71,9 +71,9 @@ def by_kernel(host_kernels):
 
 def assert_as_good_as_pytorch(mine, logits, target):
     truth, theirs = (by_pytorch(logits, target, dtype) for dtype in (torch.float64, torch.float32))
-    for name, own, other, exact in zip(Result._fields, mine, theirs, truth, strict=True):
-        error, allowed = ((x.double() - exact).norm() for x in (own, other))
-        # The floor is for what comes out exactly by chance: a rounding of what it is computed in.
+    for name, by_kernel, by_torch, exact in zip(Result._fields, mine, theirs, truth, strict=True):
+        error, allowed = ((x.double() - exact).norm() for x in (by_kernel, by_torch))
+        # The floor is one rounding: the reference may be exact by chance.
         floor = torch.finfo(torch.float32).eps * exact.norm()
         print(f"{name}: error {error:.3g}, of pytorch {allowed:.3g}")
         assert error <= 2 * allowed + floor, name
@@ -99,7 +99,7 @@ def test_without_gradient_the_logits_stay(dtype, way, by_kernel):
 
 @every_dtype
 def test_logits_far_apart(dtype, by_kernel):
-    """Logits that are far apart overflow nothing, where float32 soft-max by PyTorch is NaN."""
+    """Distant logits do not overflow, where PyTorch's float32 softmax is NaN."""
     logits, target = make(4, 300, dtype)
     target[:] = 5
     logits[:, 5] = torch.tensor([12.0, 1e4, -1e4, 3e38])
@@ -153,7 +153,7 @@ def test_minus_infinity_is_a_probability_of_zero(dtype, way, by_kernel):
     logits, target = make(4, 1000, dtype)
     target[:] = torch.tensor([3, 3, 990, 3])
     logits[0, :3] = -math.inf
-    logits[1, 8:] = -math.inf  # all that most threads see
+    logits[1, 8:] = -math.inf  # all the elements of most threads
     logits[2, 990] = -math.inf  # the target
     logits[3] = -math.inf
     result = by_kernel(logits, target, way)
@@ -180,7 +180,7 @@ def test_a_target_out_of_range_is_nan(dtype, target, by_kernel):
 
 @pytest.fixture(scope="module")
 def first_results():
-    """What the first schedule to be run made of each case."""
+    """The results under the first schedule, by case."""
     return {}
 
 

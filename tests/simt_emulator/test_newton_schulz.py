@@ -11,10 +11,10 @@ from arsbench.ops import QUINTIC
 from arsbench.ops.reference.newton_schulz import newton_schulz as reference
 
 FORMS = {"direct": 0, "gram": 1}
-# How many processors the device is said to have decides between tiles of 128 and of 64.
+# The number of multiprocessors decides between tiles of 128 and of 64.
 TILES = {128: 1, 64: 10**6}
 
-# (batch, rows, columns): whole tiles; edges that are no multiples of 8, 32 or a tile; tall and wide ones.
+# (batch, rows, columns): whole tiles; sizes that are not multiples of 8, 32 or a tile; tall and wide.
 SHAPES = [
     (1, 16, 16),
     (2, 17, 33),
@@ -42,7 +42,7 @@ def make(shape, dtype, spectrum="flat"):
 
 @pytest.fixture
 def by_kernel(host_kernels):
-    """by_kernel(x, steps, form, tile): what the kernels make of x."""
+    """by_kernel(x, steps, form, tile): the kernels' result for x."""
     library = host_kernels("newton_schulz")
 
     def call(x, steps=5, form="direct", tile=64, coefficients=QUINTIC, schedule=(0, 0)):
@@ -118,11 +118,11 @@ def test_zero_stays_zero(by_kernel):
 
 @pytest.fixture(scope="module")
 def first_results():
-    """What the first schedule to be run made of each case."""
+    """The results under the first schedule, by case."""
     return {}
 
 
-# Two steps are all kernels of either form; three tiles of a symmetric result, four or more of a depth.
+# Two steps use all kernels of either form; three tiles of a symmetric result, at least four along the depth.
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("tile", "shape"), [(64, (2, 70, 141)), (128, (1, 130, 137))], ids=str)
 def test_schedules(form, tile, shape, schedule, by_kernel, first_results):

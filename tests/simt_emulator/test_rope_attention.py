@@ -1,4 +1,4 @@
-"""rope_attention's CUDA kernels on the host: both directions against float64, judged by plain PyTorch."""
+"""rope_attention's CUDA kernels on the host: forward and backward, their error against plain PyTorch's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THETA, EPS = 10000.0, 1e-6
 
 
 class Products(NamedTuple):
-    """How the kernels multiply: the tensors' dtype, and the number that the entry points know it by."""
+    """A kind of products: the tensors' dtype, and its number for the entry points."""
 
     name: str
     dtype: torch.dtype
@@ -30,8 +30,8 @@ FLOAT32, BFLOAT16, TF32 = PRODUCTS = [
 ]
 every_product = pytest.mark.parametrize("products", PRODUCTS, ids=lambda p: p.name)
 
-# (B, T, H, Hkv, D, fused): one position, tails of tiles of 16, 32 and 64 rows, grouped heads; fused ones are
-# views of a single (B, T, (H + 2·Hkv)·D) projection.
+# (B, T, H, Hkv, D, fused): one position, partial tiles of 16, 32 and 64 rows, grouped heads; fused tensors
+# are views of a single (B, T, (H + 2·Hkv)·D) projection.
 CASES = [
     (1, 1, 2, 1, 64, False),
     (2, 17, 4, 2, 64, True),
@@ -107,7 +107,7 @@ def textbook(q, k, v, q_weight, k_weight, product=torch.matmul):
 
 
 class Tf32Product(torch.autograd.Function):
-    """A product of matrices whose operands, and those of its gradients, are rounded to TF32."""
+    """A matrix product whose operands, in forward and backward, are rounded to TF32."""
 
     @staticmethod
     def forward(ctx, a, b):
@@ -137,8 +137,8 @@ def assert_as_good_as_plain_pytorch(products, inputs, grad, results):
     truth = differentiate(inputs, grad, torch.float64)[: len(results)]
     product = Tf32Product.apply if products is TF32 else torch.matmul
     plain = differentiate(inputs, grad, dtype, product)[: len(results)]
-    # The floor is for T = 1, where the true gradients of queries and keys are 0 and what is left is the
-    # rounding of terms that cancelled.
+    # The floor is for T = 1, where the true gradients of queries and keys are 0: the terms cancel except for
+    # rounding.
     floor = 4 * (2**-10 if products is TF32 else torch.finfo(dtype).eps) * grad.double().norm()
     names = ["out", "lse", "grad_q", "grad_k", "grad_v", "grad_q_weight", "grad_k_weight"]
     for name, mine, other, true in zip(names, results, plain, truth, strict=False):
@@ -178,7 +178,7 @@ def test_tf32_is_no_float32(kernels):
 
 @pytest.fixture(scope="module")
 def in_order():
-    """What the first schedule gave, by the case and dtype."""
+    """The results under the first schedule, by case and dtype."""
     return {}
 
 

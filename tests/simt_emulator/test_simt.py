@@ -1,4 +1,4 @@
-"""What the host execution of CUDA kernels does: each primitive, the schedules. See docs/simt.md."""
+"""The emulator of CUDA kernels: each primitive, and the schedules. See docs/simt.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAN = math.nan
 
 @pytest.fixture(params=["simt", "simt_ucontext"])
 def kernels(request, host_kernels):
-    """Both ways of switching between threads; in order, copies late, one thread of the system."""
+    """Both kinds of context switch; in order, late copies, one OS thread."""
     kernels = host_kernels(request.param)
     kernels.schedule(0, 0)
     return kernels
@@ -64,7 +64,7 @@ def test_unwritten_shared_memory_is_nan(kernels):
         assert x.isnan().all() if x.is_floating_point() else (x == -1).all()
 
 
-def test_each_declaration_is_an_array_of_its_own(kernels):
+def test_each_declaration_is_a_separate_array(kernels):
     out = ints(40, 4)
     kernels("simt_arrays", out, 40)
     assert out.tolist() == [[1, 2, 3, 0]] * 40
@@ -81,7 +81,7 @@ def test_dynamic_shared_memory(kernels, kib):
 
 
 def source_lane(kind, lane, amount, width):
-    """The lane that a shuffle reads, by the CUDA C++ programming guide."""
+    """The lane that a shuffle reads, according to the CUDA C++ programming guide."""
     first = lane // width * width
     if kind == "idx":
         return first + amount % width
@@ -136,7 +136,7 @@ def test_syncwarp_orders_shared_memory(kernels, schedule):
 # ---- Atomic operations and functions
 
 
-@pytest.mark.parametrize("blocks", [6, 500])  # many, so that threads of the system come in each other's way
+@pytest.mark.parametrize("blocks", [6, 500])  # many, so that OS threads contend
 def test_atomics(kernels, schedule, blocks):
     kernels.schedule(*schedule, threads=2)
     count = blocks * 100
@@ -190,7 +190,7 @@ def test_integer_functions(kernels):
 def test_bfloat16_rounds_as_torch_does(kernels):
     generator = torch.Generator().manual_seed(0)
     bits = torch.randint(-(1 << 31), 1 << 31, (20_000,), generator=generator, dtype=torch.int64)
-    ties = (bits[:2000] & ~0xFFFF) | 0x8000  # half way between two values
+    ties = (bits[:2000] & ~0xFFFF) | 0x8000  # halfway between two values
     special = torch.tensor(
         [0, -(1 << 31), 1, 0x7F7FFFFF, 0x7F7F7FFF, 0x7F800000, -0x800000, 0x7F800001, 0x7FFFFFFF]
     )

@@ -1,4 +1,4 @@
-"""What a failed launch says, and that the next one works."""
+"""The message of a failed launch, and the launch after it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 SOURCE = Path(__file__).parent / "programs" / "simt_failures.h"
 
-# What is said of each mistake in that file, and who is said to be at fault: the thread (1,2,0) that made it,
-# another thread of its warp that noticed, or the block as a whole. HERE is the line marked with the mistake.
+# The message for each mistake in that file, and where it is reported: in the thread (1,2,0) that made it, in
+# another thread of its warp, or in the block as a whole. HERE is the line marked with the mistake.
 THREAD, WARP, BLOCK = r" thread \(1,2,0\)", r" thread \(\d+,[23],0\)", ""
 MISTAKES = {
     "two barriers": ("thread (1,2,0) in __syncthreads at HERE", BLOCK),
@@ -66,7 +66,7 @@ def test_errors_say_what_and_where(kernels, schedule, mistake):
     if here:
         assert f"{SOURCE.name}:{here[0]}" in said
         what = what.replace("HERE", f"{SOURCE.name}:{here[0]}")
-    said = re.sub(r"\S*/(?=simt_failures)", "", said)  # files are named with their paths
+    said = re.sub(r"\S*/(?=simt_failures)", "", said)  # files have paths
     assert what in said
     assert re.search(r"\[block \(1,0,0\)" + who + r"\]$", said), said
 
