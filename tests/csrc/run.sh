@@ -1,9 +1,9 @@
 #!/bin/sh
-# Builds and runs the C++ tests: as they ship, or under the sanitizers named (such as address,undefined).
+# Builds and runs the C++ tests, optionally with sanitizers: run.sh [address,undefined]
 # Needs cmake, and a Python with torch.
 set -eu
 cd "$(dirname "$0")/../.."
-command -v cmake >/dev/null || { echo "cmake was not found: install it (pip install cmake) to run the C++ tests" >&2; exit 1; }
+command -v cmake >/dev/null || { echo "cmake is not installed: run pip install cmake" >&2; exit 1; }
 
 sanitizers="${1:-}"
 directory="build/cmake${sanitizers:+-sanitize}"
