@@ -82,14 +82,15 @@ def usable_toolkit(home: str | None) -> str:
     if home is None:
         raise UnusableToolkitError("no CUDA toolkit was detected (install one, or set CUDA_HOME to it)")
     supported = supported_architectures(home)
-    architectures = [arch for arch in GPU_ARCHITECTURES if arch in supported]
-    if not architectures and "TORCH_CUDA_ARCH_LIST" not in os.environ:
-        raise UnusableToolkitError(
-            f"nvcc in {home} supports none of the architectures {', '.join(GPU_ARCHITECTURES)} (install a "
-            "newer toolkit, or set TORCH_CUDA_ARCH_LIST)"
-        )
-    # PTX of the last architecture is compiled by the driver for later GPUs.
-    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ";".join(architectures) + "+PTX")
+    if not os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        architectures = [arch for arch in GPU_ARCHITECTURES if arch in supported]
+        if not architectures:
+            raise UnusableToolkitError(
+                f"nvcc in {home} supports none of the architectures {', '.join(GPU_ARCHITECTURES)} "
+                "(install a newer toolkit, or set TORCH_CUDA_ARCH_LIST)"
+            )
+        # The driver compiles the PTX of the last architecture for later GPUs.
+        os.environ["TORCH_CUDA_ARCH_LIST"] = ";".join(architectures) + "+PTX"
     return toolkit_home(home)
 
 
