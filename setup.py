@@ -175,6 +175,8 @@ def native() -> dict:
             "nvcc": ["-O3", *(f"-Xcompiler={flag}" for flag in headers)],
         },
         extra_link_args=link_openmp,
+        # Source distributions contain these files: a machine without CUDA must pack the CUDA sources too.
+        depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.[ch]*")),
     )
     return {"ext_modules": [extension], "cmdclass": {"build_ext": cpp_extension.BuildExtension}}
 

@@ -293,6 +293,12 @@ def test_default_architectures_are_those_that_nvcc_supports(build, toolkit, supp
     assert os.environ["TORCH_CUDA_ARCH_LIST"] == expected
 
 
+def test_a_source_distribution_contains_every_file_of_csrc(build):
+    [extension] = build.native()["ext_modules"]
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*") if path.is_file()}
+    assert set(extension.depends) == files
+
+
 def test_without_a_compiler_the_reference_ops_are_installed(build, monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
     with pytest.warns(UserWarning, match=r"No C\+\+ compiler"):
