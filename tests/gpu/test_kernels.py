@@ -53,10 +53,10 @@ def test_rope_attention(B, T, H, Hkv, D, dtype, device, assert_as_good_as):
     plain_inputs = [x.detach() for x in inputs]
     plain = reference(plain_inputs, grad)
     truth = reference([x.double() for x in plain_inputs], grad.double())
-    for mine, theirs, true in zip(kernel, plain, truth, strict=True):
+    for actual, peer, true in zip(kernel, plain, truth, strict=True):
         if true.norm() > 1e-9:  # at T = 1 the gradients of queries and keys are 0
             # The reference computes bf16 in float32; the kernel's tensor cores round what they multiply.
-            assert_as_good_as(mine.detach(), theirs, true, factor=2.0 if dtype == torch.float32 else 8.0)
+            assert_as_good_as(actual.detach(), peer, true, factor=2.0 if dtype == torch.float32 else 8.0)
 
 
 @pytest.fixture
@@ -81,10 +81,10 @@ def test_rope_attention_uses_tf32_if_pytorch_may(switch, D, device, matmul):
 
     def errors():
         kernels = torch.ops.arsbench
-        mine = list(kernels.rope_attention(*inputs, THETA, EPS))
+        actual = list(kernels.rope_attention(*inputs, THETA, EPS))
         if D < 256:  # larger heads use the reference's backward
-            mine += kernels.rope_attention_backward(grad, *inputs, *mine, THETA, EPS)
-        return [((x - true).norm() / true.norm()).item() for x, true in zip(mine, truth, strict=False)]
+            actual += kernels.rope_attention_backward(grad, *inputs, *actual, THETA, EPS)
+        return [((x - true).norm() / true.norm()).item() for x, true in zip(actual, truth, strict=False)]
 
     name, off, on = switch
     setattr(matmul, name, off)
@@ -141,8 +141,8 @@ def test_linear_cross_entropy(tokens, width, vocabulary, dtype, device, assert_a
     truth = loss_reference.linear_cross_entropy(
         hidden.detach().double(), weight.detach().double(), *arguments
     )
-    for mine, theirs, true in zip(kernel, plain, truth, strict=True):
-        assert_as_good_as(mine.detach(), theirs, true)
+    for actual, peer, true in zip(kernel, plain, truth, strict=True):
+        assert_as_good_as(actual.detach(), peer, true)
 
 
 def make_lists(dtype, device, sizes):
@@ -205,9 +205,9 @@ def test_ars_moments(sizes, second_moment, dtype, device, assert_as_good_as):
     assert all(torch.equal(a, b) for a, b in zip(kernel, repeated, strict=True))
     plain = every_phase(ars_reference, copied(lists), second_moment)
     truth = every_phase(ars_reference, double(lists), second_moment)
-    for mine, theirs, true in zip(kernel, plain, truth, strict=True):
+    for actual, peer, true in zip(kernel, plain, truth, strict=True):
         if true.numel():
-            assert_as_good_as(mine.to(theirs.dtype), theirs, true)
+            assert_as_good_as(actual.to(peer.dtype), peer, true)
 
 
 def every_other_op(dtype, device):

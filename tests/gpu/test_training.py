@@ -29,8 +29,8 @@ def test_losses_are_those_of_the_cpu(precision, tolerance, device, tiny, tmp_pat
     on_device = run_on(device, tiny, tmp_path / "device").steps()
     tiny["train"] |= {"precision": "fp32"}
     on_cpu = run_on(torch.device("cpu"), tiny, tmp_path / "cpu").steps()
-    for mine, theirs in zip(on_device, on_cpu, strict=True):
-        assert mine["loss"] == pytest.approx(theirs["loss"], rel=tolerance)
+    for actual, peer in zip(on_device, on_cpu, strict=True):
+        assert actual["loss"] == pytest.approx(peer["loss"], rel=tolerance)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

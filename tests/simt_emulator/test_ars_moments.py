@@ -156,7 +156,7 @@ def relative_error(value, truth):
     return (error / torch.linalg.vector_norm(truth)).item() if error > 0 else 0.0
 
 
-def assert_as_good(mine, theirs, truth):
+def assert_as_good(actual, peer, truth):
     """Each tensor's error is at most twice the reference's; rows of sums are compared one by one.
 
     The reference's error of a few elements is chance (a single one may come out exact), so short tensors are
@@ -166,7 +166,7 @@ def assert_as_good(mine, theirs, truth):
     sizes = [x.numel() for x in truth["params"]]
     for name in truth:
         lists = (
-            values[name][0] if name.startswith("result") else values[name] for values in (mine, theirs, truth)
+            values[name][0] if name.startswith("result") else values[name] for values in (actual, peer, truth)
         )
         errors, allowed = [], []
         for kernel, plain, exact in zip(*lists, strict=True):
@@ -191,13 +191,13 @@ def bits(x):
 
 
 def check_parity(case, dtype, sizes, by_kernel):
-    mine = by_kernel(case, Inputs(dtype, sizes), threads=2)
-    theirs = by_reference(case, Inputs(dtype, sizes))
+    actual = by_kernel(case, Inputs(dtype, sizes), threads=2)
+    peer = by_reference(case, Inputs(dtype, sizes))
     truth = by_reference(case, Inputs(dtype, sizes).double())
     if case == "residual":  # one number is parallel to any other: the residual is rounding error only
-        for values in (mine, theirs, truth):
+        for values in (actual, peer, truth):
             values["directions"] = [x if x.numel() > 1 else x[:0] for x in values["directions"]]
-    assert_as_good(mine, theirs, truth)
+    assert_as_good(actual, peer, truth)
 
 
 @every_case
@@ -261,15 +261,15 @@ def test_a_bad_gradient_is_not_hidden(bad, dtype, by_kernel):
         return x
 
     for case in ("whiten", "adamw", "dots"):
-        mine, theirs = by_kernel(case, spoiled()), by_reference(case, spoiled())
-        for name, tensors in theirs.items():
-            for one, other in zip(mine[name], tensors, strict=True):
+        actual, peer = by_kernel(case, spoiled()), by_reference(case, spoiled())
+        for name, tensors in peer.items():
+            for one, other in zip(actual[name], tensors, strict=True):
                 assert torch.equal(one.isnan(), other.isnan()), (case, name)
                 assert torch.equal(one.isinf(), other.isinf()), (case, name)
     for case, name in (("perturb", "params"), ("residual", "directions")):
-        mine = by_kernel(case, spoiled())[name]
-        assert [bool(x.isfinite().all()) for x in mine] == [False, True, False, True]
-        assert mine[0][8999].isnan()
+        actual = by_kernel(case, spoiled())[name]
+        assert [bool(x.isfinite().all()) for x in actual] == [False, True, False, True]
+        assert actual[0][8999].isnan()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -285,10 +285,10 @@ def test_second_moment_does_not_hide_a_bad_number(case, spoiled, bad, dtype, by_
             getattr(x, spoiled)[i][k] = bad
         return x
 
-    mine, theirs = (run(case, inputs())["exp_avg_sqs"] for run in (by_kernel, by_reference))
+    actual, peer = (run(case, inputs())["exp_avg_sqs"] for run in (by_kernel, by_reference))
     bad_numbers = 0 if spoiled == "flats" and case == "whiten-injected" else 3
-    assert sum((~v.isfinite()).sum() for v in mine) == bad_numbers
-    for v, expected in zip(mine, theirs, strict=True):
+    assert sum((~v.isfinite()).sum() for v in actual) == bad_numbers
+    for v, expected in zip(actual, peer, strict=True):
         assert torch.equal(v.isnan(), expected.isnan())
         assert torch.equal(v.isinf(), expected.isinf())
 

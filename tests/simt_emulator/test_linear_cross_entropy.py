@@ -69,9 +69,9 @@ def by_kernel(host_kernels):
     return call
 
 
-def assert_as_good_as_pytorch(mine, logits, target):
-    truth, theirs = (by_pytorch(logits, target, dtype) for dtype in (torch.float64, torch.float32))
-    for name, by_kernel, by_torch, exact in zip(Result._fields, mine, theirs, truth, strict=True):
+def assert_as_good_as_pytorch(actual, logits, target):
+    truth, peer = (by_pytorch(logits, target, dtype) for dtype in (torch.float64, torch.float32))
+    for name, by_kernel, by_torch, exact in zip(Result._fields, actual, peer, truth, strict=True):
         error, allowed = ((x.double() - exact).norm() for x in (by_kernel, by_torch))
         # The floor is one rounding: the reference may be exact by chance.
         floor = torch.finfo(torch.float32).eps * exact.norm()
@@ -142,9 +142,9 @@ def test_not_finite_is_nan_in_its_row(dtype, way, bad, by_kernel):
     target[:] = 3
     clean = by_kernel(logits, target, way)
     logits[1, 900] = bad
-    for mine, before in zip(by_kernel(logits, target, way), clean, strict=True):
-        assert mine[1].isnan().all()
-        assert torch.equal(mine[::2], before[::2])
+    for actual, before in zip(by_kernel(logits, target, way), clean, strict=True):
+        assert actual[1].isnan().all()
+        assert torch.equal(actual[::2], before[::2])
 
 
 @every_dtype
@@ -158,9 +158,9 @@ def test_minus_infinity_is_a_probability_of_zero(dtype, way, by_kernel):
     logits[3] = -math.inf
     result = by_kernel(logits, target, way)
     truth = by_pytorch(logits.clamp_min(-1e30), target, torch.float64)
-    for mine, exact in zip(result, truth, strict=True):
-        torch.testing.assert_close(mine[:2].double(), exact[:2], rtol=1e-2, atol=1e-5)
-        assert mine[3].isnan().all()
+    for actual, exact in zip(result, truth, strict=True):
+        torch.testing.assert_close(actual[:2].double(), exact[:2], rtol=1e-2, atol=1e-5)
+        assert actual[3].isnan().all()
     assert result.loss[2] == math.inf
     assert result.gradient[2, 990] == -FACTOR
     torch.testing.assert_close(result.gradient[2].double(), truth.gradient[2], rtol=1e-2, atol=1e-5)
@@ -188,8 +188,8 @@ def first_results():
 @every_way
 def test_schedules(dtype, way, schedule, by_kernel, first_results):
     result = by_kernel(*make(5, 5003, dtype), way, schedule=schedule)
-    for mine, first in zip(result, first_results.setdefault((dtype, way), result), strict=True):
-        assert torch.equal(mine, first)
+    for actual, first in zip(result, first_results.setdefault((dtype, way), result), strict=True):
+        assert torch.equal(actual, first)
 
 
 @pytest.mark.parametrize(

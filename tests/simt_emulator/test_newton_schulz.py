@@ -59,11 +59,11 @@ def relative_error(value, truth):
     return (torch.linalg.vector_norm(value.double() - truth) / torch.linalg.vector_norm(truth)).item()
 
 
-def assert_as_good_as_bfloat16(mine, x, steps, coefficients=QUINTIC):
+def assert_as_good_as_bfloat16(actual, x, steps, coefficients=QUINTIC):
     truth = reference(x.double(), steps, coefficients)
-    error, theirs = (relative_error(y, truth) for y in (mine, reference(x, steps, coefficients)))
-    print(f"error {error:.3g}, of the reference {theirs:.3g}, ratio {error / theirs:.2f}")
-    assert error <= 1.2 * theirs
+    error, peer = (relative_error(y, truth) for y in (actual, reference(x, steps, coefficients)))
+    print(f"error {error:.3g}, of the reference {peer:.3g}, ratio {error / peer:.2f}")
+    assert error <= 1.2 * peer
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -141,9 +141,9 @@ def assert_as_good_as_plain_pytorch(products, inputs, grad, results):
     # rounding.
     floor = 4 * (2**-10 if products is TF32 else torch.finfo(dtype).eps) * grad.double().norm()
     names = ["out", "lse", "grad_q", "grad_k", "grad_v", "grad_q_weight", "grad_k_weight"]
-    for name, mine, other, true in zip(names, results, plain, truth, strict=False):
-        error, theirs = (mine - true).norm(), (other - true).norm()
-        assert error <= 2 * theirs + (floor if true.norm() < 1e-9 else 0), f"{name}: {error}, plain {theirs}"
+    for name, actual, other, true in zip(names, results, plain, truth, strict=False):
+        error, peer = (actual - true).norm(), (other - true).norm()
+        assert error <= 2 * peer + (floor if true.norm() < 1e-9 else 0), f"{name}: {error}, plain {peer}"
 
 
 @pytest.fixture
