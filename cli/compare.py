@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import OutputFile, csv_option, json_option, plots_option, print_json
+from .common import OutputFile, csv_option, json_option, plots_option, print_json, warn
 
 if TYPE_CHECKING:
     from arsbench.analysis.overview import Overview, Shortfall
@@ -93,7 +93,7 @@ def compare(
     from arsbench.analysis.overview import overview
     from arsbench.pages import markdown
 
-    runs = distinct(load(sources))
+    runs = distinct(load(sources, warn))
     found = overview(runs, metric=metric, baseline=baseline, all_pairs=all_pairs, target=target, test=test)
     shown = []
     if csv is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import csv_option, json_option, plots_option, print_json
+from .common import csv_option, json_option, plots_option, print_json, warn
 
 
 @click.command(epilog="Example: arsbench report runs/demo --html")
@@ -54,7 +54,7 @@ def report(
             raise click.UsageError("--from-markdown needs --out DIR and no RUN")
         from arsbench.report import import_markdown
 
-        source = import_markdown(markdown, out).path
+        source = import_markdown(markdown, out, warn).path
     elif source is None or out is not None:
         raise click.UsageError("give a RUN or SUITE, or --from-markdown REPORT.md --out DIR")
 

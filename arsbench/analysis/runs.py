@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -117,13 +118,17 @@ class Run:
         return [record for record in records if (record.get("step") or 0) < self.diverged_at]
 
 
-def load(sources: Sequence[str | Path]) -> list[Run]:
+def load(sources: Sequence[str | Path], warn: Callable[[str], object] = warnings.warn) -> list[Run]:
     """The runs of any mixture of run folders, suite folders and reports in Markdown.
+
+    Args:
+        sources: their paths.
+        warn: called with a sentence where something of a report is skipped.
 
     Raises:
         UserError: a source is none of these, or is damaged, or two runs are the same folder.
     """
-    runs = [run for source in sources for run in _load(Path(source))]
+    runs = [run for source in sources for run in _load(Path(source), warn)]
     seen: set[Path] = set()
     for run in runs:
         resolved = run.source.resolve()
@@ -133,9 +138,9 @@ def load(sources: Sequence[str | Path]) -> list[Run]:
     return _with_unique_names(runs)
 
 
-def _load(source: Path) -> list[Run]:
+def _load(source: Path, warn: Callable[[str], object]) -> list[Run]:
     if source.exists() and not source.is_dir():  # a report, or a pipe or device, which its reader refuses
-        return [_from_report(source)]
+        return [_from_report(source, warn)]
     plan = plan_of(source)
     if plan is not None:
         return _told([_from_plan(source, entry) for entry in plan["runs"]])
@@ -208,21 +213,23 @@ def _told(runs: list[Run]) -> list[Run]:
     ]
 
 
-def _from_report(path: Path) -> Run:
+def _from_report(path: Path, warn: Callable[[str], object]) -> Run:
     report = parse(read_report(path), str(path))
-    told = report.details
-    config = as_run(told.effective) if told else report.config
+    if report.skipped:
+        warn(report.skipped)
+    config = as_run(report.effective) or report.config
     return Run(
         name=printable(path.stem),
         source=path,
         **_identity(config, report.epochs, path, printable(path.stem)),
-        state=told.state if told else "imported",
-        message=told.message if told else "",
-        diverged_at=told.diverged_at if told else None,
+        state=report.state,
+        message=report.message,
+        diverged_at=report.diverged_at,
         config=config,
-        environment=told.environment if told else {},
+        environment=report.environment,
         epochs=report.epochs,
         steps=[],
+        evaluations=report.evaluations,
     )
 
 

@@ -1,12 +1,23 @@
 """Reports: a run folder as Markdown, and Markdown back as a run folder.
 
-The form is that of the seed report, the first ARS-Bench Experiment Report. `columns` says what its tables
-hold, `markup` escapes their texts, `markdown` writes it, `details` adds what the seed report could not tell,
-and `parsing` reads it back. Nothing here imports torch.
+`content` is what a report holds. `markdown` writes it in the reference report format, the format of the first
+ARS-Bench Experiment Report; `details` adds what this format has no place for, and `data_block` all figures in
+full precision as JSON. `parsing` reads a report: from its data block, else from the sections of the reference
+format. `columns` defines the tables, `markup` escapes text. Nothing here imports torch.
 """
 
+from arsbench.report.content import Report
 from arsbench.report.markdown import render, results_table, write
 from arsbench.report.markup import table_lines
 from arsbench.report.parsing import import_markdown, parse, read_report
 
-__all__ = ["import_markdown", "parse", "read_report", "render", "results_table", "table_lines", "write"]
+__all__ = [
+    "Report",
+    "import_markdown",
+    "parse",
+    "read_report",
+    "render",
+    "results_table",
+    "table_lines",
+    "write",
+]

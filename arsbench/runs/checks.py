@@ -1,12 +1,12 @@
-"""What the files of a run and of a suite must hold, in one place, for every command that reads them.
+"""Validation of the files of runs and suites, in one place for every command that reads them.
 
-A check takes a value and what it is called in a message; it returns what is wrong with it, or None.
+A check takes a value and its name in messages, and returns what is wrong with it, or None.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from arsbench.errors import UserError
 from arsbench.runs.json_files import read_json
 
 Check = Callable[[Any, str], str | None]
-LineCheck = Callable[[Any, Any], str | None]
+# The record of a line, the record before it (None for the first), and the record's name in messages.
+LineCheck = Callable[[Any, Any, str], str | None]
 
-_LARGEST = 2**53  # a float holds every whole number up to it
-_SHOWN = 40  # characters of a wrong value
+_LARGEST = 2**53  # a float can hold every whole number up to this one
+_SHOWN = 40  # characters of a value in a message
 
 
-def kind(words: str, holds: Callable[[Any], bool]) -> Check:
-    """A check of a single value; `words` say what it must be."""
-    return lambda value, name: None if holds(value) else f"{name} is {_shown(value)}; it must be {words}"
+def kind(expected: str, holds: Callable[[Any], bool]) -> Check:
+    """A check of a single value; `expected` says what it must be."""
+    return lambda value, name: None if holds(value) else _wrong(value, name, expected)
 
 
 def one_of(choices: Collection[str]) -> Check:
@@ -32,56 +33,63 @@ def one_of(choices: Collection[str]) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """None, or what `check` says."""
+    """None, or a value that passes `check`."""
     return lambda value, name: None if value is None else check(value, name)
 
 
-def table(each: Check) -> Check:
-    """An object whose values are all of one kind."""
-
-    def check(value: Any, name: str) -> str | None:
-        if not isinstance(value, dict):
-            return f"{name} is {_shown(value)}; it must be an object"
-        return _first(each(entry, _joined(name, key)) for key, entry in value.items())
-
-    return check
-
-
-def record(required: Mapping[str, Check], others: Mapping[str, Check] | None = None) -> Check:
-    """An object with keys of their own kinds; `others` may be missing, and unknown keys hold anything."""
-    known = {**required, **(others or {})}
-
-    def check(value: Any, name: str) -> str | None:
-        if not isinstance(value, dict):
-            return f"{name or 'it'} is {_shown(value)}; it must be an object"
-        missing = [key for key in required if key not in value]
-        if missing:
-            return f"{_joined(name, missing[0])} is missing"
-        return _first(known.get(key, ANYTHING)(entry, _joined(name, key)) for key, entry in value.items())
-
-    return check
-
-
-def sequence(each: Check, least: int = 0) -> Check:
-    """A list of entries of one kind, `least` at least."""
-
-    def check(value: Any, name: str) -> str | None:
-        if not isinstance(value, list) or len(value) < least:
-            return f"{name or 'it'} is {_shown(value)}; it must be a list{' of one entry or more' * least}"
-        return _first(each(entry, f"{name}[{place}]") for place, entry in enumerate(value))
-
-    return check
-
-
 def anything(value: Any, name: str) -> str | None:
-    """Any value, whose numbers a float can hold, since other programs are given them as such."""
+    """Any value, unless it holds a whole number that is too large for a float or for other programs."""
     if isinstance(value, dict):
         return _first(anything(entry, _joined(name, key)) for key, entry in value.items())
     if isinstance(value, list):
         return _first(anything(entry, f"{name}[{place}]") for place, entry in enumerate(value))
     if isinstance(value, int) and abs(value) > 2**64:
-        return f"{name} is {_shown(value)}; it must be a number below 2⁶⁴"
+        return _wrong(value, name, "a number below 2⁶⁴")
     return None
+
+
+def record(
+    required: Mapping[str, Check], others: Mapping[str, Check] | None = None, rest: Check = anything
+) -> Check:
+    """An object with checked keys: the `others` may be missing, and further keys must pass `rest`."""
+    checks = {**(others or {}), **required}
+
+    def check(value: Any, name: str) -> str | None:
+        if not isinstance(value, dict):
+            return _wrong(value, name, "an object")
+        missing = (f"{_joined(name, key)} is missing" for key in required if key not in value)
+        entries = ((checks.get(key, rest), _joined(name, key), entry) for key, entry in value.items())
+        return next(missing, None) or _first(check(entry, key) for check, key, entry in entries)
+
+    return check
+
+
+def table(each: Check) -> Check:
+    """An object whose values all pass the same check."""
+    return record({}, rest=each)
+
+
+def sequence(each: Check, least: int = 0) -> Check:
+    """A list of `least` entries or more that all pass the same check."""
+
+    def check(value: Any, name: str) -> str | None:
+        if not isinstance(value, list) or len(value) < least:
+            return _wrong(value, name, f"a list{' of one entry or more' * least}")
+        return _first(each(entry, f"{name}[{place}]") for place, entry in enumerate(value))
+
+    return check
+
+
+def lines(check: LineCheck) -> Check:
+    """A list of records like the lines of a file."""
+
+    def check_list(value: Any, name: str) -> str | None:
+        if not isinstance(value, list):
+            return _wrong(value, name, "a list")
+        before = [None, *value]
+        return _first(check(line, before[place], f"{name}[{place}]") for place, line in enumerate(value))
+
+    return check_list
 
 
 def _whole(least: int) -> Check:
@@ -94,6 +102,11 @@ def _is_number(value: Any) -> bool:
     return type(value) is float or (type(value) is int and abs(value) <= _LARGEST)
 
 
+def _is_inside(path: Any) -> bool:
+    is_relative = isinstance(path, str) and path != "" and "\0" not in path and not path.startswith("/")
+    return is_relative and ".." not in Path(path).parts
+
+
 ANYTHING = anything
 WHOLE, POSITIVE = _whole(0), _whole(1)
 SEED = kind("a whole number from 0 to 2⁶³", lambda value: type(value) is int and 0 <= value < 2**63)
@@ -104,34 +117,21 @@ NAME = kind("a text that is not empty", lambda value: isinstance(value, str) and
 TABLE = kind("an object", lambda value: isinstance(value, dict))
 TRUTH = kind("true or false", lambda value: isinstance(value, bool))
 
-FIGURES = record({}, dict.fromkeys(("targets", "bytes", "words"), optional(WHOLE)))
-
-
-def _figures(value: Any, name: str) -> str | None:
-    """A protocol's figures by name."""
-    return FIGURES(value, name) or table(optional(NUMBER))(value, name)
-
-
-_EVALUATION = table(table(optional(_figures)))
-_OF_STEP = dict.fromkeys(("loss", "lr", "grad_norm", "entropy_nats", "accuracy"), optional(NUMBER))
-_OF_EPOCH = dict.fromkeys(
-    (
-        "train_loss", "lr", "pi", "effective_gamma", "entropy", "entropy_nats", "grad_norm",
-        "tokens_per_second", "train_accuracy", "peak_gpu_mib", "peak_rss_mib",
-    ),
-    optional(NUMBER),
-)  # fmt: skip
-_SPENT = {
-    "step": optional(WHOLE),
-    "forward_backward_passes": optional(WHOLE),
-    "tokens": optional(WHOLE),
+# By split, protocol and name.
+_FIGURES = record({}, dict.fromkeys(("targets", "bytes", "words"), optional(WHOLE)), rest=optional(NUMBER))
+_EVALUATION = table(table(optional(_FIGURES)))
+_RECORD = {
+    **dict.fromkeys(("loss", "loss_strict", "accuracy", "lr", "grad_norm"), optional(NUMBER)),
+    **dict.fromkeys(("train_loss", "train_loss_strict", "train_accuracy"), optional(NUMBER)),
+    **dict.fromkeys(("entropy", "entropy_nats", "pi", "effective_gamma"), optional(NUMBER)),
+    **dict.fromkeys(("tokens_per_second", "peak_gpu_mib", "peak_rss_mib"), optional(NUMBER)),
+    **dict.fromkeys(("step", "forward_backward_passes", "tokens"), optional(WHOLE)),
     **dict.fromkeys(("seconds", "epoch_seconds", "evaluation_seconds"), optional(AMOUNT)),
     "diagnostics": optional(table(optional(NUMBER))),
     "evaluation": optional(_EVALUATION),
 }
-
-STEP = record({"step": POSITIVE}, _SPENT | _OF_STEP | {"step": POSITIVE, "epoch": POSITIVE})
-EPOCH = record({"epoch": WHOLE, "task": NAME}, _SPENT | _OF_EPOCH)
+STEP = record({"step": POSITIVE}, _RECORD | {"epoch": POSITIVE})
+EPOCH = record({"epoch": WHOLE, "task": NAME}, _RECORD)
 EVALUATION = record(
     {
         "epoch": POSITIVE,
@@ -144,47 +144,45 @@ EVALUATION = record(
 )
 
 
-def _in_order(check: Check, key: str, follows: Callable[[Any, Any], bool]) -> LineCheck:
-    """A check of lines that come in the order of `key`."""
+def _in_order(check: Check, key: str, restart: str = "") -> LineCheck:
+    """A check of lines whose `key` grows; it may restart where the value of the key `restart` changes."""
 
-    def check_line(line: Any, before: Any) -> str | None:
-        problem = check(line, "")
-        if problem is None and before is not None and not follows(line, before):
-            return f"{key} {line[key]} follows {key} {before[key]}"
-        return problem
+    def check_line(line: Any, before: Any, name: str) -> str | None:
+        problem = check(line, name)
+        if problem or before is None or line[key] > before[key] or line.get(restart) != before.get(restart):
+            return problem
+        return f"{_joined(name, key)} {line[key]} follows {key} {before[key]}"
 
     return check_line
 
 
-# Of each file of one record a line: what a record must be after the one before it (None for the first).
-STEPS = _in_order(STEP, "step", lambda line, before: line["step"] > before["step"])
-# A run of several tasks, which a report may tell of, has its records by epoch or by task.
-EPOCHS = _in_order(
-    EPOCH, "epoch", lambda line, before: line["epoch"] > before["epoch"] or line["task"] != before["task"]
-)
-EVALUATIONS = _in_order(EVALUATION, "step", lambda line, before: line["step"] > before["step"])
+STEPS = _in_order(STEP, "step")
+# A report may hold a run of several tasks, whose records come by epoch or by task.
+EPOCHS = _in_order(EPOCH, "epoch", restart="task")
+EVALUATIONS = _in_order(EVALUATION, "step")
 
+# "imported": read from a report that has the sections of the reference format alone.
+STATES = ("running", "finished", "interrupted", "non_finite", "failed", "imported")
+STATUS = record(
+    {"state": one_of(STATES), "step": WHOLE},
+    {"message": TEXT, "records": table(WHOLE), "diverged_at": WHOLE, "from_report": TRUTH},
+)
 TABLES = table(table(ANYTHING))
 ENVIRONMENT = record({}, {"backends": table(ANYTHING)})
 GROUPS = sequence(
     record({"name": TEXT, "tensors": WHOLE, "parameters": WHOLE, "hyperparameters": table(ANYTHING)})
 )
 
-# Folders and files are made, and left-overs removed, by these names.
-_FOLDER = kind(
-    "a path inside the suite's folder",
-    lambda value: isinstance(value, str) and _is_inside(value),
-)
-_JOB = kind(
-    "a name of letters, digits and hyphens",
-    lambda value: isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value) is not None,
-)
+# Folders and files are made, and temporary files removed, by a planned run's names.
 _PLANNED = record(
     {
-        "name": _JOB,
+        "name": kind(
+            "a name of letters, digits and hyphens",
+            lambda value: isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value) is not None,
+        ),
         "contender": NAME,
-        "folder": _FOLDER,
-        "config": record({"experiment": record({"seed": SEED, "tasks": sequence(NAME, least=1)})}, {}),
+        "folder": kind("a path inside the suite's folder", _is_inside),
+        "config": record({"experiment": record({"seed": SEED, "tasks": sequence(NAME, least=1)})}),
     },
     {"steps": POSITIVE},
 )
@@ -212,10 +210,8 @@ FAILURE = record({"message": TEXT})
 # A checkpoint's state.pt.
 TRAINING_STATE = record(
     {
-        "optimizer": TABLE,
-        "random": TABLE,
-        "step": WHOLE,
-        "epoch_step": WHOLE,
+        **dict.fromkeys(("optimizer", "random"), TABLE),
+        **dict.fromkeys(("step", "epoch_step"), WHOLE),
         "metrics": table(optional(NUMBER)),
         "data": table(TEXT),
     },
@@ -240,18 +236,17 @@ def read_checked(path: Path, check: Check) -> dict[str, Any]:
 
 
 def require(check: Check, content: Any, where: object) -> None:
-    """Raise UserError where `content`, read from `where`, is not what `check` wants."""
+    """Raise UserError unless `content`, which was read from `where`, passes the check."""
     problem = check(content, "")
     if problem is not None:
-        raise damage(where, problem)
+        raise UserError(f"{where} is damaged: {problem}; restore the file")
 
 
-def damage(where: object, problem: str) -> UserError:
-    """The error that says what is wrong with a file, or a line of it."""
-    return UserError(f"{where} is damaged: {problem}; restore the file")
+def _wrong(value: Any, name: str, expected: str) -> str:
+    return f"{name or 'it'} is {_shortened(printable(repr(value)))}; it must be {expected}"
 
 
-def _first(problems: Any) -> str | None:
+def _first(problems: Iterable[str | None]) -> str | None:
     return next((problem for problem in problems if problem is not None), None)
 
 
@@ -260,13 +255,5 @@ def _joined(name: str, key: Any) -> str:
     return f"{name}.{shown}" if name else shown
 
 
-def _shown(value: Any) -> str:
-    return _shortened(printable(repr(value)))
-
-
 def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _is_inside(path: str) -> bool:
-    return path != "" and "\0" not in path and not path.startswith("/") and ".." not in Path(path).parts

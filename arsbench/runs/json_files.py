@@ -1,8 +1,7 @@
-"""JSON on disk: whole documents, and files of one record a line that survive a crash.
+"""JSON on disk: documents, and files of one record a line that survive a crash.
 
-JSON has no word for NaN and the infinities, and a diverged run has them. They are stored as the strings
-"NaN", "Infinity" and "-Infinity" (the spelling of Protocol Buffers' JSON mapping), so that any JSON reader
-accepts the files, and come back as floats.
+JSON cannot express NaN and the infinities, which a diverged run has. They are stored as the strings "NaN",
+"Infinity" and "-Infinity" (as in Protocol Buffers' JSON mapping), so that any JSON reader accepts the files.
 """
 
 from __future__ import annotations
@@ -43,22 +42,22 @@ def read_json(path: Path, kind: type) -> Any:
 
 
 class JsonLines:
-    """A file of one JSON object a line, which only grows but for `truncate`.
+    """A file of one JSON object a line, to which lines are appended.
 
-    A process killed in the middle of a line leaves a torn last line, which is no record: reading ignores it,
-    the next append cuts it off.
+    A process that is killed while it writes a line leaves an incomplete last line. It is no record: reading
+    ignores it, and the next append cuts it off.
 
     Args:
         path: the file; `append` needs it to exist.
-        check: what is wrong with a line's record after the one before it, or None.
+        check: returns what is wrong with a record after the one before it, or None (`checks.LineCheck`).
     """
 
-    def __init__(self, path: Path, check: Callable[[Any, Any], str | None] | None = None) -> None:
+    def __init__(self, path: Path, check: Callable[[Any, Any, str], str | None] | None = None) -> None:
         self.path = path
         self._check = check
 
     def records(self) -> list[dict[str, Any]]:
-        """Every complete line, in order.
+        """The records of all complete lines, in order.
 
         Raises:
             UserError: a complete line is damaged; the message names file and line.
@@ -70,10 +69,10 @@ class JsonLines:
         return _read(self.path).count(b"\n")
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a line, which then survives a power cut.
+        """Add a line; it survives a power cut.
 
         Args:
-            record: plain JSON types, or tuples, or non-finite floats.
+            record: plain JSON types, tuples, and floats that may be NaN or infinite.
 
         Raises:
             UserError: the line cannot be written.
@@ -100,13 +99,13 @@ class JsonLines:
             file.writelines(line + b"\n" for line in kept)
 
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        """Each complete line, as written and as a record."""
-        *complete, _torn = _read(self.path).split(b"\n")
+        """Each complete line, with its record."""
+        *complete, _incomplete = _read(self.path).split(b"\n")
         before = None
         for number, line in enumerate(complete, start=1):
             where = f"{self.path}, line {number},"
             record = _parse(line, dict, where)
-            problem = self._check and self._check(record, before)
+            problem = self._check and self._check(record, before, "")
             if problem is not None:
                 raise UserError(f"{where} is damaged: {problem}; restore the file")
             yield line, record
@@ -114,7 +113,7 @@ class JsonLines:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut off what follows the last newline of a file, if it is there: a line that was never finished."""
+    """Cut an incomplete last line off a file; nothing happens without a file."""
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
         file.truncate(_complete_length(file))
 
@@ -141,19 +140,18 @@ def _read(path: Path) -> bytes:
 
 def _parse(text: bytes, kind: type, where: str) -> Any:
     try:
-        content = _decode(parse_json(text))
-    except StructureError as error:
-        raise UserError(f"{where} is damaged: {error}; restore the file") from error
+        content = decode(parse_json(text))
     except ValueError as error:
-        raise UserError(f"{where} is damaged: it is not JSON ({error}); restore the file") from error
-    if not isinstance(content, kind):
-        wanted = "an object" if kind is dict else "a list"
-        raise UserError(f"{where} is damaged: it is JSON but not {wanted}; restore the file")
-    return content
+        problem = error if isinstance(error, StructureError) else f"it is not JSON ({error})"
+    else:
+        if isinstance(content, kind):
+            return content
+        problem = f"it is JSON but not {'an object' if kind is dict else 'a list'}"
+    raise UserError(f"{where} is damaged: {problem}; restore the file")
 
 
 def encode(value: Any) -> Any:
-    """`value` in a form that any JSON reader takes: NaN and the infinities as strings."""
+    """`value` in a form that any JSON reader accepts: NaN and the infinities as strings, tuples as lists."""
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -163,11 +161,10 @@ def encode(value: Any) -> Any:
     return value
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """The value of which `encode` made `value`."""
     if isinstance(value, dict):
-        return {key: _decode(item) for key, item in value.items()}
+        return {key: decode(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_decode(item) for item in value]
-    if isinstance(value, str):
-        return _NON_FINITE.get(value, value)
-    return value
+        return [decode(item) for item in value]
+    return _NON_FINITE.get(value, value) if isinstance(value, str) else value

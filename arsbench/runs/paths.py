@@ -1,7 +1,7 @@
-"""Where runs go: a directory for a new one, and the latest of a name.
+"""Directories of runs: a new one, and the latest one of a name.
 
-A run has started once its `status.json` is there, which is written after the rest. A process that is killed
-before, or finds the disk full, leaves a directory in which nothing is recorded: it counts as empty.
+A run has started once its `status.json` exists, which is written last. A process that is killed before, or
+that finds the disk full, leaves a directory in which nothing is recorded: it counts as vacant.
 """
 
 from __future__ import annotations
@@ -15,46 +15,46 @@ from pathlib import Path
 
 from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries
-from arsbench.runs.lock import LOCK, claimed
+from arsbench.runs.lock import LOCK, claimed, unwritable
 
 STATUS = "status.json"
 DOCUMENTS = ("config.json", "effective.json", "environment.json", "groups.json", STATUS)
-# The first file of a new run is the first of these. Both are empty until something is recorded.
+# Both are empty until something is recorded; a new run's first file is the first one.
 RECORDS = ("steps.jsonl", "epochs.jsonl")
 
 
 def reserve(path: str | os.PathLike[str]) -> Path:
-    """Make the directory `path` for a new run, or find it vacant, before long work begins.
+    """Make the directory `path` for a new run, or check that it is vacant, before long work begins.
 
     Raises:
-        UserError: it holds files already, or cannot be made.
+        UserError: it holds files, or cannot be made.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not is_vacant(path):
-            raise UserError(occupied(path))
+            raise occupied(path)
     except OSError as error:
-        raise UserError(unwritable(path, error)) from error
+        raise unwritable(path, error) from error
     return path
 
 
 @contextlib.contextmanager
 def claimed_run(path: str | os.PathLike[str], *, made: bool = False) -> Iterator[None]:
-    """Make, or find vacant, and lock the directory of a new run.
+    """Make the directory of a new run, or check that it is vacant, and lock it.
 
     Args:
         path: the directory.
-        made: whether it was made for this run: like one that is made here, it is removed if no run starts.
+        made: whether it was made for this run: like a directory made here, it is removed if no run starts.
 
     Raises:
-        UserError: it holds files already, cannot be made or locked, or another process holds its lock.
+        UserError: it holds files, cannot be made or locked, or another process holds its lock.
     """
     path = Path(path)
     made = made or not path.exists()
-    reserve(path)  # before the lock's file is made in what may be somebody else's directory
+    reserve(path)  # before a lock file is made in a directory that may hold other files
     with claimed(path, STATUS, made=made):
-        reserve(path)  # a run may have started there meanwhile
+        reserve(path)  # another process may have started a run there meanwhile
         yield
 
 
@@ -66,12 +66,12 @@ def is_vacant(path: Path) -> bool:
 
 def clear(path: Path) -> None:
     """Remove the files of a run that never started from a directory for which `is_vacant` holds."""
-    for file in reversed(_unstarted(path)):  # last the one by which `is_vacant` knows the others
+    for file in reversed(_unstarted(path)):  # last the one by which `is_vacant` recognises the others
         file.unlink(missing_ok=True)
 
 
 def _unstarted(path: Path) -> list[Path]:
-    """The files that a new run writes before it has started; [] where it has, or something is recorded."""
+    """The files that a new run writes before it starts; [] where it has started, or something is recorded."""
     if (path / STATUS).exists():
         return []
     files = [file for name in (*RECORDS, *DOCUMENTS) if (file := path / name).is_file()]
@@ -81,7 +81,7 @@ def _unstarted(path: Path) -> list[Path]:
 
 
 def default_path(root: str | os.PathLike[str], stem: str) -> Path:
-    """Reserve a new directory `root/stem`, or `root/stem-2`, `root/stem-3`, …
+    """Make a new directory `root/stem`, or `root/stem-2`, `root/stem-3`, …
 
     The number is one more than the highest in use, so that the highest is the latest run.
 
@@ -93,38 +93,33 @@ def default_path(root: str | os.PathLike[str], stem: str) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(max(_numbered(root, stem), default=0) + 1):
             path = root / (stem if number == 1 else f"{stem}-{number}")
-            with contextlib.suppress(FileExistsError):  # another process was faster
+            with contextlib.suppress(FileExistsError):  # another process made it first
                 path.mkdir()
                 return path
     except OSError as error:
-        raise UserError(unwritable(root, error)) from error
+        raise unwritable(root, error) from error
 
 
 def latest(root: str | os.PathLike[str], stem: str) -> Path:
-    """The latest run in `root` whose folder `default_path` named after `stem`.
+    """The latest run in `root` in a directory that `default_path` named after `stem`.
 
     Raises:
         UserError: there is none.
     """
-    started = {n: path for n, path in _numbered(Path(root), stem).items() if (path / "status.json").is_file()}
+    started = {n: path for n, path in _numbered(Path(root), stem).items() if (path / STATUS).is_file()}
     if not started:
         raise UserError(f"there is no run of {stem!r} in {root} to resume; start one without --resume")
     return started[max(started)]
 
 
 def _numbered(root: Path, stem: str) -> dict[int, Path]:
-    """The paths `stem`, `stem-2`, … in `root` by their number, `stem` itself being 1."""
+    """The paths `stem`, `stem-2`, … in `root` by their number; `stem` itself has the number 1."""
     pattern = re.compile(re.escape(stem) + r"(?:-([2-9]|[1-9][0-9]+))?")
     paths = root.iterdir() if root.is_dir() else ()
     matches = ((pattern.fullmatch(path.name), path) for path in paths)
     return {int(match[1] or 1): path for match, path in matches if match}
 
 
-def occupied(path: Path) -> str:
-    """Why a run cannot begin in a directory that holds files."""
-    return f"{path} is not empty, and no run is ever overwritten; choose another output directory"
-
-
-def unwritable(path: Path, error: OSError) -> str:
-    """Why a run cannot begin where nothing can be written."""
-    return f"cannot write to {path}: {error.strerror or error}; choose another output directory"
+def occupied(path: Path) -> UserError:
+    """The error for a directory that holds files."""
+    return UserError(f"{path} is not empty, and a run overwrites nothing; choose another folder with --out")

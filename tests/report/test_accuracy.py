@@ -7,7 +7,7 @@ import pytest
 
 from arsbench import report
 from arsbench.errors import UserError
-from arsbench.metrics import METRICS, milestones
+from arsbench.metrics import milestones
 from arsbench.runs.folder import RunFolder
 
 TASK = "mod_addition (tiny)"
@@ -90,23 +90,28 @@ def test_milestones_name_the_first_epoch_and_its_cost(run):
 
 
 def test_milestones_of_what_is_not_known(run):
-    """An imported report tells neither steps nor passes, a NaN reaches nothing, equality does."""
+    """Other reports have neither steps nor passes; NaN reaches nothing, an equal value does."""
     records = [record(1, math.nan), record(2, 0.1), record(3, 0.99, epoch_seconds=None)]
     for entry in records:
         del entry["step"], entry["forward_backward_passes"]
-    found = milestones(records)
-    assert list(found) == [0.1, 0.5, 0.9, 0.99]
-    assert (found[0.1].epoch, found[0.1].steps, found[0.1].passes, found[0.1].seconds) == (2, None, None, 1.0)
-    assert found[0.5] == found[0.99]
-    assert (found[0.99].epoch, found[0.99].seconds) == (3, None)
+    reached = milestones(records)
+    assert list(reached) == [0.1, 0.5, 0.9, 0.99]
+    assert (reached[0.1].epoch, reached[0.1].steps, reached[0.1].passes, reached[0.1].seconds) == (
+        2,
+        None,
+        None,
+        1.0,
+    )
+    assert reached[0.5] == reached[0.99]
+    assert (reached[0.99].epoch, reached[0.99].seconds) == (3, None)
     assert set(milestones([]).values()) == {None}
 
 
-def test_details_tell_training_accuracy_and_nothing_of_text(run):
+def test_details_show_training_accuracy_and_nothing_of_text(run):
     run.append_epoch(record(1, 0.5))
     text = report.render(run)
     headers, _, row = section(text, "Cost and Diagnostics")
-    assert "| Train accuracy | cos_pos_2 before |" in headers
+    assert "| Train accuracy | cos_pos_2 before injection |" in headers
     assert row.endswith("| 0.9877 | 0.2500 |")
     assert "highest validation accuracy" in text
     for word in ("Strict Protocol", "perplexity", "Perplexity", "padding", "Eval Loss** and **Eval Perp"):
@@ -129,10 +134,7 @@ def test_a_report_comes_back(run, tmp_path, epochs):
     report.write(run)
     back = report.import_markdown(run.path / "summary.md", tmp_path / "back")
     assert (back.path / "summary.md").read_text() == (run.path / "summary.md").read_text()
-    accuracy = METRICS["mod_addition"][0]
-    assert [accuracy.value(r) for r in back.epochs()] == [0.3333, 0.6667, 1.0][:epochs]
-    if epochs:
-        assert back.epochs()[-1]["evaluation"]["validation"]["all"] == {"loss": 1 / 21, "accuracy": 1.0}
+    assert back.epochs() == run.epochs()
 
 
 def malformed(run):
@@ -140,7 +142,10 @@ def malformed(run):
     text = report.render(run)
     return {
         "another task's columns": (text.replace(f"| 1 | {TASK} |", "| 1 | text |"), "of the task 'text'"),
-        "a column missing": (text.replace(" Eval Accuracy |", ""), "column 13 should be 'Eval Perplexity'"),
+        "a column missing": (
+            text.replace(" Eval Accuracy |", ""),
+            "the table ends where the format has 'Eval Perplexity'",
+        ),
         "accuracy contradicts": (text.replace('"accuracy": 0.5', '"accuracy": 0.6'), "but 0.5000 in its row"),
         "a metric missing": (text.replace(', "accuracy": 0.5', ""), "row of epoch 1"),
     }

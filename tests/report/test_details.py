@@ -1,4 +1,4 @@
-"""The report's own section: what the seed report could not tell."""
+"""The details of a report: what the reference format has no place for."""
 
 import json
 import math
@@ -36,14 +36,26 @@ def test_cost_and_diagnostics(run, seed_record):
     headers, _, row = section(report.render(run), "Cost and Diagnostics")
     assert headers == (
         "| Epoch | Task | Last step | Forward-backward passes | Epoch time (s) "
-        "| of it evaluation (s) | Tokens/s "
+        "| Evaluation time (s) | Tokens/s "
         "| Peak GPU memory (MiB) | Peak resident memory (MiB) | Entropy (nats per token) "
-        "| cos_pos_0 before | cos_pos_2 before | cos_pos_3 before | cos_pos_4 before |"
+        "| cos_pos_0 before injection | cos_pos_2 before injection | cos_pos_3 before injection "
+        "| cos_pos_4 before injection |"
     )
     assert row == (
         "| 1 | wikitext2_line | 1,234 | 1,481 | 551.230100 | 21.345600 | 12,346 | 3,108.8 | 2,100.0 | 5.1235 "
         "| 0.0400 | -0.0065 | 0.0200 | 0.0300 |"
     )
+
+
+def test_the_training_loss_per_real_target_has_a_column_where_it_is_recorded(run, seed_record):
+    run.append_epoch(seed_record())
+    assert "Train loss (strict)" not in report.render(run)
+    run.append_epoch(seed_record(epoch=2, train_loss_strict=5.98765))
+    headers, _, first, second = (
+        row.split(" | ") for row in section(report.render(run), "Cost and Diagnostics")
+    )
+    at = headers.index("Train loss (strict)")
+    assert (first[at], second[at]) == ("N/A", "5.9877")
 
 
 def test_groups_backends_environment_and_effective_configuration(run):
@@ -61,17 +73,17 @@ def test_groups_backends_environment_and_effective_configuration(run):
     ("state", "message", "sentence"),
     [
         ("finished", "", "The run finished after step 1,234."),
-        ("interrupted", "", "**The run was interrupted after step 1,234** and can be resumed from there."),
+        ("interrupted", "", "**The run was interrupted after step 1,234**; it can be resumed from there."),
         (
             "non_finite",
             "the loss became nan at step 1235",
-            "**The run stopped after step 1,234, because a number in it was no longer finite.** "
+            "**The run stopped after step 1,234, because a value was no longer finite.** "
             "The loss became nan at step 1235.",
         ),
         (
             "failed",
             "ValueError: no luck (mine.py, line 7)",
-            "**The run failed after step 1,234** and can be resumed. ValueError: no luck (mine.py, line 7).",
+            "**The run failed after step 1,234**; it can be resumed. ValueError: no luck (mine.py, line 7).",
         ),
         ("running", "two\nlines", "last recorded step is 1,234. Two lines."),
     ],

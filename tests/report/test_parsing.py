@@ -41,10 +41,9 @@ def test_the_seed_report_comes_back_but_for_its_best_line(tmp_path):
     ]
 
 
-def test_an_imported_folder_holds_what_the_report_told(tmp_path):
+def test_an_imported_folder_holds_what_the_report_says(tmp_path):
     report.import_markdown(SEED_PATH, tmp_path / "seed")
     run = RunFolder.open(tmp_path / "seed")
-    assert run.imported
     assert run.status["state"] == "imported"
     assert (run.effective, run.environment, run.groups, run.steps()) == ({}, {}, [], [])
     assert run.config["model"]["vocabulary_size"] == 40479
@@ -147,11 +146,12 @@ def test_any_report_of_the_form_comes_back_line_for_line(tmp_path, name, text):
 
 @pytest.mark.parametrize("form", ["new", "old"])
 def test_a_perplexity_beyond_the_limit_comes_back(tmp_path, run, seed_record, form):
-    """As infinite, but for the last epoch's, which the loss tells; older reports have all digits."""
+    """As infinite, but for the last epoch's, which follows from the loss; older reports have all digits."""
     for epoch, loss in enumerate((620.25, 1000.0, 14.0), start=1):
         figures = {"loss": loss, "perplexity": perplexity(loss)}
         run.append_epoch(seed_record(epoch=epoch, evaluation={"validation": {"seed": figures}}))
-    text = report.render(run)
+    text = report.render(run).split("\n## Details")[0]
+    reference = text
     if form == "old":
         for loss in (620.25, 1000.0, 14.0):
             text = text.replace(f"| {loss:.2f} | > 1e6 |", f"| {loss:.2f} | {perplexity(loss):.2f} |")
@@ -169,7 +169,7 @@ def test_a_perplexity_beyond_the_limit_comes_back(tmp_path, run, seed_record, fo
         math.inf,
         perplexity(14.0),
     ]
-    assert summary(back) == report.render(run)
+    assert summary(back) == reference
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path):
@@ -212,12 +212,12 @@ MALFORMED = {
     "configuration not an object": ("\n".join([*SEED_LINES[:4], "[]", "```"]), "line 5: .*not a JSON object"),
     "fence never closed": (replaced("\n```\n\n", "\n\n"), "ends too early"),
     "cut in the table's head": ("\n".join(SEED_LINES[:HEADERS_LINE]), "ends too early"),
-    "column renamed": (replaced("| PI |", "| Pi |"), "column 5 should be 'PI', not 'Pi'"),
-    "column missing": (replaced(" | LR | PI |", " | PI |"), f"line {HEADERS_LINE}: column 4 should be 'LR'"),
-    "column added": (replaced("Eval Perplexity |", "Eval Perplexity | Mood |"), "'Mood' is one too many"),
-    "column twice": (replaced("Diag cos_pos_2", "Diag cos_pos_0"), "two columns have the same header"),
+    "column renamed": (replaced("| PI |", "| Pi |"), "column 'Pi' stands where the format has 'PI'"),
+    "column missing": (replaced(" | LR | PI |", " | PI |"), f"line {HEADERS_LINE}: .*'PI' .* has 'LR'"),
+    "column added": (replaced("Eval Perplexity |", "Eval Perplexity | Mood |"), "'Mood' .* has no column"),
+    "column twice": (replaced("Diag cos_pos_2", "Diag cos_pos_0"), "'Diag cos_pos_0' stands where"),
     "rule missing": (replaced("|-------|", "| 1 |"), f"line {HEADERS_LINE + 1}: the rule"),
-    "cell missing": (replaced("| 3108.8 ", ""), f"line {row(1)}: the row has 15 cells .* 16 columns"),
+    "cell missing": (replaced("| 3108.8 ", ""), f"line {row(1)}: .* 15 cells; the table has 16"),
     "row cut": (replaced("| 4.71 | 110.95 |", "| 4.71 | 110"), f"line {row(2)}: .*begins and ends"),
     "cell not a number": (replaced("0.6852", "O.6852"), f"line {row(2)}: 'O.6852' in column 'Grad Norm'"),
     "epoch not whole": (replaced("| 3 | wiki", "| 3.5 | wiki"), f"line {row(3)}: '3.5' in column 'Epoch'"),
@@ -237,7 +237,7 @@ MALFORMED = {
     "final contradicts its row": (replaced("4.407930149960873", "4.507930149960873"), "but 4.41 in its row"),
     "final missing": (SEED.split("wikitext2_line: {")[0] + "N/A", f"line {FINAL_LINE}: 'N/A' is not"),
     "final empty": (SEED.split(" wikitext2_line: {")[0], f"line {FINAL_LINE}: "),
-    "something behind": (SEED + "\nP.S. It works!\n", f"line {FINAL_LINE + 2}: nothing but another section"),
+    "something behind": (SEED + "\nP.S. It works!\n", f"line {FINAL_LINE + 2}: only another section"),
 }  # fmt: skip
 
 
