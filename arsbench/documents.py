@@ -1,21 +1,22 @@
 """JSON and TOML from outside: parsed, or refused for content that nothing else here could handle.
 
-Python's own parsers accept a key that appears twice in a JSON object, a lone surrogate, and numbers too long
-to be printed; on deeply nested content they fail with a RecursionError.
+Python's own parsers accept a JSON object with one key twice, lone surrogates, and numbers too long to be
+printed; on deeply nested content they raise RecursionError.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from arsbench.errors import UserError
 from arsbench.files import read_text
 
-MAX_DEPTH = 100  # no document of ours needs ten
-MAX_BYTES = 2**20  # of a configuration or a suite
+MAX_DEPTH = 100  # our documents need less than ten
+MAX_BYTES = 2**20  # of a configuration or a suite file
 MAX_BITS = 8192  # of a whole number: Python prints up to 4300 digits
 
 
@@ -28,14 +29,14 @@ def read_document(path: Path, kind: Literal["JSON", "TOML"], what: str, missing:
 
     Args:
         path: the file.
-        kind: what it is written in.
+        kind: its language.
         what: "configuration" or "suite", for messages.
         missing: the message where there is no such file.
 
     Raises:
-        UserError: it is missing, cannot be read, or is not of the kind, or is refused (see `StructureError`).
+        UserError: it is missing, cannot be read, is not of the kind, or is refused (see `StructureError`).
     """
-    kinds = "TOML" if kind == "TOML" else "JSON or TOML"  # nothing but a configuration may be JSON
+    kinds = "TOML" if kind == "TOML" else "JSON or TOML"  # only a configuration may be JSON
     text = read_text(path, what, f"give a {kinds} text file", limit=MAX_BYTES, missing=missing)
     try:
         return parse_toml(text) if kind == "TOML" else parse_json(text)
@@ -46,71 +47,52 @@ def read_document(path: Path, kind: Literal["JSON", "TOML"], what: str, missing:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value that a JSON text holds.
+    """The value of a JSON text.
 
     Raises:
-        ValueError: the text is not JSON. `StructureError`, a subclass: it is, and is refused all the same.
+        ValueError: the text is not JSON, or is refused (`StructureError`, a subclass).
     """
-    try:
-        content = json.loads(text, object_pairs_hook=_unique)
-    except RecursionError:
-        raise _too_deep() from None
+    content = _parsed(lambda: json.loads(text, object_pairs_hook=_unique))
     check_content(content)
     return content
 
 
 def parse_json_prefix(text: str) -> tuple[Any, int]:
-    """The value of the JSON that `text` begins with, and the index at which that JSON ends.
+    """The value of the JSON at the beginning of `text`, and the index at which that JSON ends.
 
     Raises:
-        ValueError: as of `parse_json`.
+        ValueError: as `parse_json`.
     """
-    try:
-        content, end = json.JSONDecoder(object_pairs_hook=_unique).raw_decode(text)
-    except RecursionError:
-        raise _too_deep() from None
+    content, end = _parsed(lambda: json.JSONDecoder(object_pairs_hook=_unique).raw_decode(text))
     check_content(content)
     return content, end
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The table that a TOML text holds.
+    """The table of a TOML text.
 
     Raises:
-        ValueError: the text is not TOML. `StructureError`, a subclass: it is, and is refused all the same.
+        ValueError: the text is not TOML, or is refused (`StructureError`, a subclass).
     """
-    try:
-        content = tomllib.loads(text)
-    except RecursionError:
-        raise _too_deep() from None
+    content = _parsed(lambda: tomllib.loads(text))
     check_content(content)
     return content
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise StructureError(f"the key {twice!r} appears twice in one object")
-    return content
-
-
 def check_content(content: Any) -> None:
-    """Refuse what could not be written, printed or walked through again.
+    """Refuse a value that could not be written, printed or traversed later.
 
     Raises:
-        StructureError: it is nested too deeply, a text has a lone surrogate (which bytes of a command line
-            that are not UTF-8 become), or a whole number is too long to be printed.
+        StructureError: it is nested too deeply, a text has a lone surrogate (the form that bytes of a command
+            line take which are not UTF-8), or a whole number is too long to be printed.
     """
-    # Level by level: a recursive walk would fail where the content is nested deeply.
+    # Level by level: recursion would fail on deeply nested content.
     level = [content]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for value in level:
             if isinstance(value, dict):
-                inner += value
-                inner += value.values()
+                inner += [*value, *value.values()]
             elif isinstance(value, list):
                 inner += value
             elif isinstance(value, str):
@@ -122,6 +104,21 @@ def check_content(content: Any) -> None:
             return
         level = inner
     raise _too_deep()
+
+
+def _parsed(parse: Callable[[], Any]) -> Any:
+    try:
+        return parse()
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise StructureError(f"the key {max(keys, key=keys.count)!r} appears twice in one object")
+    return content
 
 
 def _too_deep() -> StructureError:

@@ -1,44 +1,43 @@
-"""The one exception that a user's mistake becomes, and what may have been meant."""
+"""The exception for mistakes that the user can correct, and parts of its messages."""
 
 import difflib
 import re
 from collections.abc import Iterable
 from typing import Any
 
-# Control characters, Unicode's line and paragraph separators, and lone surrogates, which UTF-8 cannot
-# write.
+# Control characters, Unicode's line and paragraph separators, and lone surrogates, which UTF-8 cannot write.
 _NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LONGEST_SHOWN = 120
 
 
 class UserError(Exception):
-    """Something that the user can put right.
+    """A mistake that the user can correct.
 
     The message is one sentence that names the thing, the value and the remedy. The command line prints it
     without a traceback and exits with code 2.
     """
 
 
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The end of a sentence about an unknown name: which is likely meant, or else which there are.
+def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """The end of a sentence about an unknown name: the name that was probably meant, or else all names.
 
     Args:
         name: as the user wrote it, without `prefix`.
-        known: those that there are.
+        names: all that exist.
         prefix: what each of them is shown with, such as its section.
     """
-    known = list(known)
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    names = list(names)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if match:
         return f"; did you mean {prefix + match[0]!r}?"
-    return f"; known are {', '.join(prefix + other for other in known)}" if known else ""
+    return f"; choose one of {', '.join(prefix + other for other in names)}" if names else ""
 
 
 def shown(value: Any) -> str:
-    """A value as messages show it: its repr, cut where it is long."""
+    """A value in a message: its repr, cut where it is long."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, or content nested deeply
+    except (ValueError, RecursionError):  # a number of thousands of digits, or deeply nested content
         text = f"<{type(value).__name__} too long to be shown>"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]} ..."
 
@@ -51,12 +50,13 @@ def require_line(name: str, text: str) -> None:
         text: the text.
 
     Raises:
-        UserError: it has a line break, another control character or a lone surrogate.
+        UserError: it has a line break, another control character or a lone surrogate, or is a word that
+            stands for a number in stored JSON.
     """
     match = _NOT_IN_A_LINE.search(text)
     if match:
         raise UserError(
             f"{name} is {shown(text)}; it must be one line of ordinary characters, without {match[0]!r}"
         )
-    if text in ("NaN", "Infinity", "-Infinity"):  # which stored JSON holds in place of such numbers
-        raise UserError(f"{name} is {shown(text)}; it must be another word than that of a number")
+    if text in ("NaN", "Infinity", "-Infinity"):
+        raise UserError(f"{name} is {shown(text)}; it must not be a word that stands for a number")

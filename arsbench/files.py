@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and files that users name, which may be anything."""
+"""Writing files atomically, and reading files that users name, which may be anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO
 
 from arsbench.errors import UserError
 
-_LONGEST_NAME = 300  # that messages show
+_LONGEST_NAME = 300  # characters of a name in a message
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -27,9 +27,9 @@ _KINDS = {
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]:
-    """Open a temporary file beside `path`; on success sync it to disk and rename it to `path`.
+    """Open a temporary file beside `path`; on success, sync it to disk and rename it to `path`.
 
-    If anything fails, `path` is left as it was and the temporary file is removed.
+    On failure, `path` keeps its content and the temporary file is removed.
 
     Args:
         path: the file to write; missing parent directories are made.
@@ -47,7 +47,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp makes private files; a run folder is as readable as any other file of its owner.
+            # mkstemp makes private files; a run's files are as readable as the owner's other files.
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         except BaseException:
@@ -66,11 +66,12 @@ def read_regular(path: str | os.PathLike[str], limit: int | None = None) -> byte
 
     Args:
         path: the file.
-        limit: the most bytes that the file may have; None for any number.
+        limit: its largest size in bytes; None for no limit.
 
     Raises:
-        OSError: the file cannot be read, is larger than `limit`, or is no regular file: reading a pipe or a
-            device could wait for ever.
+        OSError: the file cannot be read, is larger than `limit`, or is not a regular file: reading a pipe or
+        a
+            device might never end.
     """
     _require_regular(path)
     with open(path, "rb") as file:
@@ -83,17 +84,17 @@ def read_regular(path: str | os.PathLike[str], limit: int | None = None) -> byte
 def read_text(
     path: str | os.PathLike[str], what: str, remedy: str, *, limit: int, missing: str | None = None
 ) -> str:
-    """The text of a UTF-8 file that a user named, line ends as `\\n`, without a byte order mark.
+    """The text of a UTF-8 file that a user named, with line ends `\\n` and without a byte order mark.
 
     Args:
         path: the file.
         what: what it should be, such as "report", for messages.
-        remedy: what to give instead, for messages, such as "give a report in Markdown".
-        limit: the most bytes that the file may have.
-        missing: the message where there is no such file; None for one like the others.
+        remedy: what to give instead, such as "give a report in Markdown", for messages.
+        limit: its largest size in bytes.
+        missing: the message where there is no such file; None for a message like the others.
 
     Raises:
-        UserError: the file is missing, cannot be read, is not a regular file, too large, or not UTF-8.
+        UserError: the file is missing, cannot be read, is not a regular file, is too large, or is not UTF-8.
     """
     name = os.fspath(path)
     name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]} ..."
@@ -110,16 +111,16 @@ def read_text(
 
 
 def abandoned_temporaries(directory: Path, names: Iterable[str]) -> list[Path]:
-    """What `atomic_write` to the files `names` in a directory leaves behind when its process is killed.
+    """The temporary files that killed processes left in a directory while writing the files `names`.
 
-    Only while no other process writes these files are they abandoned for certain.
+    Another process must not be writing these files now.
     """
     pattern = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.\w{{8}}")
     return [path for path in directory.iterdir() if pattern.fullmatch(path.name)]
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:
-    """Make a rename inside the directory `path` survive a power cut."""
+    """Make renames in the directory `path` survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -131,7 +132,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file's bytes.
 
     Raises:
-        OSError: as of `read_regular`.
+        OSError: as `read_regular`.
     """
     _require_regular(path)
     with open(path, "rb") as file:

@@ -30,6 +30,6 @@ def test_a_line_of_any_language_is_not():
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_the_words_that_stand_for_numbers_are_refused(word):
-    with pytest.raises(UserError, match="must be another word than that of a number"):
+    with pytest.raises(UserError, match="must not be a word that stands for a number"):
         require_line("a contender's name", word)
     require_line("a contender's name", f"{word}s")

@@ -28,8 +28,8 @@ _DIVERGED = (
 )
 
 _HOW_TO_READ_LANGUAGE = """\
-- **Best** is the epoch with the smallest validation loss, with that epoch's perplexity. (The first ARS-Bench \
-report showed its largest loss there, by mistake.)
+- **Best** is the epoch with the smallest validation loss, with that epoch's perplexity. (The first \
+ARS-Bench report showed its largest loss there, by mistake.)
 - **Eval Loss** and **Eval Perplexity** follow the *seed* protocol: padding counts as a target, and an \
 incomplete last batch is left out. The *strict* protocol below counts real targets only, in every batch.
 - **Entropy** above is divided by the vocabulary size; the entropy per token below is not."""

@@ -68,10 +68,11 @@ def _results(report: Report) -> list[list[str]]:
 def _best(records: Sequence[Record]) -> str:
     """The metrics of each task's best epoch: the first of the smallest loss or the highest accuracy."""
     parts = []
-    for task, history in _by_task(records).items():
+    for task in _tasks(records):
         metrics = task_metrics(task)
         decides = metrics.named(metrics.report_best)
-        numbers = [r for r in history if not math.isnan(_or_nan(decides.value(r)))]
+        evaluated = [r for r in records if r["task"] == task and decides.value(r) is not None]
+        numbers = [record for record in evaluated if not math.isnan(decides.value(record))]
         choose = max if decides.higher_is_better else min
         best = choose(numbers, key=decides.value, default={})
         for column in metric_columns(metrics):
@@ -79,39 +80,32 @@ def _best(records: Sequence[Record]) -> str:
     return ", ".join(parts) or f"{NOT_AVAILABLE} (no epoch is complete)"
 
 
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
 def _final(records: Sequence[Record]) -> str:
     """Each task's last evaluation in full precision; a perplexity above 1e6 is "> 1e6"."""
     parts = []
-    for task, history in _by_task(records).items():
-        last = last_evaluated(history)
-        if last is not None:
-            cells = {c.name: (c.value(last), c) for c in metric_columns(task_metrics(task))}
-            values = {
-                name: ABOVE_LIMIT if column.format(value) == ABOVE_LIMIT else value
-                for name, (value, column) in cells.items()
-                if value is not None
-            }
-            parts.append(f"{escape(task)}: {json.dumps(values)}")
+    for task, record in last_evaluated(records).items():
+        values = {
+            c.name: (c.value(record), c.format(c.value(record))) for c in metric_columns(task_metrics(task))
+        }
+        numbers = {
+            name: ABOVE_LIMIT if cell == ABOVE_LIMIT else value
+            for name, (value, cell) in values.items()
+            if value is not None
+        }
+        parts.append(f"{escape(task)}: {json.dumps(numbers)}")
     return ", ".join(parts) or NOT_AVAILABLE
 
 
-def last_evaluated(history: Sequence[Record]) -> Record | None:
-    """A task's last record that has an evaluation, which the line "Final Validation Metrics" shows."""
-    evaluated = (
-        record
-        for record in reversed(history)
-        if any(column.value(record) is not None for column in metric_columns(task_metrics(record["task"])))
-    )
-    return next(evaluated, None)
-
-
-def _by_task(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records by task, in the order in which the tasks first appear."""
-    tasks: dict[str, list[Record]] = {}
+def last_evaluated(records: Sequence[Record]) -> dict[str, Record]:
+    """Each task's last record with an evaluation, which the line "Final Validation Metrics" shows."""
+    last = {}
     for record in records:
-        tasks.setdefault(record["task"], []).append(record)
-    return tasks
+        columns = metric_columns(task_metrics(record["task"]))
+        if any(column.value(record) is not None for column in columns):
+            last[record["task"]] = record
+    return {task: last[task] for task in _tasks(records) if task in last}
+
+
+def _tasks(records: Sequence[Record]) -> list[str]:
+    """The tasks in the order in which they first appear."""
+    return list(dict.fromkeys(record["task"] for record in records))

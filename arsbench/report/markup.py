@@ -1,8 +1,8 @@
-"""Plain text as Markdown that shows exactly that text, tables of it, and the way back.
+"""Escaping plain text in Markdown, tables of such text, and the reverse.
 
 Names, labels, messages and settings come from users and from other people's files: nothing in them may become
-a link, a picture, HTML, another cell or another line. What is escaped is what CommonMark 0.31 and GitHub's
-extensions would read as markup; text without such characters stays as it is.
+a link, a picture, HTML, another cell or another line. Characters that CommonMark 0.31 or GitHub's extensions
+would read as markup are escaped; other text stays as it is.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from arsbench.characters import ACTING
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 _MARKUP = re.compile(
     rf"""
-    (?P<numbers>(?<=.)\[[-+0-9.eE,\ ]*\](?![(\[]))    # a list of numbers inside a text links to nothing
-    | (?P<reference>{ACTING} | ^[ ] | [ ]$)            # readers of tables drop outer blanks
+    (?P<numbers>(?<=.)\[[-+0-9.eE,\ ]*\](?![(\[]))    # a list of numbers inside a text is no link
+    | (?P<reference>{ACTING} | ^[ ] | [ ]$)            # parsers of tables drop outer blanks
     | [`*~#$\[\]]
     | \\(?={_PUNCTUATION}|{ACTING}|[ ]?$)
     | <(?=[A-Za-z/!?]|$)                               # a tag or an address, not "less than"
@@ -33,33 +33,33 @@ def escape(text: str) -> str:
 
 
 def unescape(markdown: str) -> str:
-    """The text that `escape` was given."""
+    """The text that `escape` turned into `markdown`."""
     return _ESCAPED.sub(_unescaped, markdown)
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of texts, headers first, as lines of Markdown."""
+    """A table of plain texts, headers first, as lines of Markdown."""
     return rows_of_markdown(cells_of(rows))
 
 
 def cells_of(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The texts as cells of a table."""
+    """Plain texts as escaped cells of a table."""
     return [[escape(text).replace("|", r"\|") for text in row] for row in rows]
 
 
 def rows_of_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of `cells_of`, headers first, as lines of Markdown."""
+    """A table of escaped cells, headers first, as lines of Markdown."""
     header, *body = rows
-    # The seed report's rule is as wide as its headers with the blanks around them.
+    # The rule of the reference format is as wide as the headers with the blanks around them.
     rule = "|" + "|".join("-" * (len(name) + 2) for name in header) + "|"
     return [_row_line(header), rule, *map(_row_line, body)]
 
 
 def row_cells(line: str) -> list[str]:
-    """The texts of the cells of a table's line.
+    """The plain texts of the cells of a table's line.
 
     Raises:
-        ValueError: it does not begin and end with a bar.
+        ValueError: the line does not begin and end with a bar.
     """
     if len(line) < 2 or not (line.startswith("|") and line.endswith("|")):
         raise ValueError("a row of a table begins and ends with '|'")

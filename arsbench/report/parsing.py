@@ -177,9 +177,7 @@ def _restore_precision(reader: Reader, records: list[Record]) -> None:
     if not line.startswith(FINAL):
         reader.fail(f"a line that starts with {FINAL.strip()!r} is missing here")
     rest = line.removeprefix(FINAL)
-    tasks = dict.fromkeys(record["task"] for record in records)
-    last = {task: last_evaluated([r for r in records if r["task"] == task]) for task in tasks}
-    expected = {task: record for task, record in last.items() if record is not None}
+    expected = last_evaluated(records)
     if not expected:
         if rest == NOT_AVAILABLE:
             return
@@ -207,19 +205,17 @@ def _restore_precision(reader: Reader, records: list[Record]) -> None:
 
 
 def _set_metrics(reader: Reader, record: Record, metrics: dict[str, Any]) -> None:
+    """Put the numbers into the record, whose rounded ones they must agree with."""
     task, columns = record["task"], metric_columns(task_metrics(record["task"]))
-    cells = {column.name: column.format(column.value(record)) for column in columns}
-    if metrics.keys() != {name for name, cell in cells.items() if cell != NOT_AVAILABLE}:
-        reader.fail(f"the metrics of {task!r} are not those in its row of epoch {record['epoch']}")
     for column in columns:
-        value = metrics.get(column.name)
-        if column.name not in metrics:
-            continue
+        cell, value = column.format(column.value(record)), metrics.pop(column.name, None)
         if value == ABOVE_LIMIT and column.is_perplexity:
-            loss = metrics.get("loss")
-            value = math.inf if checks.NUMBER(loss, "loss") else perplexity(loss)
-        if checks.NUMBER(value, column.name):
+            loss = columns[0].value(record)
+            value = math.inf if loss is None else perplexity(loss)
+        if value is not None and checks.NUMBER(value, column.name):
             reader.fail(f"the {column.name} of {task!r} is not a number")
-        if column.format(value) != cells[column.name]:
-            reader.fail(f"the {column.name} of {task!r} is {value}, but {cells[column.name]} in its row")
+        if column.format(value) != cell:
+            reader.fail(f"the {column.name} of {task!r} is {column.format(value)}, but {cell} in its row")
         column.put(value, record)
+    if metrics:
+        reader.fail(f"{task!r} has no metric {next(iter(metrics))!r}")

@@ -145,7 +145,7 @@ def test_a_stranger_that_takes_any_keyword(model: nn.Module, theirs: str) -> Non
         ),
         (
             {"name": "torch.optim:SGD", "learning_rate": 0.1},
-            "does not take optimizer.learning_rate; known are lr, momentum",
+            "does not take optimizer.learning_rate; choose one of lr, momentum",
         ),
         (
             {"name": "broken_optimizers:Mine"},

@@ -160,7 +160,7 @@ TAMPERED = {
     "a row of the results less": (
         r"\| 2 \| wikitext2_line \| 5.*\n",
         "",
-        "the loss of 'wikitext2_line' is 2.5, but 5.00 in its row",
+        "the loss of 'wikitext2_line' is 2.50, but 5.00 in its row",
     ),
     "the best epoch": (
         "Metrics**: wikitext2_line Loss: 2.50,",

@@ -232,7 +232,7 @@ MALFORMED = {
         "not a number",
     ),
     "final is not above the limit": (replaced("| 82.10 |", "| > 1e6 |"), "but > 1e6 in its row"),
-    "final lacks a metric": (replaced(', "perplexity": 82.09935416309474', ""), "row of epoch 5"),
+    "final lacks a metric": (replaced(', "perplexity": 82.09935416309474', ""), "is N/A, but 82.10"),
     "final not a number": (replaced("4.407930149960873", "true"), "is not a number"),
     "final contradicts its row": (replaced("4.407930149960873", "4.507930149960873"), "but 4.41 in its row"),
     "final missing": (SEED.split("wikitext2_line: {")[0] + "N/A", f"line {FINAL_LINE}: 'N/A' is not"),

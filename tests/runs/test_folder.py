@@ -43,7 +43,6 @@ def test_what_is_stored_is_read_back(tmp_path):
     assert json.dumps(run.config) == json.dumps(CONFIG)  # the order of the keys too
     assert (run.effective, run.environment, run.groups) == (EFFECTIVE, {"python": "3"}, GROUPS)
     assert run.status == {"state": "running", "step": 0, "message": ""}
-    assert not run.imported
     assert run.steps() == run.epochs() == []
 
 
