@@ -193,6 +193,7 @@ setup(
         "arsbench.config.presets": ["*.toml"],
         "arsbench.config.suites": ["*.toml"],
         "arsbench.pages.templates": ["*"],
+        "arsbench.report.templates": ["*"],
     },
     **native(),
 )

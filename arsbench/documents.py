@@ -57,17 +57,6 @@ def parse_json(text: str | bytes) -> Any:
     return content
 
 
-def parse_json_prefix(text: str) -> tuple[Any, int]:
-    """The value of the JSON at the beginning of `text`, and the index at which that JSON ends.
-
-    Raises:
-        ValueError: as `parse_json`.
-    """
-    content, end = _parsed(lambda: json.JSONDecoder(object_pairs_hook=_unique).raw_decode(text))
-    check_content(content)
-    return content, end
-
-
 def parse_toml(text: str) -> dict[str, Any]:
     """The table of a TOML text.
 

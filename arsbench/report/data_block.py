@@ -8,18 +8,16 @@ curve of the training loss has a point per epoch then. NaN and the infinities ar
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import groupby, zip_longest
 from typing import Any
 
+from arsbench.errors import shown
 from arsbench.report.content import Report
-from arsbench.report.reader import FENCE, JSON_FENCE, Reader
+from arsbench.report.reader import BEST, EFFECTIVE, FINAL, Reader
 from arsbench.runs import checks
 from arsbench.runs.json_files import decode, encode
 
-TITLE = "## Run Data"
-_INTRODUCTION = (
-    "The figures above in full precision: `arsbench compare` and `arsbench report --from-markdown` read this "
-    "block. Do not edit it."
-)
 _FORMAT = 1
 _CHECKS = {
     "state": checks.one_of([state for state in checks.STATES if state != "imported"]),
@@ -32,24 +30,23 @@ _CHECKS = {
     "evaluations": checks.lines(checks.EVALUATIONS),
     "epochs": checks.lines(checks.EPOCHS),
 }
-_FORMAT_CHECK = checks.kind(
-    f"{_FORMAT}, the format of this version of arsbench", lambda value: value == _FORMAT
+_CHECK_OF_FORMAT = checks.kind(
+    f"{_FORMAT}, the format of this version of arsbench",
+    lambda value: type(value) is int and value == _FORMAT,
 )
 
 
-def data_lines(report: Report) -> list[str]:
-    """The section as lines of Markdown: a line for each field, and for each entry of a list."""
+def data_block(report: Report) -> str:
+    """The JSON of the block: a line for each field, and for each entry of a list."""
     fields = {"format": _FORMAT} | {name: getattr(report, name) for name in _CHECKS}
-    texts = [f'"{name}": {_json(value)}' for name, value in encode(fields).items()]
-    block = "{\n" + ",\n".join(texts) + "\n}"
-    return [TITLE, _INTRODUCTION, JSON_FENCE, *block.split("\n"), FENCE]
+    return "{\n" + ",\n".join(f'"{name}": {_json(value)}' for name, value in encode(fields).items()) + "\n}"
 
 
 def read_data(reader: Reader, config: dict[str, Any]) -> Report:
-    """Read the section, whose title has been read.
+    """Read the section, whose heading has been read.
 
     Args:
-        reader: a reader of the lines after the title.
+        reader: a reader of the lines after the heading.
         config: the report's configuration as written.
 
     Raises:
@@ -57,8 +54,54 @@ def read_data(reader: Reader, config: dict[str, Any]) -> Report:
     """
     reader.next()  # the introduction
     content = decode(reader.json_object("the data block"))
-    reader.require(checks.record({"format": _FORMAT_CHECK, **_CHECKS}), content)
+    reader.require(checks.record({"format": _CHECK_OF_FORMAT, **_CHECKS}), content)
     return Report(config, **{name: content[name] for name in _CHECKS})
+
+
+def require_agreement(reader: Reader, report: Report, expected: Reader) -> None:
+    """Refuse a report whose text shows other figures than its data block, such as figures edited by hand.
+
+    Tables are compared cell by cell, so that a formatter of Markdown may align them. Sentences and unfamiliar
+    tables of the details are not compared: another version may have written them.
+
+    Args:
+        reader: a reader of the report.
+        report: what its data block holds.
+        expected: a reader of the report that this version writes of it.
+
+    Raises:
+        UserError: text and data block disagree; the message names line and figure.
+    """
+    tables = {tuple(rows[0][1]): rows for rows in _tables(expected)}
+    for index, rows in enumerate(_tables(reader)):
+        other = tables.get(tuple(rows[0][1]), rows if index else [])
+        for (number, cells), (_, figures) in zip_longest(rows, other, fillvalue=(rows[-1][0], [])):
+            for cell, figure in zip_longest(cells, figures, fillvalue=""):
+                if cell != figure:
+                    reader.fail(f"{shown(cell)} is {shown(figure)} in the data block", number)
+    for start in (BEST, FINAL):
+        (number,), (line,) = reader.numbers_of(start), expected.numbers_of(start)
+        text = expected.lines[line - 1]
+        if reader.lines[number - 1] != text:
+            reader.fail(f"the data block gives {shown(text.removeprefix(start))} here", number)
+    for number in reader.numbers_of(EFFECTIVE):
+        reader.number = number
+        reader.next()  # the introduction
+        effective = reader.json_object("the effective configuration")
+        if json.dumps(effective) != json.dumps(report.effective):
+            reader.fail("the effective configuration is not that of the data block", number)
+
+
+def _tables(reader: Reader) -> Iterator[list[tuple[int, list[str]]]]:
+    """The tables of a report without their rules: rows of cells, each with the number of its line."""
+    numbered = enumerate(reader.lines, start=1)
+    for is_table, group in groupby(numbered, key=lambda entry: entry[1].startswith("|")):
+        if is_table:
+            rows = []
+            for number, _ in group:
+                reader.number = number - 1
+                rows.append((number, reader.cells()))
+            yield rows[:1] + rows[2:]
 
 
 def _json(value: Any) -> str:

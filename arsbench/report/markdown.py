@@ -1,27 +1,32 @@
-"""Writing a report in the reference report format, to the letter, with our own sections after it."""
+"""Writing a report: its tables and figures; templates/summary.md.j2 is the document."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from arsbench.metrics import ABOVE_LIMIT
-from arsbench.report.columns import NOT_AVAILABLE, metric_columns, seed_columns, table, task_metrics
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from arsbench.metrics import ABOVE_LIMIT, milestones, task_name
+from arsbench.report.columns import (
+    MILESTONES,
+    NOT_AVAILABLE,
+    STRICT,
+    cost_columns,
+    metric_columns,
+    seed_columns,
+    table,
+    task_metrics,
+    text_of,
+)
 from arsbench.report.content import Record, Report
-from arsbench.report.data_block import data_lines
-from arsbench.report.details import details_lines
+from arsbench.report.data_block import data_block
 from arsbench.report.markup import escape, table_lines
-from arsbench.report.reader import FENCE, JSON_FENCE
 from arsbench.runs.folder import RunFolder
-
-TITLE = "# ARS-Bench Experiment Report"
-CONFIGURATION = "## Configuration Summary"
-RESULTS = "## Training Results"
-PERFORMANCE = "## Performance Summary"
-BEST = "- **Best Validation Metrics**: "
-FINAL = "- **Final Validation Metrics**: "
 
 
 def write(run: RunFolder) -> Path:
@@ -31,29 +36,22 @@ def write(run: RunFolder) -> Path:
 
 def render(run: RunFolder) -> str:
     """The run's report as Markdown: the reference format, then, unless imported, its details and its data."""
-    return "\n".join(report_lines(Report.of(run))) + "\n"
+    return markdown_of(Report.of(run))
 
 
-def report_lines(report: Report) -> list[str]:
-    """A report as lines of Markdown."""
-    lines = [
-        TITLE,
-        "",
-        CONFIGURATION,
-        JSON_FENCE,
-        *json.dumps(report.config, indent=2).split("\n"),
-        FENCE,
-        "",
-        RESULTS,
-        *table_lines(_results(report)),
-        "",
-        PERFORMANCE,
-        BEST + _best(report.epochs),
-        FINAL + _final(report.epochs),
-    ]
-    if not report.imported:
-        lines += ["", *details_lines(report), "", *data_lines(report)]
-    return lines
+def markdown_of(report: Report) -> str:
+    """A report as Markdown."""
+    message = " ".join(report.message.split()).rstrip(".")
+    return _template().render(
+        report=report,
+        results=_results(report),
+        best=_best(report.epochs),
+        final=_final(report.epochs),
+        message=f" {escape(message[0].upper() + message[1:])}." if message else "",
+        has_cosines=any(record.get("diagnostics") for record in report.epochs),
+        data=data_block(report),
+        **_details(report),
+    )
 
 
 def results_table(run: RunFolder) -> list[list[str]]:
@@ -61,8 +59,52 @@ def results_table(run: RunFolder) -> list[list[str]]:
     return _results(Report.of(run))
 
 
+@functools.cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("arsbench.report"),
+        undefined=StrictUndefined,
+        autoescape=False,  # it is Markdown: every text passes `escape`
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["json"] = functools.partial(json.dumps, indent=2)
+    environment.filters["table"] = lambda rows: "\n".join(table_lines(rows))
+    return environment.get_template("summary.md.j2")
+
+
 def _results(report: Report) -> list[list[str]]:
     return table(seed_columns(report.epochs, report.task, as_found=report.imported), report.epochs)
+
+
+def _details(report: Report) -> dict[str, Any]:
+    """The tables of the details; "milestones" is None where accuracy does not judge the task."""
+    records = report.epochs
+    strict = [
+        {**record, "split": split, "metrics": protocols["strict"]}
+        for record in records
+        for split, protocols in (record.get("evaluation") or {}).items()
+        if protocols.get("strict")
+    ]
+    reached = [
+        {"target": target, **(vars(point) if point else {})} for target, point in milestones(records).items()
+    ]
+    facts = dict(report.environment)
+    backends = facts.pop("backends", {})
+    return {
+        "milestones": table(MILESTONES, reached) if task_name(report.task) == "mod_addition" else None,
+        "strict": table(STRICT, strict),
+        "cost": table(cost_columns(records), records),
+        "groups": [("Group", "Tensors", "Parameters", "Hyperparameters"), *map(_group_cells, report.groups)],
+        "backends": [("Op", "Backend"), *((op, text_of(name)) for op, name in backends.items())],
+        "environment": [("Fact", "Value"), *((name, text_of(value)) for name, value in facts.items())],
+    }
+
+
+def _group_cells(group: dict[str, Any]) -> list[str]:
+    hyperparameters = (f"{name} {text_of(value)}" for name, value in group["hyperparameters"].items())
+    counts = (format(group[key], ",d") for key in ("tensors", "parameters"))
+    return [group["name"], *counts, ", ".join(hyperparameters)]
 
 
 def _best(records: Sequence[Record]) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
-from arsbench.documents import parse_json_prefix
+from arsbench.documents import parse_json
 from arsbench.files import read_text
 from arsbench.metrics import ABOVE_LIMIT, TASK_METRICS, TaskMetrics, perplexity
-from arsbench.report import data_block, details
-from arsbench.report.agreement import require_agreement
 from arsbench.report.columns import (
     DIAGNOSTIC_PREFIX,
     NOT_AVAILABLE,
@@ -24,18 +23,20 @@ from arsbench.report.columns import (
     task_metrics,
 )
 from arsbench.report.content import Record, Report
-from arsbench.report.markdown import (
+from arsbench.report.data_block import read_data, require_agreement
+from arsbench.report.markdown import last_evaluated, markdown_of, write
+from arsbench.report.markup import escape
+from arsbench.report.reader import (
     BEST,
     CONFIGURATION,
+    DATA,
+    DETAILS,
     FINAL,
     PERFORMANCE,
     RESULTS,
     TITLE,
-    last_evaluated,
-    write,
+    Reader,
 )
-from arsbench.report.markup import escape
-from arsbench.report.reader import Reader
 from arsbench.runs import checks
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.paths import claimed_run
@@ -121,17 +122,17 @@ def parse(text: str, source: str) -> Report:
     heading = reader.next()
     if not heading.startswith("#"):
         reader.fail("only another section may follow the Performance Summary")
-    blocks = reader.numbers_of(data_block.TITLE)
+    blocks = reader.numbers_of(DATA)
     if len(blocks) > 1:
-        reader.fail(f"the section {data_block.TITLE!r} is there twice", blocks[1])
+        reader.fail(f"the section {DATA!r} is there twice", blocks[1])
     if blocks:
         reader.number = blocks[0]
-        report = data_block.read_data(reader, config)
+        report = read_data(reader, config)
         if not reader.at_end() and not reader.next().startswith("#"):
             reader.fail("only another section may follow the data block")
-        require_agreement(reader, report)
+        require_agreement(reader, report, Reader(markdown_of(report), source))
         return report
-    if heading != details.TITLE:
+    if heading != DETAILS:
         return report
     skipped = (
         f"{source} was written by an older version: its Training Results and Performance Summary are read, "
@@ -194,12 +195,13 @@ def _restore_precision(reader: Reader, records: list[Record]) -> None:
             reader.fail(f"{rest[:40]!r} is not an evaluated task's name and its metrics")
         form, task = max(fitting, key=lambda pair: len(pair[0]))
         rest = rest.removeprefix(f"{form}: ")
+        block = re.match(r"\{[^{}]*\}?", rest)[0]
         try:
-            metrics, end = parse_json_prefix(rest)
+            metrics = parse_json(block)
         except ValueError as error:
             reader.fail(f"the metrics of {task!r} are not JSON ({error})")
         _set_metrics(reader, expected.pop(task), metrics)
-        rest = rest[end:].removeprefix(", ")
+        rest = rest.removeprefix(block).removeprefix(", ")
     if expected:
         reader.fail(f"the metrics of {', '.join(map(repr, expected))} are missing")
 

@@ -13,7 +13,19 @@ from arsbench.report.content import Record
 from arsbench.report.markup import row_cells
 from arsbench.runs.checks import ANYTHING, Check
 
-JSON_FENCE, FENCE = "```json", "```"
+# The reference report format.
+TITLE = "# ARS-Bench Experiment Report"
+CONFIGURATION = "## Configuration Summary"
+RESULTS = "## Training Results"
+PERFORMANCE = "## Performance Summary"
+BEST = "- **Best Validation Metrics**: "
+FINAL = "- **Final Validation Metrics**: "
+# Our own sections.
+DETAILS = "## Details of This Run"
+EFFECTIVE = "### Effective Configuration"
+DATA = "## Run Data"
+
+_JSON_FENCE, _FENCE = "```json", "```"
 
 
 class Reader:
@@ -103,10 +115,10 @@ class Reader:
 
     def json_object(self, name: str) -> dict[str, Any]:
         """Read a fenced block of JSON that holds an object; `name` is its name in messages."""
-        self.expect(JSON_FENCE)
+        self.expect(_JSON_FENCE)
         first = self.number + 1
         block = []
-        while (line := self._next_line()) != FENCE:
+        while (line := self._next_line()) != _FENCE:
             block.append(line)
         try:
             content = parse_json("\n".join(block))
