@@ -80,10 +80,10 @@ def require_agreement(reader: Reader, report: Report, expected: Reader) -> None:
                 if cell != figure:
                     reader.fail(f"{shown(cell)} is {shown(figure)} in the data block", number)
     for start in (BEST, FINAL):
-        (number,), (line,) = reader.numbers_of(start), expected.numbers_of(start)
-        text = expected.lines[line - 1]
-        if reader.lines[number - 1] != text:
-            reader.fail(f"the data block gives {shown(text.removeprefix(start))} here", number)
+        text = expected.lines[expected.numbers_of(start)[0] - 1]
+        for number in reader.numbers_of(start):
+            if reader.lines[number - 1] != text:
+                reader.fail(f"the data block gives {shown(text.removeprefix(start))} here", number)
     for number in reader.numbers_of(EFFECTIVE):
         reader.number = number
         reader.next()  # the introduction

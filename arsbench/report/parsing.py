@@ -122,7 +122,7 @@ def parse(text: str, source: str) -> Report:
     heading = reader.next()
     if not heading.startswith("#"):
         reader.fail("only another section may follow the Performance Summary")
-    blocks = reader.numbers_of(DATA)
+    blocks = [number for number in reader.numbers_of(DATA) if reader.lines[number - 1] == DATA]
     if len(blocks) > 1:
         reader.fail(f"the section {DATA!r} is there twice", blocks[1])
     if blocks:

@@ -172,6 +172,11 @@ TAMPERED = {
         '{"loss": 2.501, ',
         'the data block gives \'wikitext2_line: {"loss": 2.5,',
     ),
+    "another best line": (
+        "## Details of This Run\n",
+        "## Details of This Run\n- **Best Validation Metrics**: wikitext2_line Loss: 1.00\n",
+        "the data block gives 'wikitext2_line Loss: 2.50",
+    ),
     "a strict figure": (
         "| test | 4.5000 |",
         "| test | 4.4000 |",
