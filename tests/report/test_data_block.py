@@ -317,3 +317,19 @@ def test_hostile_labels_and_messages_come_back(run, seed_record, evaluation, tmp
     assert (back.path / "summary.md").read_text() == text
     assert back.epochs()[0]["task"] == task
     assert (back.environment, back.status["message"]) == (run.environment, run.status["message"])
+
+
+def test_the_command_line_warns_of_an_older_report_and_refuses_a_tampered_one(arsbench, written, tmp_path):
+    warning = f"Warning: {OLDER} was written by an older version: "
+    compared = arsbench("compare", str(OLDER), str(written[0].path))
+    assert (compared.returncode, compared.stderr.count("\n")) == (0, 1)
+    assert compared.stderr.startswith(warning)
+    read = arsbench("report", "--from-markdown", str(OLDER), "--out", "back")
+    assert (read.returncode, read.stderr) == (0, compared.stderr)
+    (tmp_path / "bad.md").write_text(
+        written[1].read_text().replace("| 1 | wikitext2_line | 5.5", "| 1 | w | 5.6")
+    )
+    refused = arsbench("compare", "bad.md", str(OLDER))
+    assert refused.returncode == 2
+    assert "bad.md, line " in refused.stderr
+    assert "Traceback" not in refused.stderr
