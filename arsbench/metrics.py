@@ -172,7 +172,7 @@ def history(
     """
     points, passes, seconds, left = [], 0, 0.0, list(within)
 
-    def add(record: dict[str, Any]) -> tuple[float | None, float | None]:
+    def add(record: dict[str, Any]) -> tuple[Any, Any]:
         spent = (
             _added(passes, record.get("forward_backward_passes")),
             _added(seconds, _training_seconds(record)),
@@ -221,5 +221,5 @@ def _training_seconds(record: dict[str, Any]) -> float | None:
     return None if total is None else total - (record.get("evaluation_seconds") or 0.0)
 
 
-def _added(total: float | None, value: float | None) -> float | None:
+def _added(total: Any, value: Any) -> Any:
     return None if total is None or value is None else total + value

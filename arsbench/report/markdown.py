@@ -113,10 +113,10 @@ def _best(records: Sequence[Record]) -> str:
     for task in _tasks(records):
         metrics = task_metrics(task)
         decides = metrics.named(metrics.report_best)
-        evaluated = [r for r in records if r["task"] == task and decides.value(r) is not None]
-        numbers = [record for record in evaluated if not math.isnan(decides.value(record))]
+        values = [(decides.value(record), record) for record in records if record["task"] == task]
+        numbers = [(value, record) for value, record in values if value is not None and not math.isnan(value)]
         choose = max if decides.higher_is_better else min
-        best = choose(numbers, key=decides.value, default={})
+        _, best = choose(numbers, key=lambda pair: pair[0], default=(None, {}))
         for column in metric_columns(metrics):
             parts.append(f"{escape(task)} {column.name.capitalize()}: {column.format(column.value(best))}")
     return ", ".join(parts) or f"{NOT_AVAILABLE} (no epoch is complete)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -195,7 +194,7 @@ def _restore_precision(reader: Reader, records: list[Record]) -> None:
             reader.fail(f"{rest[:40]!r} is not an evaluated task's name and its metrics")
         form, task = max(fitting, key=lambda pair: len(pair[0]))
         rest = rest.removeprefix(f"{form}: ")
-        block = re.match(r"\{[^{}]*\}?", rest)[0]
+        block = rest[: rest.find("}") + 1]  # one of numbers, which hold no brace
         try:
             metrics = parse_json(block)
         except ValueError as error:

@@ -7,7 +7,6 @@ that finds the disk full, leaves a directory in which nothing is recorded: it co
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -91,7 +90,9 @@ def default_path(root: str | os.PathLike[str], stem: str) -> Path:
     root = Path(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(max(_numbered(root, stem), default=0) + 1):
+        number = max(_numbered(root, stem), default=0)
+        while True:
+            number += 1
             path = root / (stem if number == 1 else f"{stem}-{number}")
             with contextlib.suppress(FileExistsError):  # another process made it first
                 path.mkdir()
