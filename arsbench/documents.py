@@ -73,7 +73,7 @@ def check_content(content: Any) -> None:
 
     Raises:
         StructureError: it is nested too deeply, a text has a lone surrogate (the form that bytes of a command
-            line take which are not UTF-8), or a whole number is too long to be printed.
+            line that are not UTF-8 take), or a whole number is too long to be printed.
     """
     # Level by level: recursion would fail on deeply nested content.
     level = [content]

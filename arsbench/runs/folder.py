@@ -190,7 +190,7 @@ class RunFolder:
             temporary.unlink(missing_ok=True)
 
     def set_environment(self, environment: dict[str, Any]) -> None:
-        """Replace the environment; which ops a run calls is known only after some steps."""
+        """Replace the environment, which lists an op once the run has called it."""
         write_json(self.path / "environment.json", environment)
 
     def set_status(

@@ -48,7 +48,7 @@ def test_a_third_partys_exception_is_one_sentence(invoke, config, tmp_path):
     assert run.status == {"state": "failed", "step": 9, "message": message}
     assert run.traceback_path.read_text().endswith("ValueError: no luck\ntoday\n")
     assert (
-        f"**The run failed after step 9** and can be resumed. {message}."
+        f"**The run failed after step 9**; it can be resumed. {message}."
         in (run.path / "summary.md").read_text()
     )
     assert invoke("report", "run")[0] == 0

@@ -18,7 +18,7 @@ def _evaluation(loss, strict=None):
 
 
 def _seed_record(**changes):
-    """The seed report's first row, in more digits than it shows."""
+    """The first report's first row, in more digits than it shows."""
     record = {
         "epoch": 1,
         "task": "wikitext2_line",

@@ -89,7 +89,7 @@ def test_milestones_name_the_first_epoch_and_its_cost(run):
     ]
 
 
-def test_milestones_of_what_is_not_known(run):
+def test_milestones_of_incomplete_records(run):
     """Other reports have neither steps nor passes; NaN reaches nothing, an equal value does."""
     records = [record(1, math.nan), record(2, 0.1), record(3, 0.99, epoch_seconds=None)]
     for entry in records:

@@ -70,7 +70,7 @@ def test_an_imported_folder_holds_what_the_report_says(tmp_path):
 
 
 def variants():
-    """Reports of the form that differ from the seed's, each by name."""
+    """Reports of the reference format that differ from the first one, each by name."""
     table_end = SEED_LINES.index("", HEADERS_LINE)
     head, tail = SEED_LINES[: HEADERS_LINE - 1], SEED_LINES[table_end:]
     best, final = "- **Best Validation Metrics**: ", "- **Final Validation Metrics**: "

@@ -1,4 +1,4 @@
-"""Reports: the seed's form to the letter, the details after it, and what the terminal prints."""
+"""Reports: the reference format to the letter, the details after it, and what the terminal prints."""
 
 import json
 import math
@@ -30,7 +30,7 @@ def test_the_terminals_table_has_the_same_cells(run, seed_record):
     assert report.results_table(run) == cells
 
 
-def test_the_configuration_is_printed_as_it_was_given(run):
+def test_the_configuration_is_printed_as_it_is_written(run):
     text = report.render(run)
     assert text.split("\n")[:4] == SEED.split("\n")[:4]
     block = text.split("```json\n")[1].split("\n```")[0]

@@ -50,7 +50,7 @@ def test_a_lock_file_that_was_removed_meanwhile_is_not_held(tmp_path):
         assert is_locked(tmp_path)  # by the file that is there, not by the one that was removed
 
 
-def test_the_second_is_told_who_holds_it(tmp_path):
+def test_the_second_error_names_the_holder(tmp_path):
     with locked(tmp_path):
         words = (
             rf"another process \(pid {os.getpid()} on {re.escape(socket.gethostname())}, since 20\d\d-.*\) is"
