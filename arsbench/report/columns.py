@@ -92,7 +92,7 @@ BEFORE_DIAGNOSTICS = [
 DIAGNOSTIC_PREFIX = "Diag "
 
 # A row of this table is an epoch's record with one split of its evaluation: "split", and its "metrics".
-STRICT = [
+STRICT_COLUMNS = [
     EPOCH,
     TASK,
     Column("Split", ("split",), ""),
@@ -120,7 +120,7 @@ _WHERE_RECORDED = [
     Column("Train accuracy", ("train_accuracy",), ".4f"),
 ]
 
-MILESTONES = [
+MILESTONE_COLUMNS = [
     Column("Accuracy", ("target",), ".0%"),
     Column("Epoch", ("epoch",), ",d"),
     Column("Step", ("steps",), ",d"),

@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from arsbench.metrics import ABOVE_LIMIT, milestones, task_name
 from arsbench.report.columns import (
-    MILESTONES,
+    MILESTONE_COLUMNS,
     NOT_AVAILABLE,
-    STRICT,
+    STRICT_COLUMNS,
     cost_columns,
     metric_columns,
     seed_columns,
@@ -48,9 +48,7 @@ def markdown_of(report: Report) -> str:
         best=_best(report.epochs),
         final=_final(report.epochs),
         message=f" {escape(message[0].upper() + message[1:])}." if message else "",
-        has_cosines=any(record.get("diagnostics") for record in report.epochs),
-        data=data_block(report),
-        **_details(report),
+        **({} if report.imported else _details(report)),
     )
 
 
@@ -78,7 +76,7 @@ def _results(report: Report) -> list[list[str]]:
 
 
 def _details(report: Report) -> dict[str, Any]:
-    """The tables of the details; "milestones" is None where accuracy does not judge the task."""
+    """The tables after the reference format; "milestones" is None where accuracy does not judge the task."""
     records = report.epochs
     strict = [
         {**record, "split": split, "metrics": protocols["strict"]}
@@ -92,12 +90,14 @@ def _details(report: Report) -> dict[str, Any]:
     facts = dict(report.environment)
     backends = facts.pop("backends", {})
     return {
-        "milestones": table(MILESTONES, reached) if task_name(report.task) == "mod_addition" else None,
-        "strict": table(STRICT, strict),
+        "has_cosines": any(record.get("diagnostics") for record in records),
+        "milestones": table(MILESTONE_COLUMNS, reached) if task_name(report.task) == "mod_addition" else None,
+        "strict": table(STRICT_COLUMNS, strict),
         "cost": table(cost_columns(records), records),
         "groups": [("Group", "Tensors", "Parameters", "Hyperparameters"), *map(_group_cells, report.groups)],
         "backends": [("Op", "Backend"), *((op, text_of(name)) for op, name in backends.items())],
         "environment": [("Fact", "Value"), *((name, text_of(value)) for name, value in facts.items())],
+        "data": data_block(report),
     }
 
 
