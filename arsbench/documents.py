@@ -24,20 +24,20 @@ class StructureError(ValueError):
     """The text is well-formed but refused: nested too deeply, a key twice, a value that cannot be written."""
 
 
-def read_document(path: Path, kind: Literal["JSON", "TOML"], what: str, missing: str) -> Any:
+def read_document(path: Path, kind: Literal["JSON", "TOML"], purpose: str, missing: str) -> Any:
     """The content of a file that a user wrote.
 
     Args:
         path: the file.
         kind: its language.
-        what: "configuration" or "suite", for messages.
+        purpose: its name in messages, "configuration" or "suite".
         missing: the message where there is no such file.
 
     Raises:
         UserError: it is missing, cannot be read, is not of the kind, or is refused (see `StructureError`).
     """
     kinds = "TOML" if kind == "TOML" else "JSON or TOML"  # only a configuration may be JSON
-    text = read_text(path, what, f"give a {kinds} text file", limit=MAX_BYTES, missing=missing)
+    text = read_text(path, purpose, f"give a {kinds} text file", limit=MAX_BYTES, missing=missing)
     try:
         return parse_toml(text) if kind == "TOML" else parse_json(text)
     except StructureError as error:

@@ -82,13 +82,13 @@ def read_regular(path: str | os.PathLike[str], limit: int | None = None) -> byte
 
 
 def read_text(
-    path: str | os.PathLike[str], what: str, remedy: str, *, limit: int, missing: str | None = None
+    path: str | os.PathLike[str], purpose: str, remedy: str, *, limit: int, missing: str | None = None
 ) -> str:
     """The text of a UTF-8 file that a user named, with line ends `\\n` and without a byte order mark.
 
     Args:
         path: the file.
-        what: what it should be, such as "report", for messages.
+        purpose: its name in messages, such as "report".
         remedy: what to give instead, such as "give a report in Markdown", for messages.
         limit: its largest size in bytes.
         missing: the message where there is no such file; None for a message like the others.
@@ -102,11 +102,11 @@ def read_text(
         text = read_regular(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         problem = f"it is not UTF-8 text (byte {error.start})"
-        raise UserError(f"cannot read the {what} {name}: {problem}; {remedy}") from None
+        raise UserError(f"cannot read the {purpose} {name}: {problem}; {remedy}") from None
     except OSError as error:
         if missing is not None and isinstance(error, FileNotFoundError):
             raise UserError(missing) from None
-        raise UserError(f"cannot read the {what} {name}: {error.strerror or error}; {remedy}") from None
+        raise UserError(f"cannot read the {purpose} {name}: {error.strerror or error}; {remedy}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

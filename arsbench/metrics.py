@@ -168,7 +168,7 @@ def history(
     Args:
         records: the epochs' records.
         metric: any metric.
-        within: the records of evaluations within epochs, each with what its own epoch had spent by then.
+        within: the records of evaluations within epochs, each with the cost of its epoch so far.
     """
     points, passes, seconds, left = [], 0, 0.0, list(within)
 

@@ -1,9 +1,9 @@
 """Reports: a run folder as Markdown, and Markdown back as a run folder.
 
-`content` is what a report holds. `markdown` writes it in the reference report format, the format of the first
-ARS-Bench Experiment Report; `details` adds what this format has no place for, and `data_block` all figures in
-full precision as JSON. `parsing` reads a report: from its data block, else from the sections of the reference
-format. `columns` defines the tables, `markup` escapes text. Nothing here imports torch.
+`content` defines what a report holds. `markdown` writes it in the reference report format, the format of the
+first ARS-Bench Experiment Report, followed by details of the run and by a data block: all figures in full
+precision as JSON (`data_block`). `parsing` reads a report, from its data block or else from the sections of
+the reference format. `columns` defines the tables, `markup` escapes text. Nothing here imports torch.
 """
 
 from arsbench.report.content import Report

@@ -251,7 +251,7 @@ class RunFolder:
 
 
 def as_run(effective: dict[str, Any]) -> dict[str, Any]:
-    """A stored effective configuration, completed by what version 0.1.0 left out, where it had no choice."""
+    """A stored effective configuration, with the value of the key that version 0.1.0 did not have."""
     if "optimizer" not in effective:
         return effective
     return {**effective, "optimizer": with_second_moment(effective["optimizer"])}
