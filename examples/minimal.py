@@ -86,6 +86,8 @@ def main() -> None:
     for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
     options = parser.parse_args()
+    if not options.text.is_file():
+        parser.error(f"{options.text} is not a file; name a text")
 
     torch.manual_seed(0)
     text = torch.frombuffer(bytearray(options.text.read_bytes()), dtype=torch.uint8).long()  # (N,)
