@@ -38,7 +38,7 @@ PAGES = sorted(
         "docs/*.md",
         "examples/*.toml",
         "arsbench/**/*.toml",
-        "arsbench/pages/templates/*",
+        "arsbench/*/templates/*",
     )
     for path in ROOT.glob(pattern)
 )
