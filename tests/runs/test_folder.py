@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from arsbench.errors import UserError
-from arsbench.runs.json_files import encode
 from arsbench.runs.folder import RunFolder
+from arsbench.runs.json_files import encode
 from arsbench.runs.paths import default_path, is_vacant, latest, reserve
 
 CONFIG = {"zeta": {"b": 1, "a": 2.0}, "alpha": {}}
