@@ -8,7 +8,7 @@ would read as markup are escaped; other text stays as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from arsbench.characters import ACTING
 
@@ -49,10 +49,10 @@ def cells_of(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def rows_of_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
     """A table of escaped cells, headers first, as lines of Markdown."""
-    header, *body = rows
     # The rule of the reference format is as wide as the headers with the blanks around them.
-    rule = "|" + "|".join("-" * (len(name) + 2) for name in header) + "|"
-    return [_row_line(header), rule, *map(_row_line, body)]
+    rule = "|" + "|".join("-" * (len(name) + 2) for name in rows[0]) + "|"
+    lines = ["| " + " | ".join(cells) + " |" for cells in rows]
+    return [lines[0], rule, *lines[1:]]
 
 
 def row_cells(line: str) -> list[str]:
@@ -64,10 +64,6 @@ def row_cells(line: str) -> list[str]:
     if len(line) < 2 or not (line.startswith("|") and line.endswith("|")):
         raise ValueError("a row of a table begins and ends with '|'")
     return [unescape(cell.strip()) for cell in re.split(r"(?<!\\)\|", line[1:-1])]
-
-
-def _row_line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ from arsbench.report.columns import (
 from arsbench.report.content import Record, Report
 from arsbench.report.data_block import read_data, require_agreement
 from arsbench.report.markdown import last_evaluated, markdown_of, write
-from arsbench.report.markup import escape
+from arsbench.report.markup import unescape
 from arsbench.report.reader import (
     BEST,
     CONFIGURATION,
@@ -176,24 +176,18 @@ def _restore_precision(reader: Reader, records: list[Record]) -> None:
     line = reader.next()
     if not line.startswith(FINAL):
         reader.fail(f"a line that starts with {FINAL.strip()!r} is missing here")
-    rest = line.removeprefix(FINAL)
+    rest = unescape(line.removeprefix(FINAL))
     expected = last_evaluated(records)
     if not expected:
         if rest == NOT_AVAILABLE:
             return
         reader.fail(f"no row has an evaluation, so the line must say {NOT_AVAILABLE}")
     while rest:
-        # A name may begin with another name, so the longest one counts. Other programs do not escape names.
-        fitting = [
-            (form, task)
-            for task in expected
-            for form in (escape(task), task)
-            if rest.startswith(f"{form}: {{")
-        ]
-        if not fitting:
+        # A name may begin with another name, so the longest one counts.
+        task = max((t for t in expected if rest.startswith(f"{t}: {{")), key=len, default=None)
+        if task is None:
             reader.fail(f"{rest[:40]!r} is not an evaluated task's name and its metrics")
-        form, task = max(fitting, key=lambda pair: len(pair[0]))
-        rest = rest.removeprefix(f"{form}: ")
+        rest = rest.removeprefix(f"{task}: ")
         block = rest[: rest.find("}") + 1]  # one of numbers, which hold no brace
         try:
             metrics = parse_json(block)

@@ -15,14 +15,6 @@ from arsbench.runs.lock import unwritable
 from arsbench.runs.paths import DOCUMENTS, RECORDS, STATUS, clear, occupied, reserve
 from arsbench.second_moment import with_second_moment
 
-_DOCUMENTS: dict[str, tuple[type, checks.Check]] = {
-    "config.json": (dict, checks.ANYTHING),  # another program may have written it, as part of a report
-    "effective.json": (dict, checks.TABLES),
-    "environment.json": (dict, checks.ENVIRONMENT),
-    "groups.json": (list, checks.GROUPS),
-    STATUS: (dict, checks.STATUS),
-}
-
 
 class RunFolder:
     """The folder of one run, at `path`; made by `create` or `open`."""
@@ -244,7 +236,7 @@ class RunFolder:
         return {file.path.name: file.count() for file in files if file.path.exists()}
 
     def _read(self, name: str) -> Any:
-        kind, check = _DOCUMENTS[name]
+        kind, check = DOCUMENTS[name]
         content = read_json(self.path / name, kind)
         checks.require(check, content, self.path / name)
         return content

@@ -14,10 +14,18 @@ from pathlib import Path
 
 from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries
+from arsbench.runs import checks
 from arsbench.runs.lock import LOCK, claimed, unwritable
 
 STATUS = "status.json"
-DOCUMENTS = ("config.json", "effective.json", "environment.json", "groups.json", STATUS)
+# Each document's type and check.
+DOCUMENTS: dict[str, tuple[type, checks.Check]] = {
+    "config.json": (dict, checks.ANYTHING),  # another program may have written it, as part of a report
+    "effective.json": (dict, checks.TABLES),
+    "environment.json": (dict, checks.ENVIRONMENT),
+    "groups.json": (list, checks.GROUPS),
+    STATUS: (dict, checks.STATUS),
+}
 # Both are empty until something is recorded; a new run's first file is the first one.
 RECORDS = ("steps.jsonl", "epochs.jsonl")
 
