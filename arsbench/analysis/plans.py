@@ -12,7 +12,7 @@ from arsbench.runs.checks import read_checked
 from arsbench.runs.paths import STATUS
 
 # A suite's folder holds this file; see arsbench/suite.
-PLAN = "plan.json"
+PLAN_FILE = "plan.json"
 
 # What every plan has, besides what is needed to read it.
 _ALWAYS = {"baseline", "tuning"}
@@ -20,7 +20,7 @@ _ALWAYS = {"baseline", "tuning"}
 
 def find_plan(folder: Path) -> dict[str, Any] | None:
     """The plan of the suite in a folder; None where there is no such file, or it is no suite's."""
-    path = folder / PLAN
+    path = folder / PLAN_FILE
     if not path.is_file():
         return None
     status = path.stat()
@@ -44,6 +44,6 @@ def plan_of(source: Path) -> dict[str, Any] | None:
         UserError: the plan is damaged. Beside a run it is somebody else's file instead.
     """
     plan = find_plan(source)
-    if plan is None and (source / PLAN).is_file() and not (source / STATUS).is_file():
-        return read_checked(source / PLAN, checks.PLAN)
+    if plan is None and (source / PLAN_FILE).is_file() and not (source / STATUS).is_file():
+        return read_checked(source / PLAN_FILE, checks.PLAN)
     return plan

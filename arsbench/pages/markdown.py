@@ -14,7 +14,7 @@ from arsbench.analysis import Comparison, Run
 from arsbench.analysis.checks import same_task
 from arsbench.analysis.contenders import by_contender, distinct
 from arsbench.analysis.overview import Overview, overview
-from arsbench.analysis.plans import PLAN
+from arsbench.analysis.plans import PLAN_FILE
 from arsbench.analysis.results import Cost, Result
 from arsbench.characters import ACTING
 from arsbench.files import atomic_write
@@ -91,7 +91,7 @@ def write_suite(folder: Path, runs: Sequence[Run], plots: Sequence[str] = ()) ->
         UserError: no run has finished an epoch, or the file cannot be written.
     """
     found = overview(distinct(runs))
-    plan = read_checked(folder / PLAN, checks.PLAN)
+    plan = read_checked(folder / PLAN_FILE, checks.PLAN)
     path = folder / "summary.md"
     with atomic_write(path) as file:
         file.write(render(found, title=f"ARS-Bench Suite {plan['name']}", plots=plots))

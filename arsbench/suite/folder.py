@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench import __version__
-from arsbench.analysis.plans import PLAN
+from arsbench.analysis.plans import PLAN_FILE
 from arsbench.config import Config, config_from_dict
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError
@@ -91,17 +91,19 @@ class SuiteFolder:
             UserError: there is none, or its plan is damaged.
         """
         folder = cls(path)
-        if not (folder.path / PLAN).is_file():
+        if not (folder.path / PLAN_FILE).is_file():
             raise UserError(
-                f"{folder.path} is no suite's folder (it has no {PLAN}); give one, such as suites/NAME"
+                f"{folder.path} is no suite's folder (it has no {PLAN_FILE}); give one, such as suites/NAME"
             )
         if not {"suite", "base", "threads", "tuning", "runs"} <= set(folder._plan):
-            raise UserError(f"{folder.path / PLAN} is damaged: parts of it are missing; restore the file")
+            raise UserError(
+                f"{folder.path / PLAN_FILE} is damaged: parts of it are missing; restore the file"
+            )
         return folder
 
     @property
     def _plan(self) -> dict[str, Any]:
-        return read_checked(self.path / PLAN, checks.PLAN)
+        return read_checked(self.path / PLAN_FILE, checks.PLAN)
 
     @property
     def suite(self) -> Suite:
@@ -167,7 +169,7 @@ class SuiteFolder:
             for contender in suite.contenders
             if best.get(contender.name, {}) is not None
         ]
-        begun = self._plan if (self.path / PLAN).exists() else {"version": __version__}
+        begun = self._plan if (self.path / PLAN_FILE).exists() else {"version": __version__}
         plan = {
             **({"version": begun["version"]} if "version" in begun else {}),  # 0.1.0 did not record it
             "name": suite.name,
@@ -179,7 +181,7 @@ class SuiteFolder:
             "tuning": tuning,
             "runs": runs,
         }
-        write_json(self.path / PLAN, plan)
+        write_json(self.path / PLAN_FILE, plan)
 
     def check_continues(self, suite: Suite, threads: int | None) -> None:
         """Refuse to resume the folder's suite as another one.

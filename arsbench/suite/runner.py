@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arsbench.analysis.plans import PLAN
+from arsbench.analysis.plans import PLAN_FILE
 from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries
 from arsbench.runs.lock import LOCK, claimed
@@ -64,13 +64,13 @@ def run_suite(
     if suite.tuning is not None:
         tuning.require_optuna()
     made = not path.exists()
-    if not (path / PLAN).exists():  # a plan's own suite was checked by the version that began it
+    if not (path / PLAN_FILE).exists():  # a plan's own suite was checked by the version that began it
         check_suite(suite)
-    if path.is_dir() and not (path / PLAN).exists():
+    if path.is_dir() and not (path / PLAN_FILE).exists():
         _check_vacant(path)  # before the lock's file is made in what may be somebody else's folder
-    with claimed(path, PLAN, made=made) as lock:
+    with claimed(path, PLAN_FILE, made=made) as lock:
         folder = SuiteFolder(path)
-        begun = (path / PLAN).exists()
+        begun = (path / PLAN_FILE).exists()
         if begun:
             folder = SuiteFolder.open(path)
             folder.check_continues(suite, threads)
@@ -101,7 +101,7 @@ def _check_vacant(path: Path) -> None:
     Raises:
         UserError: it does.
     """
-    left = {path / LOCK, *abandoned_temporaries(path, [PLAN])}
+    left = {path / LOCK, *abandoned_temporaries(path, [PLAN_FILE])}
     if any(entry not in left for entry in path.iterdir()):
         raise UserError(f"{path} is not empty and holds no suite; choose another folder with --out")
 
