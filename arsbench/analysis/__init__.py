@@ -1,10 +1,10 @@
-"""Statistics over finished runs; reads run folders, suites and reports, and nothing else."""
+"""Statistics over runs, read from run folders, suites and reports. Never imports torch."""
 
 from arsbench.analysis.comparing import Comparison, compare
-from arsbench.analysis.cost import Profile, baseline_target, cost_to_target, performance_profile
+from arsbench.analysis.cost import baseline_target, cost_to_target
 from arsbench.analysis.curves import Band, band
 from arsbench.analysis.power import seeds_needed
-from arsbench.analysis.profiles import Problem, problems, profiles
+from arsbench.analysis.profiles import Problem, Profile, performance_profile, problems, profiles
 from arsbench.analysis.runs import BUDGETS, Point, Run, load
 from arsbench.analysis.verdict import verdict
 

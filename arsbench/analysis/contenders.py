@@ -1,17 +1,18 @@
-"""Which runs are one contender, which suite they belong to, and how they were tuned."""
+"""Which runs form a contender, which suite they belong to, and how they were tuned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from arsbench.analysis.plans import find_plan
 from arsbench.analysis.runs import Run
 from arsbench.characters import printable
+from arsbench.errors import UserError, nearest
 
-# Keys that change what is written down and when, or how fast, but not what is computed; and the seed.
+# The seed, and keys that change what is recorded, when, or how fast, but not what is computed.
 WITHOUT_EFFECT = frozenset(
     {
         "experiment.seed",
@@ -25,53 +26,55 @@ WITHOUT_EFFECT = frozenset(
 )
 
 
-@dataclass
-class _Cluster:
-    """Runs that are one contender's: the same configuration, each with a seed of its own."""
-
-    suite: Path | None
-    config: dict[str, Any]
-    runs: list[Run] = field(default_factory=list)
-
-    def takes(self, run: Run, suite: Path | None) -> bool:
-        if any(run.seed == other.seed for other in self.runs):
-            return False
-        # A suite has said what is one contender; of its runs that have not begun less is known.
-        return suite == self.suite and (suite is not None or _effective(run) == self.config)
-
-
 def distinct(runs: Sequence[Run]) -> list[Run]:
-    """The same runs in their order, those that are not seeds of one configuration as contenders of their own.
+    """The same runs in the same order, with one contender name for each configuration.
 
-    Two runs of ARS with different learning rates, or of one seed in two reports, both come as "ARS" from
-    `load`; here they become "ARS (first)" and "ARS (second)", after their suites' or their own names.
+    `load` calls every run of ARS "ARS". Runs with different configurations, or with the same seed, become
+    "ARS (first)" and "ARS (second)" here, after the names of their suites or runs.
     """
-    clusters: dict[str, list[_Cluster]] = {}
+    # A suite defines its contenders: its runs that have not started lack the effective configuration.
+    identities = {run.name: suite_of(run) or _settings(run) for run in runs}
+    clusters: dict[str, list[list[Run]]] = {}
     for run in runs:
-        suite = suite_of(run)
-        known = clusters.setdefault(run.contender, [])
-        for cluster in known:
-            if cluster.takes(run, suite):
-                cluster.runs.append(run)
+        alternatives = clusters.setdefault(run.contender, [])
+        for members in alternatives:
+            same = identities[members[0].name] == identities[run.name]
+            if same and all(run.seed != member.seed for member in members):
+                members.append(run)
                 break
         else:
-            known.append(_Cluster(suite, _effective(run), [run]))
+            alternatives.append([run])
     renamed = {
         run.name: replace(run, contender=f"{contender} ({label})")
-        for contender, known in clusters.items()
-        if len(known) > 1
-        for cluster, label in zip(known, _labels(known), strict=True)
-        for run in cluster.runs
+        for contender, alternatives in clusters.items()
+        if len(alternatives) > 1
+        for members, label in zip(alternatives, _labels(alternatives), strict=True)
+        for run in members
     }
     return [renamed.get(run.name, run) for run in runs]
 
 
 def by_contender(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by contender, contenders in the order in which they first appear."""
+    """Runs by contender, in the order in which contenders first appear."""
     contenders: dict[str, list[Run]] = {}
     for run in runs:
         contenders.setdefault(run.contender, []).append(run)
     return contenders
+
+
+def choose_baseline(runs: Sequence[Run], name: str | None = None) -> str:
+    """The contender called `name`, or the one whose run has this name or path; by default the first.
+
+    Raises:
+        UserError: there is none.
+    """
+    contenders = by_contender(runs)
+    if name is None or name in contenders:
+        return name or runs[0].contender
+    for run in runs:
+        if name in (run.name, str(run.source)):
+            return run.contender
+    raise UserError(f"no contender is called {name!r}{nearest(name, contenders)}")
 
 
 def flat(config: dict[str, Any]) -> dict[str, Any]:
@@ -85,59 +88,55 @@ def flat(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def suite_of(run: Run) -> Path | None:
-    """The folder of the suite that the run is part of, if any."""
-    for parent in list(run.source.resolve().parents)[:3]:
-        if find_plan(parent) is not None:
-            return parent
-    return None
+    """The folder of the run's suite; None where it belongs to none."""
+    parents = list(run.source.resolve().parents)[:3]
+    return next((parent for parent in parents if find_plan(parent) is not None), None)
 
 
 def tuning(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """What a suite's tuning spent on each contender and found; only contenders that were tuned.
+    """What a suite's tuning spent on each tuned contender, and its result.
 
     Returns:
-        by contender: `trials`, of these `pruned`, of these `non_finite`; `steps`, `passes`, `seconds`; `best`
-        (settings) and `value`, both None where no trial ended with finite figures, and no run followed.
+        by contender: the numbers `trials`, `pruned` and `non_finite` (diverged); `steps`, `passes`,
+        `seconds`; `best` (settings) and `value`, both None where every trial diverged.
     """
     result: dict[str, dict[str, Any]] = {}
     for suite, plan in _plans(runs).items():
-        called = {planned: contender for contender, planned in _planned(suite, plan, runs).items()}
-        for planned, found in ((plan.get("tuning") or {}).get("contenders", {})).items():
-            result[called.get(planned, printable(planned))] = found
+        names = {planned: contender for contender, planned in _planned_names(suite, plan, runs).items()}
+        for planned, tuned in ((plan.get("tuning") or {}).get("contenders", {})).items():
+            result[names.get(planned, printable(planned))] = tuned
     return result
 
 
 def suite_baseline(runs: Sequence[Run]) -> str | None:
-    """The contender that the first run's suite compares with, if that is part of a suite and names one."""
+    """The baseline of the first run's suite; None where it belongs to none or the suite names none."""
     for suite, plan in _plans(runs[:1]).items():
-        planned = _planned(suite, plan, runs)
-        return next((name for name, own in planned.items() if own == plan.get("baseline")), None)
+        names = _planned_names(suite, plan, runs).items()
+        return next((contender for contender, planned in names if planned == plan.get("baseline")), None)
     return None
 
 
-def _planned(suite: Path, plan: dict[str, Any], runs: Sequence[Run]) -> dict[str, str]:
-    """What the suite's plan calls the contenders of its runs, whatever `distinct` has made of them."""
+def _planned_names(suite: Path, plan: dict[str, Any], runs: Sequence[Run]) -> dict[str, str]:
+    """By contender, the name in the suite's plan, which `distinct` may have changed."""
     names = {(suite / entry["folder"]).resolve(): entry["contender"] for entry in plan["runs"]}
     sources = ((run.contender, run.source.resolve()) for run in runs)
     return {contender: names[source] for contender, source in sources if source in names}
 
 
 def _plans(runs: Sequence[Run]) -> dict[Path, dict[str, Any]]:
-    """The plans of the suites that the runs are part of, by the suites' folders."""
+    """The plans of the runs' suites, by the suites' folders."""
     folders = dict.fromkeys(suite for run in runs if (suite := suite_of(run)) is not None)
     return {folder: plan for folder in folders if (plan := find_plan(folder)) is not None}
 
 
-def _effective(run: Run) -> dict[str, Any]:
+def _settings(run: Run) -> dict[str, Any]:
     return {key: value for key, value in flat(run.config).items() if key not in WITHOUT_EFFECT}
 
 
-def _labels(clusters: Sequence[_Cluster]) -> list[str]:
-    """A name for each that no other has: its suite's, its first run's, or its path."""
-    labels = [
-        printable(cluster.suite.name) if cluster.suite else cluster.runs[0].name for cluster in clusters
-    ]
+def _labels(alternatives: Sequence[Sequence[Run]]) -> list[str]:
+    """A unique name for each group of runs: its suite's, or else its first run's."""
+    firsts = [members[0] for members in alternatives]
+    labels = [printable(suite.name) if (suite := suite_of(first)) else first.name for first in firsts]
     return [
-        label if labels.count(label) == 1 else cluster.runs[0].name
-        for label, cluster in zip(labels, clusters, strict=True)
+        label if labels.count(label) == 1 else first.name for label, first in zip(labels, firsts, strict=True)
     ]

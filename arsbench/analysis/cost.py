@@ -1,85 +1,77 @@
-"""What a target cost, and performance profiles over many targets."""
+"""The cost of reaching a target."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 
+from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import counted
-from arsbench.analysis.runs import Run
+from arsbench.analysis.runs import BUDGETS, Run
 from arsbench.errors import UserError
 from arsbench.metrics import Metric, best_point, first_reaching
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a contender spent to reach the target.
+
+    Attributes:
+        reached: the number of its runs that reached it.
+        runs: the number of runs that count for it.
+        medians: by budget, over these runs, infinite for a run that did not reach it; None where a run has
+            no data.
+    """
+
+    contender: str
+    reached: int
+    runs: int
+    medians: dict[str, float | None]
+
+
 def cost_to_target(run: Run, metric: Metric, target: float, budget: str) -> float | None:
-    """What a run had spent at the first evaluation whose metric was as good as a target.
+    """What a run had spent at its first evaluation that reached the target.
 
     Args:
         budget: "steps", "passes" or "seconds".
 
     Returns:
-        infinity where it never was; None where the run does not tell.
+        infinity where no evaluation reached it; None where the run has no data for the budget.
     """
     point = first_reaching(run.history(metric), metric, target)
     return math.inf if point is None else point.spent(budget)
 
 
 def baseline_target(runs: Sequence[Run], metric: Metric, baseline: str) -> float:
-    """The baseline's best as a target: of its runs' best values the median, of an even number the easier.
+    """The default target: the median of the best values of the baseline's runs; of an even number the worse.
 
-    So at least half of its own runs reach it, and it is a value that was measured. Runs that have not ended
-    count only where none has, values that are not finite not at all.
+    At least half of the runs reach it, and it is a measured value. Unfinished runs count only where no run
+    is finished; values that are not finite do not count.
 
     Raises:
-        UserError: the baseline has no figure.
+        UserError: the baseline has no values.
     """
-    own = counted([run for run in runs if run.contender == baseline])
-    bests = (best_point(points, metric).value for run in own if (points := run.history(metric)))
+    members = counted([run for run in runs if run.contender == baseline])
+    bests = (best_point(points, metric).value for run in members if (points := run.history(metric)))
     values = [value for value in bests if math.isfinite(value)]
     if not values:
-        raise UserError(f"the baseline {baseline!r} has no figures of {metric.title}; choose another")
+        raise UserError(f"the baseline {baseline!r} has no values of {metric.title}; choose another")
     values.sort(key=cmp_to_key(lambda a, b: metric.better(b, a) - metric.better(a, b)))  # the best first
     return values[len(values) // 2]
 
 
-@dataclass(frozen=True)
-class Profile:
-    """A performance profile: a step function that rises from `shares[0]` at 1.
-
-    Attributes:
-        ratios: to the cheapest contender's cost, ascending, 1 first.
-        shares: of the problems that were solved at no more than that ratio, 0 to 1.
-    """
-
-    ratios: tuple[float, ...]
-    shares: tuple[float, ...]
-
-    def share(self, ratio: float) -> float:
-        """Of the problems solved within `ratio` times the cheapest contender's cost."""
-        return max((s for r, s in zip(self.ratios, self.shares, strict=True) if r <= ratio), default=0.0)
-
-
-def performance_profile(costs: Mapping[str, Sequence[float]]) -> dict[str, Profile]:
-    """Performance profiles (Dolan and Moré, "Benchmarking optimization software", 2002, section 2).
-
-    Args:
-        costs: for each contender its cost of every problem, in the same order; infinity where it failed.
-
-    Raises:
-        ValueError: the contenders have different numbers of problems, none, or a cost is not above 0.
-    """
-    problems = {len(own) for own in costs.values()}
-    if len(problems) != 1 or 0 in problems:
-        raise ValueError("every contender needs a cost of every problem")
-    if not all(cost > 0 for own in costs.values() for cost in own):  # NaN is no cost either
-        raise ValueError("a cost must be above 0, or infinite")
-    cheapest = [min(column) for column in zip(*costs.values(), strict=True)]
-    profiles = {}
-    for contender, own in costs.items():
-        ratios = sorted(c / least for c, least in zip(own, cheapest, strict=True) if math.isfinite(c))
-        steps = sorted({1.0, *ratios})
-        shares = tuple(sum(r <= step for r in ratios) / len(own) for step in steps)
-        profiles[contender] = Profile(tuple(steps), shares)
-    return profiles
+def costs_of(runs: Sequence[Run], metric: Metric, target: float) -> list[Cost]:
+    """What each contender spent to reach the target."""
+    costs = []
+    for contender, members in by_contender(runs).items():
+        counting = counted(members)
+        reached = sum(first_reaching(run.history(metric), metric, target) is not None for run in counting)
+        medians: dict[str, float | None] = {}
+        for budget in BUDGETS:
+            spent = [cost_to_target(run, metric, target, budget) for run in counting]
+            medians[budget] = None if None in spent else statistics.median(spent)
+        costs.append(Cost(contender, reached, len(counting), medians))
+    return costs

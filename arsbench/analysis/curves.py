@@ -15,11 +15,11 @@ from arsbench.metrics import Metric
 
 @dataclass(frozen=True)
 class Band:
-    """A metric's course over several runs; all four are of one length.
+    """A metric over several runs; all four tuples have the same length.
 
     Attributes:
         x: what had been spent, the median over the runs.
-        median, low, high: of the values; NaN where that is the value of a run that had diverged.
+        median, low, high: of the values; NaN where that is the value of a diverged run.
     """
 
     x: tuple[float, ...]
@@ -29,14 +29,14 @@ class Band:
 
 
 def band(runs: Sequence[Run], metric: Metric, budget: str) -> Band:
-    """The band of runs of one contender.
+    """The band of one contender's runs.
 
-    Where all were evaluated after the same steps it is made evaluation by evaluation; otherwise at whatever
-    one of them had spent at an evaluation, the others' values lying on the lines between theirs. A run that
-    ended before the others (its target was reached, it diverged) is part of it up to its end.
+    Runs that were evaluated after the same steps are joined evaluation by evaluation. Otherwise the band has
+    a point wherever one run was evaluated, and the other runs are interpolated linearly. A run contributes
+    up to its last evaluation.
 
     Args:
-        runs: that tell the budget.
+        runs: with data for the budget.
         budget: "steps", "passes" or "seconds".
     """
     histories = [points for run in runs if (points := run.history(metric))]
@@ -57,10 +57,10 @@ def band(runs: Sequence[Run], metric: Metric, budget: str) -> Band:
 
 
 def _value_at(course: Sequence[tuple[float, float]], x: float) -> float | None:
-    """On the line between the evaluations around `x`; None before the first and after the last."""
-    for one, other in itertools.pairwise(course):
-        if one[0] <= x < other[0]:
-            return value_between(one, other, x)
+    """Interpolated between the evaluations around `x`; None before the first and after the last."""
+    for before, after in itertools.pairwise(course):
+        if before[0] <= x < after[0]:
+            return value_between(before, after, x)
     return course[-1][1] if x == course[-1][0] else None
 
 

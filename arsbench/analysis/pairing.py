@@ -6,36 +6,36 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arsbench.analysis.runs import COMPLETE, Run
+from arsbench.analysis.runs import ENDED, Run
 from arsbench.errors import UserError
 from arsbench.metrics import Metric, Point, best_point
 
-# Evaluations further apart than these shares of the budget: interpolation between them is rough, or misleads
-# so often that there is no verdict (a convex curve lies below its chord, which tells against the slower).
+# Gaps between evaluations, as shares of the budget, above which interpolation is rough, or too coarse for a
+# verdict: a convex curve lies below its chord, so that interpolation puts the slower contender at a
+# disadvantage.
 ROUGH, COARSE = 0.1, 1 / 3
-# A run that spent less than this share of what others did ended early.
+# A run ended early if it spent less than this share of what other runs spent.
 _EARLY = 0.5
 
 
 def counted(runs: Sequence[Run]) -> list[Run]:
-    """The runs of a contender that stand for it: those that have come to their end, or all where none has."""
-    return [run for run in runs if run.state in COMPLETE] or list(runs)
+    """The runs that count for a contender: those that ended, or all where none did."""
+    return [run for run in runs if run.state in ENDED] or list(runs)
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """What two contenders reached with the same seeds and the same budget.
+    """The values of two contenders with the same seeds and the same budget.
 
     Attributes:
-        seeds: those that both have complete runs of, without those of `left_out`.
-        spent: the budget, in its own unit.
-        gap: how far apart the evaluations are between which a value was interpolated, the farthest as a share
-            of the budget; 0 where all values were measured.
-        eval_every_steps: the largest number of steps between evaluations that brings the gap down to `ROUGH`;
-            None where it is no larger, or the runs do not tell their steps.
-        left_out: names of the runs that ended so early that the others would be held to a fraction of what
-            they spent.
-        baseline_values, rival_values: the metric, one for each seed; NaN of a run that diverged.
+        seeds: the seeds with which both contenders have a run that ended, except those of `left_out`.
+        spent: the budget, in its unit.
+        gap: the largest distance between evaluations over which a value was interpolated, as a share of the
+            budget; 0 where all values were measured.
+        eval_every_steps: the largest number of steps between evaluations with a gap of at most `ROUGH`; None
+            where the gap is no larger, or the runs have no data for steps.
+        left_out: names of runs left out because they ended early (see `pair`).
+        baseline_values, rival_values: the metric, a value for each seed; NaN for a run that diverged.
     """
 
     seeds: tuple[int, ...]
@@ -50,85 +50,83 @@ class Pairing:
 def pair(
     baseline: Sequence[Run], rival: Sequence[Run], metric: Metric, budget: str, at: str
 ) -> Pairing | None:
-    """Pair two contenders' runs.
+    """Pair two contenders' runs by seed.
 
-    The budget is where the first of the runs ends; a run that ended early, before half of that budget and of
-    what most runs of its contender spent, is left out. The others' values there are interpolated linearly
-    between the evaluations around it.
+    The budget is the end of the run that ends first. A run that ended before half of that budget, and of
+    what most runs of its contender spent, is left out. The values of the other runs are interpolated linearly
+    between the evaluations around the budget.
 
     Args:
-        baseline, rival: runs, one a seed.
-        metric: what is compared.
+        baseline, rival: runs, one for each seed.
         budget: "steps", "passes" or "seconds".
-        at: "final" for the value at the budget, "best" for the best one up to it.
+        at: "final" for the value at the budget, "best" for the best value up to it.
 
     Returns:
-        None where they have no seed in common, a run does not tell the budget, or one ended before another's
-        first evaluation.
+        None where the contenders have no seed in common, a run has no data for the budget, or a run ended
+        before the first evaluation of another.
 
     Raises:
-        UserError: a contender has two runs of one seed.
+        UserError: a contender has two runs with one seed.
     """
-    ours, theirs = _by_seed(baseline), _by_seed(rival)
-    common = ours.keys() & theirs.keys()
-    histories = {own[s].name: own[s].history(metric) for own in (ours, theirs) for s in common}
+    contenders = _by_seed(baseline), _by_seed(rival)
+    common = sorted(contenders[0].keys() & contenders[1].keys())
+    histories = {runs[s].name: runs[s].history(metric) for runs in contenders for s in common}
     if any(point.spent(budget) is None for points in histories.values() for point in points):
         return None
 
-    def ends(own: dict[int, Run]) -> dict[str, float]:
-        # One that diverged has lost whatever the others spend, and must not end the comparison for them.
-        names = [own[s].name for s in common if not own[s].diverged]
+    def ends(runs: dict[int, Run]) -> dict[str, float]:
+        # A diverged run ranks last at any budget, and must not end the comparison for the others.
+        names = [runs[s].name for s in common if not runs[s].diverged]
         return {name: histories[name][-1].spent(budget) for name in names if histories[name]}
 
-    early = _early(ends(ours), ends(theirs))
-    seeds = tuple(sorted(s for s in common if not early & {ours[s].name, theirs[s].name}))
-    runs = [own[seed] for own in (ours, theirs) for seed in seeds]
-    lasting = [histories[run.name] for run in runs if not run.diverged]
+    early = _early(*map(ends, contenders))
+    seeds = [s for s in common if not early & {runs[s].name for runs in contenders}]
+    lasting = [histories[runs[s].name] for runs in contenders for s in seeds if not runs[s].diverged]
     if not seeds or not all(lasting):
         return None
-    # Where all diverged, they are held to what the first of them had spent when it was last evaluated.
+    # Where all runs diverged, the budget is the first of their last evaluations.
     limit = min((points[-1].spent(budget) for points in lasting or histories.values() if points), default=0.0)
     if any(points[0].spent(budget) > limit for points in lasting):
         return None
     gaps = [_gap(points, budget, limit) for points in lasting]
-
-    def values(own: dict[int, Run]) -> tuple[float, ...]:
-        return tuple(_value(own[s], histories[own[s].name], metric, budget, limit, at) for s in seeds)
-
+    baseline_values, rival_values = (
+        tuple(_value(runs[s], histories[runs[s].name], metric, budget, limit, at) for s in seeds)
+        for runs in contenders
+    )
     return Pairing(
-        seeds=seeds,
+        seeds=tuple(seeds),
         spent=limit,
         gap=max((gap for gap, _ in gaps), default=0.0),
         eval_every_steps=_eval_every_steps(gaps),
         left_out=tuple(sorted(early)),
-        baseline_values=values(ours),
-        rival_values=values(theirs),
+        baseline_values=baseline_values,
+        rival_values=rival_values,
     )
 
 
 def _by_seed(runs: Sequence[Run]) -> dict[int, Run]:
-    found: dict[int, Run] = {}
+    by_seed: dict[int, Run] = {}
     for run in runs:
-        if run.seed is None or run.state not in COMPLETE:
+        if run.seed is None or run.state not in ENDED:
             continue
-        if run.seed in found:
+        other = by_seed.setdefault(run.seed, run)
+        if other is not run:
             raise UserError(
-                f"{found[run.seed].name} and {run.name} are both {run.contender} with seed {run.seed}; leave "
+                f"{other.name} and {run.name} are both {run.contender} with seed {run.seed}; leave "
                 f"one of them out"
             )
-        found[run.seed] = run
-    return found
+    return by_seed
 
 
 def _early(*contenders: dict[str, float]) -> set[str]:
     """The runs that must not end the comparison for the others.
 
-    A contender whose runs all end soon, as where they reach `train.stop_at`, sets the budget. A single run
-    that ends far below most of its contender's and below the budget that the comparison has without it would
-    hold all to a beginning.
+    A contender whose runs all end early, for example at `train.stop_at`, sets the budget. A single run that
+    ends far below most runs of its contender, and below the budget that the comparison has without it, is
+    early: it would cut all others to their first part.
 
     Args:
-        contenders: of each contender what its runs had spent at their ends, by name.
+        contenders: for each contender what its runs had spent at their ends, by name.
     """
 
     def isolated(end: float, ends: dict[str, float]) -> bool:
@@ -144,7 +142,7 @@ def _value(run: Run, points: Sequence[Point], metric: Metric, budget: str, limit
         return math.nan
     before = [point for point in points if point.spent(budget) <= limit]
     after = next((point for point in points if point.spent(budget) > limit), None)
-    if not before:  # one that diverged later than the others ended
+    if not before:  # the run diverged after the others had ended
         return math.nan
     value = before[-1].value
     if after is not None:
@@ -154,16 +152,16 @@ def _value(run: Run, points: Sequence[Point], metric: Metric, budget: str, limit
     return best if at == "best" and not metric.better(value, best) else value
 
 
-def value_between(one: tuple[float, float], other: tuple[float, float], spent: float) -> float:
-    """On the line between two evaluations, each what had been spent and its value."""
-    (start, before), (end, after) = one, other
-    if start == spent or not math.isfinite(before):  # whatever the value after it
-        return before
-    return before + (spent - start) / (end - start) * (after - before)
+def value_between(before: tuple[float, float], after: tuple[float, float], spent: float) -> float:
+    """The value at `spent`, interpolated between two evaluations, each a pair (spent, value)."""
+    (start, value), (end, next_value) = before, after
+    if start == spent or not math.isfinite(value):  # whatever the next value is
+        return value
+    return value + (spent - start) / (end - start) * (next_value - value)
 
 
 def _gap(points: Sequence[Point], budget: str, limit: float) -> tuple[float, int | None]:
-    """Between the evaluations around the limit: what was spent, as a share of it, and the steps."""
+    """The distance between the evaluations around the limit: as a share of it, and in steps."""
     before = [point for point in points if point.spent(budget) <= limit][-1]
     after = next((point for point in points if point.spent(budget) > limit), before)
     if before.spent(budget) == limit:
@@ -173,7 +171,7 @@ def _gap(points: Sequence[Point], budget: str, limit: float) -> tuple[float, int
 
 
 def _eval_every_steps(gaps: Sequence[tuple[float, int | None]]) -> int | None:
-    """The steps between evaluations that bring the rough ones of these gaps down to `ROUGH`."""
+    """The number of steps between evaluations that reduces the rough gaps to `ROUGH`."""
     rough = [(gap, steps) for gap, steps in gaps if gap > ROUGH]
     if not rough or any(steps is None for _, steps in rough):
         return None

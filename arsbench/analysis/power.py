@@ -1,7 +1,8 @@
-"""How many seeds a test needs to show a difference."""
+"""The number of seeds that a test needs to show a difference."""
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import statistics
@@ -16,10 +17,10 @@ from arsbench.analysis.significance import (
 )
 
 POWER = 0.8
-# More would not be run by anybody.
+# Larger numbers are of no practical use.
 _MOST_SEEDS = 10_000
-# Simulated tests, whose share of rejections has a standard error of 1.3 % at a power of 80 %; so many at a
-# time that their sums take 26 MB at most.
+# The number of simulated tests, for a standard error of 1.3 % at a power of 80 %, and of those made at a
+# time, for sums of 26 MB at most.
 _SIMULATED, _AT_A_TIME = 1000, 100
 
 
@@ -32,24 +33,23 @@ def seeds_needed(
     test: str = "auto",
     fewest: int = FEWEST_SEEDS,
 ) -> int | None:
-    """How many seeds would show a difference, at the spread that was observed.
+    """The number of seeds that would show a difference, at the observed spread.
 
-    The power is that of the test that as many seeds get (see `significance.p_value`) on normally distributed
-    differences: of the t-test by the noncentral t distribution, of the exact permutation by simulation. The
-    random permutation of more seeds is as powerful as the t-test.
+    The power is that of the test for this number of seeds (see `significance.p_value`) on normally
+    distributed differences: the t-test's by the noncentral t distribution, the exact permutation test's by
+    simulation. The random permutation test, with more seeds, has the power of the t-test.
 
     Args:
-        differences: the observed ones, two at least.
-        difference: what is to be seen; by default their mean.
-        level: the probability of a false alarm that the test is to keep, already divided by the number of
-            comparisons where there are several.
-        power: the probability with which it is to be seen.
+        differences: the observed ones, at least two.
+        difference: the difference to show; by default their mean.
+        level: the probability of a false positive, already divided by the number of comparisons.
+        power: the probability of showing the difference.
         test: one of `significance.TESTS`.
-        fewest: the smallest answer.
+        fewest: the smallest number to return.
 
     Returns:
-        the smallest number from `fewest` on; None where the spread is not known, the difference is zero, or
-        more than 10,000 would be needed.
+        the smallest number from `fewest` on; None where the spread is unknown, the difference is zero, or
+        more than 10,000 seeds are needed.
     """
     if len(differences) < 2 or not all(map(math.isfinite, differences)):
         return None
@@ -58,10 +58,10 @@ def seeds_needed(
     if wanted == 0:
         return None
     if spread <= ROUNDING * abs(wanted):
-        return max(fewest, 1 + math.ceil(math.log2(1 / level)))  # as many as permutations of signs need
+        return max(fewest, 1 + math.ceil(math.log2(1 / level)))  # what a permutation test needs
     effect = abs(wanted) / spread
     needed = _by_t_power(effect, level, power, fewest)
-    # Of normal differences no test finds more than the t-test, so the permutation needs at least as many.
+    # On normal differences no test has more power than the t-test: the permutation test needs no fewer seeds.
     while needed is not None and needed <= MOST_EXHAUSTIVE and permutes(needed, test):
         if _permutation_power(needed, effect, level) >= power:
             break
@@ -70,31 +70,25 @@ def seeds_needed(
 
 
 def _by_t_power(effect: float, level: float, power: float, fewest: int) -> int | None:
-    """The smallest number from `fewest` on with which the t-test has the power."""
-    low, high = fewest - 1, fewest
-    # Power grows with seeds. Upwards, since SciPy's is NaN where there are many and the effect is vast.
-    while _t_power(high, effect, level) < power:
-        if high >= _MOST_SEEDS:
-            return None
-        low, high = high, min(2 * high, _MOST_SEEDS)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _t_power(middle, effect, level) >= power else (middle, high)
-    return high
+    """The smallest number of seeds from `fewest` on with which the t-test has this power."""
+    numbers = range(fewest, _MOST_SEEDS + 1)
+    # SciPy's power is NaN for many seeds and huge effects, which the search takes for large, as it is.
+    index = bisect.bisect_left(numbers, power, key=lambda n: _t_power(n, effect, level))
+    return numbers[index] if index < len(numbers) else None
 
 
 def _t_power(n: int, effect: float, level: float) -> float:
-    """Of the two-sided t-test."""
+    """The power of the two-sided t-test."""
     from scipy import stats
 
     critical = stats.t.ppf(1 - level / 2, n - 1)
-    # The other tail's share is below a thousandth wherever the power is of any use.
+    # The other tail contributes less than a thousandth at any useful power.
     return float(stats.nct.sf(critical, n - 1, effect * math.sqrt(n)))
 
 
 @functools.lru_cache(maxsize=1024)
 def _permutation_power(n: int, effect: float, level: float) -> float:
-    """Of the exact permutation test, simulated; the same arguments give the same figure."""
+    """The power of the exact permutation test, simulated; the same arguments give the same value."""
     import numpy as np
 
     if 2.0 ** (1 - n) > level:

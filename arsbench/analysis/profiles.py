@@ -1,14 +1,15 @@
-"""Performance profiles over tasks: who reaches the targets of all of them cheaply."""
+"""Performance profiles over the problems of several tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from arsbench.analysis.comparing import common_metric
-from arsbench.analysis.contenders import by_contender, distinct, suite_baseline
-from arsbench.analysis.cost import Profile, baseline_target, cost_to_target, performance_profile
-from arsbench.analysis.runs import COMPLETE, Run
+from arsbench.analysis.comparing import choose_metric
+from arsbench.analysis.contenders import by_contender, choose_baseline, distinct, suite_baseline
+from arsbench.analysis.cost import baseline_target, cost_to_target
+from arsbench.analysis.runs import ENDED, Run
 from arsbench.analysis.wording import listed
 from arsbench.errors import UserError
 from arsbench.metrics import Metric
@@ -16,11 +17,11 @@ from arsbench.metrics import Metric
 
 @dataclass(frozen=True)
 class Problem:
-    """A task with a seed: to bring the metric to the target.
+    """A task with a seed: reach the target with the metric.
 
     Attributes:
         task: with its label.
-        runs: of each contender.
+        runs: by contender.
     """
 
     task: str
@@ -30,68 +31,106 @@ class Problem:
     runs: dict[str, Run]
 
     def cost(self, contender: str, budget: str) -> float | None:
-        """What the contender spent; infinity where it did not solve it, None where its run does not tell."""
+        """What the contender spent; infinity where it did not reach the target, None where it has no data."""
         return cost_to_target(self.runs[contender], self.metric, self.target, budget)
 
 
+@dataclass(frozen=True)
+class Profile:
+    """A performance profile: a step function of the cost ratio, from `shares[0]` at 1.
+
+    Attributes:
+        ratios: to the cheapest contender's cost, ascending, 1 first.
+        shares: the share of problems solved within that ratio, 0 to 1.
+    """
+
+    ratios: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def share(self, ratio: float) -> float:
+        """The share of problems solved within `ratio` times the cheapest contender's cost."""
+        return max((s for r, s in zip(self.ratios, self.shares, strict=True) if r <= ratio), default=0.0)
+
+
 def problems(runs: Sequence[Run], baseline: str | None = None) -> list[Problem]:
-    """The problems that contenders of several tasks have in common: each task's seeds that all completed.
+    """The problems of several tasks: each task's seeds for which every contender has a run that ended.
 
     Args:
-        runs: as `load` gives them, of any tasks.
-        baseline: whose best is a task's target (see `baseline_target`); by default a suite's own, or else the
-            contender of the task's first run.
+        runs: as `load` returns them, of any tasks.
+        baseline: the contender whose best value is a task's target (see `baseline_target`); by default the
+            suite's, or else the contender of the task's first run.
 
     Raises:
-        UserError: a task has no runs of the baseline, or no seed that all completed, or fewer than two
-            contenders are in every task.
+        UserError: a task has no runs of the baseline or no common seed, or fewer than two contenders are in
+            every task.
     """
     by_task: dict[str, list[Run]] = {}
     for run in runs:
         by_task.setdefault(run.task, []).append(run)
-    tasks = {task: distinct(own) for task, own in by_task.items()}
-    names = [set(by_contender(own)) for own in tasks.values()]
-    common = [name for name in by_contender(next(iter(tasks.values()), [])) if all(name in n for n in names)]
+    tasks = {task: distinct(members) for task, members in by_task.items()}
+    names = [by_contender(members).keys() for members in tasks.values()]
+    common = [name for name in (names or [()])[0] if all(name in others for others in names)]
     if len(common) < 2:
         raise UserError(
             f"the {len(tasks)} tasks have {', '.join(common) or 'no contender'} in common; a profile needs "
-            f"two contenders at least that are, by the same names, in every task"
+            f"two contenders or more with the same names in every task"
         )
     return [
         problem
-        for task, own in tasks.items()
-        for problem in _of_task(task, own, common, baseline or suite_baseline(own) or own[0].contender)
+        for task, members in tasks.items()
+        for problem in _of_task(
+            task, members, common, choose_baseline(members, baseline or suite_baseline(members))
+        )
     ]
 
 
-def profiles(found: Sequence[Problem], budget: str) -> dict[str, Profile] | None:
-    """Every contender's profile by one budget; None where a run does not tell it, or tells no time at all.
+def profiles(problems: Sequence[Problem], budget: str) -> dict[str, Profile] | None:
+    """Every contender's profile at one budget; None where a run has no data for it, or took no time at all.
 
     Args:
-        found: as of `problems`, one at least.
+        problems: at least one.
         budget: "steps", "passes" or "seconds".
     """
-    costs = {name: [problem.cost(name, budget) for problem in found] for name in found[0].runs}
-    told = {name: [c for c in own if c is not None and c > 0] for name, own in costs.items()}
-    if any(len(told[name]) < len(found) for name in costs):
+    costs = {name: [problem.cost(name, budget) for problem in problems] for name in problems[0].runs}
+    if not all(cost is not None and cost > 0 for column in costs.values() for cost in column):
         return None
-    return performance_profile(told)
+    return performance_profile(costs)
+
+
+def performance_profile(costs: Mapping[str, Sequence[float]]) -> dict[str, Profile]:
+    """Performance profiles (Dolan and Moré, "Benchmarking optimization software", 2002, section 2).
+
+    Args:
+        costs: by contender, its cost of each problem, in the same order; infinity where it failed.
+
+    Raises:
+        ValueError: the contenders have different numbers of problems, or none, or a cost is not above 0.
+    """
+    problems = {len(column) for column in costs.values()}
+    if len(problems) != 1 or 0 in problems:
+        raise ValueError("every contender needs a cost of every problem")
+    if not all(cost > 0 for column in costs.values() for cost in column):  # also refuses NaN
+        raise ValueError("a cost must be above 0, or infinite")
+    cheapest = [min(row) for row in zip(*costs.values(), strict=True)]
+    profiles = {}
+    for contender, column in costs.items():
+        ratios = sorted(c / least for c, least in zip(column, cheapest, strict=True) if math.isfinite(c))
+        steps = sorted({1.0, *ratios})
+        shares = tuple(sum(r <= step for r in ratios) / len(column) for step in steps)
+        profiles[contender] = Profile(tuple(steps), shares)
+    return profiles
 
 
 def _of_task(task: str, runs: Sequence[Run], contenders: Sequence[str], baseline: str) -> list[Problem]:
-    metric = common_metric(runs)
+    metric = choose_metric(runs)
     target = baseline_target(runs, metric, baseline)
-    complete = {
-        (run.contender, run.seed): run for run in runs if run.state in COMPLETE and run.seed is not None
-    }
+    complete = {(run.contender, run.seed): run for run in runs if run.state in ENDED and run.seed is not None}
     seeds = sorted(
-        seed
-        for seed in {seed for _, seed in complete}
-        if all((name, seed) in complete for name in contenders)
+        seed for seed in {s for _, s in complete} if all((name, seed) in complete for name in contenders)
     )
     if not seeds:
         raise UserError(
-            f"{task} has no seed that all of {listed(contenders)} have a complete run of; leave out a "
+            f"{task} has no seed for which all of {listed(contenders)} have a finished run; leave out a "
             f"contender or the task, or run what is missing"
         )
     return [

@@ -1,4 +1,4 @@
-"""What each contender reached, and what that took."""
+"""The results of each contender."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arsbench.analysis import BUDGETS, Run, cost_to_target
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import counted
-from arsbench.analysis.runs import WHOLE
-from arsbench.metrics import Metric, best_point, first_reaching
+from arsbench.analysis.runs import BUDGETS, FINISHED, Run
+from arsbench.metrics import Metric, best_point
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a contender reached, and what that took, by the runs that stand for it (`pairing.counted`).
+    """A contender's results, over the runs that count for it (`pairing.counted`).
 
     Attributes:
         seeds: of all its runs, in their order.
         states: of all its runs.
-        diverged: how many of them diverged, with finite numbers or others.
-        finals: the metric after the last epoch of each run that has it; NaN of a run that diverged.
-        bests: the metric's best value of each run that has any.
-        steps, passes, seconds: means over these runs at their ends; None where a run does not tell.
-        peak_mib: the highest of any run, of a GPU's memory where one was used; None where none tells.
-        on_gpu: whether that is a GPU's.
+        diverged: the number of its runs that diverged.
+        finals: the metric after the last epoch of each run that has it; NaN for a run that diverged.
+        bests: the best value of each run that has any.
+        steps, passes, seconds: means over the runs at their ends; None where a run has no data.
+        peak_mib: the highest peak memory of any run (MiB), of the GPU where one was used, or None.
+        on_gpu: whether `peak_mib` is GPU memory.
     """
 
     contender: str
@@ -43,17 +42,17 @@ class Result:
 
     @property
     def whole(self) -> bool:
-        """Whether every run is finished and none diverged."""
-        return self.diverged == 0 and set(self.states) <= set(WHOLE)
+        """Whether every run finished and none diverged."""
+        return self.diverged == 0 and set(self.states) <= set(FINISHED)
 
     @property
     def mean(self) -> float | None:
-        """Of the final values; NaN if one of them is."""
+        """The mean of the final values; NaN if one of them is NaN."""
         return statistics.fmean(self.finals) if self.finals else None
 
     @property
     def median(self) -> float | None:
-        """Of the final values; NaN if one of them is."""
+        """The median of the final values; NaN if one of them is NaN."""
         if any(math.isnan(value) for value in self.finals):
             return math.nan
         return statistics.median(self.finals) if self.finals else None
@@ -64,55 +63,24 @@ class Result:
         return statistics.fmean(self.bests) if self.bests else None
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a contender spent until the target.
-
-    Attributes:
-        reached: how many of its runs came there.
-        runs: of how many; those that have not ended are left out.
-        medians: by budget, over the runs, one that did not come there counting as infinite; None where a run
-            does not tell.
-    """
-
-    contender: str
-    reached: int
-    runs: int
-    medians: dict[str, float | None]
-
-
 def results_of(runs: Sequence[Run], metric: Metric) -> list[Result]:
     """A result per contender, in the order in which contenders first appear."""
     return [_result(contender, members, metric) for contender, members in by_contender(runs).items()]
 
 
-def costs_of(runs: Sequence[Run], metric: Metric, target: float) -> list[Cost]:
-    """What each contender spent until its metric was as good as `target`."""
-    costs = []
-    for contender, members in by_contender(runs).items():
-        own = counted(members)
-        reaching = [first_reaching(run.history(metric), metric, target) is not None for run in own]
-        medians: dict[str, float | None] = {}
-        for budget in BUDGETS:
-            spent = [cost_to_target(run, metric, target, budget) for run in own]
-            medians[budget] = None if None in spent else statistics.median(spent)
-        costs.append(Cost(contender, sum(reaching), len(own), medians))
-    return costs
-
-
 def _result(contender: str, runs: Sequence[Run], metric: Metric) -> Result:
-    own = counted(runs)
-    histories = [points for run in own if (points := run.history(metric))]
-    peak = _peak(own, "peak_gpu_mib")
+    counting = counted(runs)
+    histories = [points for run in counting if (points := run.history(metric))]
+    gpu_peak = _peak(counting, "peak_gpu_mib")
     return Result(
         contender=contender,
         seeds=tuple(run.seed for run in runs),
         states=tuple(run.state for run in runs),
         diverged=sum(run.diverged for run in runs),
-        finals=tuple(_final(run, metric) for run in own if run.diverged or run.history(metric)),
+        finals=tuple(_final(run, metric) for run in counting if run.diverged or run.history(metric)),
         bests=tuple(best_point(points, metric).value for points in histories),
-        peak_mib=_peak(own, "peak_rss_mib") if peak is None else peak,
-        on_gpu=peak is not None,
+        peak_mib=_peak(counting, "peak_rss_mib") if gpu_peak is None else gpu_peak,
+        on_gpu=gpu_peak is not None,
         **{budget: _mean([points[-1].spent(budget) for points in histories]) for budget in BUDGETS},
     )
 

@@ -1,4 +1,4 @@
-"""Runs as the analysis sees them: what run folders, suites and imported reports have in common."""
+"""Runs in memory, read from run folders, suites and reports."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from arsbench.runs.folder import RunFolder, as_run
 
 __all__ = ["BUDGETS", "Point", "Run", "load"]
 
-# The states of a finished run, with finite numbers.
-WHOLE = ("finished", "imported")
-# And with others: what a run reached may be held against another's, if it has diverged too.
-COMPLETE = (*WHOLE, "non_finite")
+# The states of runs that finished, and of runs that ended: comparisons rank a diverged run last.
+FINISHED = ("finished", "imported")
+ENDED = (*FINISHED, "non_finite")
 
-# What the analysis goes by in a configuration; a report may be of anybody's.
+# The keys of a configuration that the analysis uses; a report may come from another program.
 _CONFIG = checks.record(
     {},
     {
@@ -46,18 +45,18 @@ class Run:
     """One training run.
 
     Attributes:
-        name: unique among those loaded together.
+        name: unique among the runs loaded together.
         source: the folder or report that it was read from.
-        contender: what it competes as: a suite's name for it, or else its optimizer's.
-        seed: None where the configuration does not tell.
+        contender: the suite's name for it, or else its optimizer's.
+        seed: None where the configuration has none.
         task: with its label.
-        state: as in `RunFolder.status`, or "waiting" (planned by a suite, not begun).
-        message: what went wrong, or "".
-        config: effective where known, else as given.
-        environment: {} where a report does not tell.
+        state: as in `RunFolder.status`, or "imported" (from a report) or "waiting" (planned, not started).
+        message: the error of a failed run, or "".
+        config: the effective configuration, or as written where there is none.
+        environment: {} where a report has none.
         epochs: the records of the epochs.
-        steps: the records of logged steps; [] in a report.
-        evaluations: the records of evaluations within epochs; [] likewise.
+        steps: the records of logged steps; [] for a report.
+        evaluations: the records of evaluations within epochs; [] for a report.
         diverged_at: the step at which it diverged with finite numbers, as in `RunFolder.status`, or None.
     """
 
@@ -77,73 +76,73 @@ class Run:
 
     @property
     def imported(self) -> bool:
-        """Whether it was read from a report of the seed report's form that has nothing else."""
+        """Whether it was read from a report with the reference format's sections only."""
         return self.state == "imported"
 
     @property
     def diverged(self) -> bool:
-        """Whether it is at its end and has diverged, with finite numbers or others."""
-        return self.state == "non_finite" or (self.state in WHOLE and self.diverged_at is not None)
+        """Whether it ended and diverged, with finite numbers or others."""
+        return self.state == "non_finite" or (self.state in FINISHED and self.diverged_at is not None)
 
     @property
     def whole(self) -> bool:
-        """Whether it is finished and has not diverged."""
-        return self.state in WHOLE and not self.diverged
+        """Whether it finished and did not diverge."""
+        return self.state in FINISHED and not self.diverged
 
     @property
     def standing(self) -> str:
-        """Its state in words, such as "diverged at step 812"."""
+        """Its state as text, such as "diverged at step 812"."""
         at = "" if self.diverged_at is None else f" at step {self.diverged_at:,d}"
         if self.diverged:
             return f"diverged{at}"
         return f"{self.state}, diverged{at}" if at else self.state
 
     def as_dict(self) -> dict[str, Any]:
-        """The run with all its records, in plain JSON types, but for NaN and the infinities."""
+        """The run with all its records, in JSON types, except NaN and the infinities."""
         return {**vars(self), "source": str(self.source)}
 
     def metrics(self) -> list[Metric]:
-        """Those of its task that it has figures of, the deciding one first."""
-        known = METRICS.get(task_name(self.task), ())
-        return [metric for metric in known if any(metric.value(r) is not None for r in self.epochs)]
+        """The metrics of its task for which it has values, the deciding metric first."""
+        metrics = METRICS.get(task_name(self.task), ())
+        return [metric for metric in metrics if any(metric.value(r) is not None for r in self.epochs)]
 
     def history(self, metric: Metric) -> list[Point]:
-        """The metric over the run, an entry for each evaluation that has it; nothing after it diverged."""
+        """The metric at each evaluation that has it, up to where the run diverged."""
         return history(self.before_divergence(self.epochs), metric, self.before_divergence(self.evaluations))
 
     def before_divergence(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Those of its records that were made before it diverged; all where it has not."""
+        """The records from before it diverged; all records where it did not."""
         if self.diverged_at is None:
             return records
         return [record for record in records if (record.get("step") or 0) < self.diverged_at]
 
 
 def load(sources: Sequence[str | Path], warn: Callable[[str], object] = warnings.warn) -> list[Run]:
-    """The runs of any mixture of run folders, suite folders and reports in Markdown.
+    """The runs of run folders, suite folders and Markdown reports, in any mixture.
 
     Args:
         sources: their paths.
         warn: called with a sentence where something of a report is skipped.
 
     Raises:
-        UserError: a source is none of these, or is damaged, or two runs are the same folder.
+        UserError: a source is none of these, or is damaged, or a run is named twice.
     """
     runs = [run for source in sources for run in _load(Path(source), warn)]
     seen: set[Path] = set()
     for run in runs:
         resolved = run.source.resolve()
         if resolved in seen:
-            raise UserError(f"{run.source} is given twice; name every run once")
+            raise UserError(f"{run.source} is named twice; name every run once")
         seen.add(resolved)
     return _with_unique_names(runs)
 
 
 def _load(source: Path, warn: Callable[[str], object]) -> list[Run]:
-    if source.exists() and not source.is_dir():  # a report, or a pipe or device, which its reader refuses
+    if source.exists() and not source.is_dir():  # a report; its reader refuses pipes and devices
         return [_from_report(source, warn)]
     plan = plan_of(source)
     if plan is not None:
-        return _told([_from_plan(source, entry) for entry in plan["runs"]])
+        return _with_effective_configs([_from_plan(source, entry) for entry in plan["runs"]])
     return [_from_folder(RunFolder.open(source))]
 
 
@@ -166,7 +165,7 @@ def _from_folder(folder: RunFolder, **changes: Any) -> Run:
 
 
 def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
-    """A run of a suite: its folder where it has begun, else, or where that is damaged, what the plan says."""
+    """A suite's run from its folder; from the plan where it has not started or its folder is damaged."""
     path, failure = suite / entry["folder"], suite / "failures" / f"{entry['name']}.json"
     changes: dict[str, Any] = {"name": entry["name"], "contender": printable(entry["contender"])}
     if failure.is_file():
@@ -195,22 +194,21 @@ def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
 
 
 def lost_status(path: Path) -> str:
-    """What is wrong with a suite's run that has checkpoints and no status."""
+    """The message for a suite's run that has checkpoints but no status."""
     return f"{path} has lost its status.json; restore it, or delete the run's folder and run the suite again"
 
 
-def _told(runs: list[Run]) -> list[Run]:
-    """A suite's runs, those that have not begun with what others of their contender tell in full."""
-    begun = {run.contender: run.config for run in runs if run.environment}
+def _with_effective_configs(runs: list[Run]) -> list[Run]:
+    """A suite's runs; those that have not started get the configuration of another run of their contender."""
+    started = {run.contender: run.config for run in runs if run.environment}
 
-    def config(run: Run) -> dict[str, Any]:
-        own = begun[run.contender]
-        return own | {"experiment": own["experiment"] | {"seed": run.seed}}
+    def complete(run: Run) -> Run:
+        if run.environment or run.contender not in started:
+            return run
+        config = started[run.contender]
+        return replace(run, config=config | {"experiment": config["experiment"] | {"seed": run.seed}})
 
-    return [
-        run if run.environment or run.contender not in begun else replace(run, config=config(run))
-        for run in runs
-    ]
+    return [complete(run) for run in runs]
 
 
 def _from_report(path: Path, warn: Callable[[str], object]) -> Run:
@@ -236,12 +234,12 @@ def _from_report(path: Path, warn: Callable[[str], object]) -> Run:
 def _identity(
     config: dict[str, Any], epochs: list[dict[str, Any]], source: Path, name: str
 ) -> dict[str, Any]:
-    """What a configuration makes of a run: its contender (`name` where it does not tell), seed and task."""
+    """A run's contender (`name` where the configuration names no optimizer), seed and task."""
     checks.require(_CONFIG, config, f"the configuration of {source}")
     experiment = config.get("experiment", {})
     tasks = {record["task"] for record in epochs} or set(experiment.get("tasks") or ())
     if len(tasks) != 1:
-        raise UserError(f"{source} is about {len(tasks)} tasks; a run that can be compared has one")
+        raise UserError(f"{source} has {len(tasks)} tasks; only runs with one task can be compared")
     return {
         "contender": printable(config.get("optimizer", {}).get("name") or name),
         "seed": experiment.get("seed"),
@@ -250,9 +248,8 @@ def _identity(
 
 
 def _with_unique_names(runs: list[Run]) -> list[Run]:
-    """Runs whose names clash get their paths for names."""
+    """The runs; those whose names are not unique are named after their paths."""
     names = [run.name for run in runs]
     return [
-        Run(**(vars(run) | {"name": printable(str(run.source))})) if names.count(run.name) > 1 else run
-        for run in runs
+        replace(run, name=printable(str(run.source))) if names.count(run.name) > 1 else run for run in runs
     ]

@@ -1,4 +1,4 @@
-"""Tests of paired differences.
+"""Significance tests of paired differences.
 
 Sources: Student, "The probable error of a mean" (1908); Fisher, "The Design of Experiments" (1935), section
 21, for the permutation of signs; Holm, "A simple sequentially rejective multiple test procedure" (1979);
@@ -15,43 +15,42 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-# Of fewer differences no spread can be judged, and hence no verdict given.
+# Fewer differences do not allow an estimate of their spread, and hence no verdict.
 FEWEST_SEEDS = 3
-# From as many seeds on the permutation finds what the t-test finds; with fewer, its p-values are too coarse.
+# From this number of seeds on, the permutation test has the t-test's power; with fewer, its p is too coarse.
 PERMUTED_FROM = 12
-# Signs are permuted exhaustively up to 16 seeds, and beyond them as often at random.
+# Up to this number of seeds all sign permutations are counted; beyond it, 2¹⁶ random ones.
 MOST_EXHAUSTIVE = 16
 
-# Differences, or sums of them, closer together than this share of their size are one value. A figure in
-# float64 is off by up to 2⁻⁵³ (1e-16) of itself, so equal differences differ by less than this share unless
-# they are below a ten-millionth of the figures; a tie counted too many can only raise p.
+# Relative tolerance below which differences, or sums of them, are ties. A value in float64 has a relative
+# error of up to 2⁻⁵³ (1e-16), so equal differences stay within the tolerance unless they are below a
+# ten-millionth of the values; a tie too many can only raise p.
 ROUNDING = 1e-9
 
-# How a test can be chosen: by the number of seeds, or one for any number.
+# The choices of a test: by the number of seeds, or one test for any number.
 TESTS = ("auto", "t", "permutation")
 T_TEST, PERMUTATION_TEST, SIGN_TEST = "paired t-test", "exact permutation test", "exact sign test"
 RANDOM_PERMUTATION_TEST = "random permutation test"
 
 
 def permutes(seeds: int, test: str) -> bool:
-    """Whether `test`, one of `TESTS`, permutes the signs of as many differences."""
+    """Whether `test`, one of `TESTS`, is a permutation test for this number of seeds."""
     return test == "permutation" or (test == "auto" and seeds >= PERMUTED_FROM)
 
 
 def p_value(differences: Sequence[float], *, test: str = "auto") -> tuple[str, float]:
     """Test whether paired differences have a mean other than zero, two-sided.
 
-    The permutation of signs assumes nothing but that differences are as likely to be negative as positive
-    under the null hypothesis. With few seeds its smallest p, 2/2ⁿ, costs power, so that below
-    `PERMUTED_FROM` Student's t-test takes its place. The number of seeds alone decides, never the values:
-    choosing the kinder test of two would raise false alarms. The stricter one may be chosen by them:
-    differences that are all the same, as of rounded figures or of counts, have no spread for a t-test to go
-    by, and p is that of the permutation. Where a difference is infinite, because a run diverged, only signs
-    are left.
+    The permutation test of signs only assumes that positive and negative differences are equally likely
+    under the null hypothesis. Its smallest p, 2/2ⁿ, costs power with few seeds, so that Student's t-test is
+    used below `PERMUTED_FROM` seeds. The number of seeds alone decides, never the values: choosing the test
+    with the smaller p would raise the rate of false positives. There are two exceptions. Equal differences,
+    as of rounded values or counts, have no spread for a t-test, and p is that of the permutation test.
+    Infinite differences, of runs that diverged, leave only the signs: p is that of the sign test.
 
     Args:
         differences: at least `FEWEST_SEEDS`; infinite where one of two runs diverged, NaN where both did.
-        test: "auto" for the rule above; "t" or "permutation" for one test whatever the number of seeds.
+        test: "auto" for the rule above; "t" or "permutation" for one test with any number of seeds.
 
     Returns:
         the test's name and p.
@@ -73,11 +72,11 @@ def p_value(differences: Sequence[float], *, test: str = "auto") -> tuple[str, f
 
 
 def permutation_p(differences: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The share of all choices of signs that give a sum at least as far from zero as the observed one.
+    """The share of all 2ⁿ choices of signs whose sum is at least as far from zero as the observed one.
 
     Args:
-        differences: (..., n), float64; the last axis holds the differences of one test. It takes memory for
-            2ⁿ⁻¹ sums of each test.
+        differences: (..., n), float64; the last axis holds the differences of one test. Each test needs
+            memory for 2ⁿ⁻¹ sums.
 
     Returns:
         the p-values, (...), float64.
@@ -85,7 +84,7 @@ def permutation_p(differences: Sequence[float] | np.ndarray) -> np.ndarray:
     import numpy as np
 
     values = np.asarray(differences, dtype=np.float64)
-    sums = values[..., :1]  # turning all signs changes no distance from zero, so the first keeps its own
+    sums = values[..., :1]  # flipping all signs keeps the distance from zero, so the first sign is fixed
     for i in range(1, values.shape[-1]):
         value = values[..., i : i + 1]
         sums = np.concatenate((sums + value, sums - value), axis=-1)
@@ -95,7 +94,7 @@ def permutation_p(differences: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _random_permutation_p(differences: Sequence[float]) -> float:
-    """The same of signs drawn at random, of which the observed ones count as one draw more."""
+    """The same for signs drawn at random; the observed signs count as one more draw."""
     import numpy as np
     from scipy import stats
 
@@ -118,7 +117,7 @@ def _random_permutation_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, so that the smallest true one decides at the level of all."""
+    """Holm-corrected p-values, in the same order: p ≤ level keeps the family-wise error rate at the level."""
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
@@ -130,7 +129,7 @@ def interval(differences: Sequence[float], level: float = 0.05) -> tuple[float, 
     """Student's confidence interval of the mean difference, not corrected for other comparisons.
 
     Returns:
-        its ends; None of fewer than two differences, or where one is not finite.
+        low and high; None with fewer than two differences, or where one is not finite.
     """
     if len(differences) < 2 or not all(map(math.isfinite, differences)):
         return None
@@ -142,7 +141,7 @@ def interval(differences: Sequence[float], level: float = 0.05) -> tuple[float, 
 
 
 def effect_size(differences: Sequence[float]) -> float | None:
-    """Cohen's d_z, the mean difference in units of the differences' standard deviation; None without any."""
+    """Cohen's d_z: the mean difference divided by the standard deviation; None without spread."""
     if len(differences) < 2 or not all(map(math.isfinite, differences)):
         return None
     mean, spread = statistics.fmean(differences), statistics.stdev(differences)
@@ -150,5 +149,5 @@ def effect_size(differences: Sequence[float]) -> float | None:
 
 
 def _mean_and_error(differences: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error."""
+    """The mean and its standard error."""
     return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(len(differences))

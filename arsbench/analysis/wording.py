@@ -1,4 +1,4 @@
-"""How warnings speak of runs and values."""
+"""Phrases that warnings and verdicts share."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from arsbench.analysis.runs import Run
 
 
 def by_value(runs: Sequence[Run], value: Callable[[Run], Any]) -> list[tuple[Any, list[Run]]]:
-    """Each value with the runs that have it, in the order in which values first appear."""
+    """Each value with its runs, in the order in which values first appear; values need not be hashable."""
     groups: list[tuple[Any, list[Run]]] = []
     for run in runs:
-        own = value(run)
-        members = next((members for other, members in groups if other == own), None)
+        key = value(run)
+        members = next((members for other, members in groups if other == key), None)
         if members is None:
-            groups.append((own, [run]))
+            groups.append((key, [run]))
         else:
             members.append(run)
     return groups
 
 
-def told(groups: Iterable[tuple[Any, list[Run]]], runs: Sequence[Run]) -> str:
-    """ "8: AdamW, Muon; 16: ARS": the groups of `by_value`, or contenders where their runs agree."""
+def named(groups: Iterable[tuple[Any, list[Run]]], runs: Sequence[Run]) -> str:
+    """ "8: AdamW and Muon; 16: ARS-2": each group of `by_value`, by contender where it has all its runs."""
     contenders = by_contender(runs)
     parts = []
     for value, members in groups:
         inside = {run.name for run in members}
-        whole = {name for name, own in contenders.items() if all(run.name in inside for run in own)}
-        names = dict.fromkeys(run.contender if run.contender in whole else run.name for run in members)
+        complete = {name for name, seeds in contenders.items() if all(run.name in inside for run in seeds)}
+        names = dict.fromkeys(run.contender if run.contender in complete else run.name for run in members)
         parts.append(f"{'none' if value is None else value}: {listed(list(names))}")
     return "; ".join(parts)
 
@@ -43,18 +43,20 @@ def sectioned(keys: Iterable[str]) -> str:
     return ", ".join(f"{section} ({', '.join(names)})" for section, names in sections.items())
 
 
-def listed(names: Sequence[str]) -> str:
-    """The names, or the first few of many."""
-    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """ "A, B and C"; of more than `most` names, the first ones and the number of the others."""
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def in_digits(value: float, spec: str) -> str:
-    """A number by the specification `spec` of fixed digits; in scientific notation where it has too many."""
+    """A number by the format `spec` of fixed digits; in scientific notation from 1e15 on."""
     return format(value, spec if abs(value) < 1e15 else spec.replace("f", "e"))
 
 
 def without_repetition(values: Iterable[Any]) -> list[Any]:
-    """Without repetition; the values need not be hashable."""
+    """The values, each at its first place; they need not be hashable."""
     result: list[Any] = []
     for value in values:
         if value not in result:

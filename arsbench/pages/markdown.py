@@ -11,11 +11,13 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from arsbench.analysis import Comparison, Run
-from arsbench.analysis.checks import same_task
+from arsbench.analysis.checks import UNKNOWN, same_task
 from arsbench.analysis.contenders import by_contender, distinct
+from arsbench.analysis.cost import Cost
 from arsbench.analysis.overview import Overview, overview
 from arsbench.analysis.plans import PLAN_FILE
-from arsbench.analysis.results import Cost, Result
+from arsbench.analysis.results import Result
+from arsbench.analysis.wording import listed
 from arsbench.characters import ACTING
 from arsbench.files import atomic_write
 from arsbench.metrics import Metric
@@ -119,16 +121,21 @@ def _differences(found: Overview) -> list[str]:
         return [*heading, "None among the keys that all of them tell."]
     contenders = by_contender(found.runs)
     positions = {run.name: position for position, run in enumerate(found.runs)}
-    rows = [["Key", *contenders]]
+    rows, single = [["Key", *contenders]], []
     for key, values in found.differences:
-        rows.append(
-            [key, *(settings([values[positions[r.name]] for r in own]) for own in contenders.values())]
-        )
+        cells = [settings([values[positions[run.name]] for run in runs]) for runs in contenders.values()]
+        present = {cell for cell in cells if cell not in ("none", UNKNOWN)}
+        if len(present) > 1:
+            rows.append([key, *cells])
+            continue
+        having = [name for name, cell in zip(contenders, cells, strict=True) if cell in present]
+        single.append(f"- {key} = {present.pop()} only for {escape(listed(having))}")
     turned = [list(row) for row in zip(*rows, strict=True)]
     turned[0][0] = "Contender"
     return [
         *heading,
-        *min(map(aligned_lines, (rows, turned)), key=lambda form: len(form[0])),
+        *(min(map(aligned_lines, (rows, turned)), key=lambda form: len(form[0])) if len(rows) > 1 else ()),
+        *(["", *single] if single else ()),
     ]
 
 

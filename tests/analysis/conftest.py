@@ -41,6 +41,6 @@ def _run(contender: str, seed: int | None, values: list[float], **changes: Any) 
 def run():
     """`run(contender, seed, values, **changes)`: a run with a loss for each epoch.
 
-    `steps_each`, `passes_each` and `seconds_each` are what an epoch takes, 10 by default, None for untold.
+    `steps_each`, `passes_each` and `seconds_each` are what an epoch takes, 10 by default, None for no data.
     """
     return _run

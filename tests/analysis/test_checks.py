@@ -1,4 +1,4 @@
-"""What stands between runs and a fair comparison, in sentences."""
+"""Whether runs can be compared fairly: differences of their settings, and warnings."""
 
 import json
 import math
@@ -17,8 +17,8 @@ SEED_REPORT = Path(__file__).parents[1] / "report" / "seed_report.md"
 
 def the_warning(runs, *words):
     """The only warning with these words in it."""
-    (found,) = [sentence for sentence in warnings(runs) if all(word in sentence for word in words)]
-    return found
+    (sentence,) = [sentence for sentence in warnings(runs) if all(word in sentence for word in words)]
+    return sentence
 
 
 @pytest.fixture
@@ -49,10 +49,11 @@ def test_runs_that_differ_in_seed_and_optimizer_alone_need_no_warning(record_run
     ]
     runs = load(sources)
     assert warnings(runs) == []
-    assert configuration_differences(runs) == [("optimizer.name", ["AdamW", "AdamW", "ARS", "ARS"])]
+    key, names = configuration_differences(runs)[0]
+    assert (key, names) == ("optimizer.name", ["AdamW", "AdamW", "ARS", "ARS"])
 
 
-def test_a_suites_run_that_has_not_begun_is_told_by_the_others(suite):
+def test_a_suites_run_that_has_not_started_has_the_settings_of_the_others(suite):
     path = suite("half")
     whole = load([path])
     shutil.rmtree(path / "runs" / "AdamW" / "seed-2")
@@ -81,22 +82,25 @@ def test_a_damaged_run_does_not_hide_its_suite(suite):
     assert [run.state for run in runs] == ["finished", "failed", "finished", "finished"]
     assert "epochs.jsonl is damaged: it has 1 of the 2 records" in runs[1].message
     assert "restore the file, or delete the run's folder and run the suite again" in runs[1].message
-    assert "failed: AdamW-seed-2" in the_warning(runs, "Not every run is complete")
+    assert "failed: AdamW-seed-2" in the_warning(runs, "Not every run is finished")
 
 
-def test_a_report_is_unknown_where_it_tells_nothing_rather_than_equal(record_run):
+def test_what_a_report_lacks_is_unknown_rather_than_equal(record_run):
     runs = load(
         [SEED_REPORT, record_run("own", seed=42, config={"train": {"epochs": 2}, "data": {"batch_size": 4}})]
     )
     differences = dict(configuration_differences(runs))
     assert differences["train.epochs"] == [5, 2]
     assert "train.precision" not in differences  # one value is known, the other is not
-    untold = the_warning(runs, "does not tell")
-    assert untold.startswith("seed_report")
-    for words in ("precision", "source", "accumulate", "machine", "unknown"):
-        assert words in untold
+    missing = the_warning(runs, "has no data for")
+    assert missing.startswith("The report seed_report")
+    assert missing.endswith(
+        "machine, version, steps and passes: they may differ from those of the other runs."
+    )
+    for words in ("precision", "source", "accumulate"):
+        assert words in missing
     for words in ("epochs", "log_every", "modulus"):
-        assert words not in untold
+        assert words not in missing
 
 
 def test_seconds_with_evaluations_and_without(record_run):
@@ -107,19 +111,45 @@ def test_seconds_with_evaluations_and_without(record_run):
     )
     assert warnings(load([whole, whole.with_name("apart")])[:1]) == []
     sentence = the_warning(load([whole, apart]), "Times and memory are not comparable")
-    assert "seconds of evaluations (included: whole; left out: apart)" in sentence
+    assert "evaluation time (included: whole; excluded: apart)" in sentence
 
 
-def test_a_key_that_only_some_tell_is_unknown_for_the_others(record_run):
+def test_a_key_that_a_report_lacks_is_unknown(record_run):
     sources = [record_run(name, config={"train": {"accumulate": n}}) for name, n in (("a", 2), ("b", 3))]
     runs = load([SEED_REPORT, *sources])
     assert dict(configuration_differences(runs))["train.accumulate"] == [UNKNOWN, 2, 3]
 
 
-def test_another_packages_optimizer_does_not_have_our_keys(record_run):
-    ours = record_run("ours", config={"optimizer": {"k": 7}})
-    others = record_run("ours-too"), record_run("theirs", optimizer="torch.optim:SGD")
-    assert dict(configuration_differences(load([ours, *others])))["optimizer.k"] == [7, 5, None]
+def test_a_third_party_optimizer_lacks_the_keys_of_a_built_in_one(record_run):
+    built_in = record_run("a", config={"optimizer": {"k": 7}}), record_run("b")
+    sgd = record_run("c", optimizer="torch.optim:SGD", config={"optimizer": {"nesterov": True}})
+    differences = dict(configuration_differences(load([*built_in, sgd])))
+    assert differences["optimizer.k"] == [7, 5, None]
+    assert differences["optimizer.nesterov"] == [None, None, True]
+
+
+def test_keys_that_only_some_optimizers_have_are_differences(record_run):
+    muon = record_run("muon", optimizer="Muon", config={"optimizer": {"adam_lr": 0.005}})
+    differences = configuration_differences(load([record_run("adamw", optimizer="AdamW"), muon]))
+    keys = [key for key, _ in differences]
+    assert keys[0] == "optimizer.name"  # keys with several values come first
+    assert {"optimizer.adam_lr", "optimizer.momentum", "optimizer.betas"} < set(keys)
+    assert dict(differences)["optimizer.adam_lr"] == [None, 0.005]
+    assert dict(differences)["optimizer.betas"] == [[0.9, 0.999], None]
+    # AdamW has lr, and Muon without adam_lr uses lr: in neither case is there a value to show.
+    plain = record_run("plain", optimizer="Muon", config={"optimizer": {"adam_lr": None}})
+    assert "optimizer.adam_lr" not in dict(
+        configuration_differences(load([record_run("x", optimizer="AdamW"), plain]))
+    )
+
+
+def test_a_key_that_only_a_report_lacks_is_no_difference(record_run):
+    runs = load([SEED_REPORT, record_run("ars", seed=42), record_run("muon", optimizer="Muon")])
+    differences = dict(configuration_differences(runs))
+    assert differences["optimizer.momentum"] == [UNKNOWN, None, 0.95]
+    # Both runs have the same value, and the report has none.
+    assert "optimizer.adam_eps" not in differences
+    assert differences["optimizer.rho"] == [0.1, 0.1, None]
 
 
 def test_protocols(record_run):
@@ -156,7 +186,7 @@ def test_validation_sets_of_other_sizes_are_of_other_data_unless_the_seed_draws_
         ("train", "accumulate", 2, "budgets"),
         ("data", "batch_size", 4, "budgets"),
         ("train", "precision", "bf16", "not comparable"),
-        ("model", "sequence_length", 127, "data's settings"),
+        ("model", "sequence_length", 127, "Data settings"),
     ],
 )
 def test_settings_that_forbid_a_comparison(record_run, section, key, value, word):
@@ -189,14 +219,14 @@ def test_runs_that_did_not_come_to_their_end_are_named(record_run):
             record_run("e", seed=5, state="failed"),
         ]
     )
-    assert "diverged: b; not finished: c; diverged at step 1,012: d; failed: e" in the_warning(
-        runs, "not every run".capitalize()
+    assert "diverged: b; unfinished: c; diverged at step 1,012: d; failed: e" in the_warning(
+        runs, "Not every run"
     )
 
 
 def test_seeds(record_run):
     one = [record_run("a"), record_run("b", optimizer="Muon")]
-    assert "AR" in the_warning(load(one), "One seed only of ARS, Muon", "no verdict is possible")
+    assert the_warning(load(one), "Only one seed for ARS and Muon", "no verdict is possible")
     assert warnings(load(one[:1])) == []  # one run alone is no comparison
     more = [*one, record_run("c", seed=2), record_run("d", seed=3), record_run("e", optimizer="Muon", seed=3)]
     assert "1, 2, 3: ARS; 1, 3: Muon" in the_warning(load(more), "seeds differ")
@@ -212,9 +242,9 @@ def test_tuning_must_be_equal(suite):
 
     assert warnings(load([suite("equal", tuned(AdamW=8, ARS=8))])) == []
     runs = load([suite("unequal", tuned(AdamW=8, ARS=2))])
-    assert "8 trials: my AdamW; 2 trials: my ARS" in the_warning(runs, "Tuning")
+    assert "8 trials: my AdamW; 2 trials: my ARS" in the_warning(runs, "tuning budgets differ")
     runs = load([suite("half", tuned(ARS=8))])
-    assert "untuned: my AdamW; 8 trials: my ARS" in the_warning(runs, "Tuning")
+    assert "untuned: my AdamW; 8 trials: my ARS" in the_warning(runs, "tuning budgets differ")
 
 
 def test_different_tasks_are_an_error(record_run):

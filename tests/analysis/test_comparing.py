@@ -97,11 +97,13 @@ def test_all_budgets_are_one_family(contender):
     assert {c.verdict for c in found} == {"undecided"}
     assert {c.seeds_needed for c in found} == {seeds_needed([0.1, 0.13, 0.06], level=0.05 / 3)} == {5}
     text = verdict(runs)
-    assert text.splitlines()[0] == "B: not to be told from A by steps, passes and seconds."
-    assert "corrected after Holm for all 3 comparisons" in text
-    untold = contender("A", [4.0] * 3, passes_each=None, seconds_each=None) + runs[3:]
-    assert "better than A: B" in verdict(untold)
-    assert "Holm" not in verdict(untold)
+    assert (
+        text.splitlines()[0] == "B shows no significant difference from A at equal steps, passes and seconds."
+    )
+    assert "Significance: paired t-test at the 5 % level, Holm-corrected for 3 comparisons." in text
+    without = contender("A", [4.0] * 3, passes_each=None, seconds_each=None) + runs[3:]
+    assert "better than A: B" in verdict(without)
+    assert "Holm" not in verdict(without)
 
 
 def test_the_test_can_be_chosen(contender):
@@ -110,7 +112,7 @@ def test_the_test_can_be_chosen(contender):
     assert tests["auto"] == tests["t"]
     assert (tests["t"].test, tests["permutation"].test) == ("paired t-test", "exact permutation test")
     assert tests["permutation"].p_value == 2 / 2**6
-    assert "by the exact permutation test" in verdict(runs, test="permutation")
+    assert "Significance: exact permutation test at" in verdict(runs, test="permutation")
     # Three budgets need 2 / 2ⁿ below 0.05 / 3.
     assert {c.seeds_needed for c in compare(runs, budget=BUDGETS, test="permutation")} == {7}
     with pytest.raises(UserError, match="'z'; it must be one of auto, t, permutation"):
@@ -130,8 +132,7 @@ def test_too_few_seeds_get_no_verdict_but_a_number(contender, seeds):
     assert (c.verdict, c.p_value, c.test) == ("unreachable", None, "")
     assert c.seeds_needed == {1: None, 2: 3}[seeds]
     text = verdict(runs)
-    assert f"no verdict is possible with {seeds} seed" in text
-    assert "3 are the fewest" in text
+    assert f"no verdict with {seeds} seed{'s' * (seeds > 1)} in common (3 are needed): B (" in text
     assert "better than" not in text
 
 
@@ -162,8 +163,8 @@ def test_a_schedule_that_is_cut_short_is_named(run):
     runs += [run("B", seed, [3.9, 3.7 + seed / 50], passes_each=20, config=config) for seed in (1, 2, 3)]
     cut = [line for line in verdict(runs).splitlines() if "schedule" in line]
     assert cut == [
-        "By passes, B is compared before the end of its schedule of learning rates, which tells against it; "
-        "train.max_steps sets budgets that are equal."
+        "At equal passes, the comparison ends before the learning-rate schedule of B, a disadvantage for B; "
+        "set train.max_steps to give all runs equal budgets."
     ]
     flat = [replace(one, config={}) for one in runs]
     assert "schedule" not in verdict(flat)
@@ -172,7 +173,7 @@ def test_a_schedule_that_is_cut_short_is_named(run):
 def test_of_all_pairs_those_without_a_common_seed_are_named(run):
     seeds = {"A": range(6), "B": range(3), "C": range(3, 6)}
     runs = [run(name, seed, [4.0 + seed**2 / 100]) for name, own in seeds.items() for seed in own]
-    assert "not comparable: C and B." in verdict(runs, all_pairs=True).splitlines()[0]
+    assert "no comparison: C and B." in verdict(runs, all_pairs=True).splitlines()[0]
 
 
 def test_equal_values_are_nobodys_win(run):
@@ -229,9 +230,9 @@ def test_how_a_run_stands(run, facts, standing, diverged):
 def test_the_verdict_names_the_runs_that_diverged(run):
     runs = [run("A", seed, [4.0]) for seed in (1, 2, 3)]
     runs += [run("B", 1, [5.0], diverged_at=812), run("B", 2, [5.0], state="non_finite"), run("B", 3, [5.0])]
-    assert (
-        "B-1 diverged at step 812 and B-2 diverged, and count as worse than every run that did not."
-        in verdict(runs).splitlines()
+    assert verdict(runs).splitlines()[-1] == (
+        "B-1 diverged at step 812 and B-2 diverged; a diverged run ranks below every run that "
+        "did not diverge."
     )
     assert "diverged" not in verdict(
         runs[:3] + [replace(one, state="finished", diverged_at=None) for one in runs[3:]]
@@ -260,7 +261,7 @@ def test_unfinished_runs_are_left_out_and_named(contender, run):
     runs.append(run("B", 4, [9.0], state="interrupted"))
     (c,) = compare(runs)
     assert c.seeds == (1, 2, 3)
-    assert verdict(runs).splitlines()[-1] == "Left out, since they are not complete: B-4."
+    assert verdict(runs).splitlines()[-1] == "Left out because they are unfinished: B-4."
 
 
 def test_an_equal_budget_of_passes(run):
@@ -275,16 +276,26 @@ def test_an_equal_budget_of_passes(run):
     )
     assert (passes.spent, passes.verdict, passes.rival_values) == (40, "worse", (4.51, 4.54, 4.59))
     text = verdict(runs).splitlines()
-    assert text[0] == "B: better than A by steps and seconds, worse than A by passes."
-    assert text[1].startswith("By steps (after 40 optimizer steps): better than A: B (-0.2533)")
-    assert text[2].startswith("By passes (after 40 forward-backward passes): worse than A: B (+0.1467)")
+    assert text[0] == "B is better than A at equal steps and seconds. B is worse than A at equal passes."
+    assert text[1] == (
+        "At equal steps (40 optimizer steps): better than A: B (-0.2533, 95 % CI -0.3537 to -0.1529, "
+        "d_z = -6.27, p = 0.025)."
+    )
+    assert text[2].startswith(
+        "At equal passes (40 forward-backward passes): worse than A: B (+0.1467, 95 % CI"
+    )
+    assert text[4] == (
+        "Metric: validation loss (strict, nats per target); lower is better. Runs are paired by seed (3 "
+        "seeds in common). Significance: paired t-test at the 5 % level, Holm-corrected for 3 comparisons. "
+        "In parentheses: mean difference, confidence interval (CI), Cohen's d_z, Holm-corrected p."
+    )
 
 
-def test_budgets_of_a_few_seconds_are_told_by_their_tenths(run):
+def test_budgets_of_a_few_seconds_are_shown_with_tenths(run):
     runs = [run(name, 1, [5.0, 4.8], seconds_each=each) for name, each in (("A", 1.25), ("B", 1.0), ("C", 2))]
-    assert "By seconds (after 2 to 2.5 seconds of training)" in verdict(runs)
+    assert "At equal seconds (2 to 2.5 seconds of training)" in verdict(runs)
     runs = [run(name, 1, [5.0, 4.8], seconds_each=each) for name, each in (("A", 500.1), ("B", 500.2))]
-    assert "By seconds (after 1,000 seconds of training)" in verdict(runs)
+    assert "At equal seconds (1,000 seconds of training)" in verdict(runs)
 
 
 def test_values_between_evaluations_are_interpolated(run):
@@ -294,8 +305,8 @@ def test_values_between_evaluations_are_interpolated(run):
     assert (c.spent, c.baseline_values) == (40, (4.4,))
     assert c.rival_values == pytest.approx((4.5,))
     assert c.gap == 30 / 40
-    assert "By passes, values are interpolated between evaluations up to 75 %" in verdict(runs)
-    assert "By steps, values" not in verdict(runs)
+    assert "At equal passes, values are interpolated between evaluations up to 75 %" in verdict(runs)
+    assert "At equal steps, values" not in verdict(runs)
 
 
 def within_epochs(every, values, steps=100):
@@ -346,13 +357,13 @@ def test_no_verdict_is_based_on_evaluations_far_apart(run):
     assert c.eval_every_steps == 15
     text = verdict(coarse).splitlines()
     assert text[3] == (
-        "By seconds (after 20 seconds of training): no verdict is possible with evaluations up to 65 % of "
-        "the budget apart, since interpolation over more than a third of it misleads "
+        "At equal seconds (20 seconds of training): no verdict, because evaluations are up to 65 % of the "
+        "budget apart and interpolation over more than a third of it misleads "
         f"(train.eval_every_steps = 15 allows one): B ({c.difference:+.4f})."
     )
-    assert "by steps and passes" in text[0]
-    assert "for all 2 comparisons" in "".join(text)
-    assert "which is rough" not in "".join(text)
+    assert "at equal steps and passes" in text[0]
+    assert "Holm-corrected for 2 comparisons" in "".join(text)
+    assert "values are interpolated" not in "".join(text)
     assert compare(coarse, budget="seconds", at="best")[0].verdict == "unreachable"
     (c,) = compare(runs("A", 1.0, 15) + runs("B", 1.3, 15), budget="seconds")
     assert c.gap <= 0.1
@@ -360,7 +371,7 @@ def test_no_verdict_is_based_on_evaluations_far_apart(run):
     assert c.eval_every_steps is None
 
 
-def test_reports_without_steps_are_told_to_evaluate_more_often(run):
+def test_without_steps_the_advice_is_a_smaller_eval_every_steps(run):
     runs = [run("A", s, [5.0, 4.0 + s * s / 100], steps_each=None) for s in (1, 2, 3)]
     runs += [run("B", s, [5.0, 4.0], steps_each=None, seconds_each=14.0) for s in (1, 2, 3)]
     (c,) = compare(runs, budget="seconds")
@@ -374,7 +385,7 @@ def test_a_third_of_the_budget_is_near_enough(run):
     runs += [run("B", s, [5.0, 4.5, 4.2, 4.1], seconds_each=9.0) for s in (1, 2, 3)]
     (c,) = compare(runs, budget="seconds")
     assert (c.gap, c.verdict) == (0.3, "worse")
-    assert "interpolated between evaluations up to 30 % of the budget apart, which is rough" in verdict(runs)
+    assert "values are interpolated between evaluations up to 30 % of the budget apart" in verdict(runs)
 
 
 @pytest.fixture
@@ -397,16 +408,16 @@ def test_a_seed_that_ended_early_holds_nobody_to_its_budget(five_epochs):
     (c,) = compare(runs, budget="passes")
     assert (c.spent, c.seeds, c.left_out) == (50, (1, 2, 4), ("A-3",))
     assert verdict(runs).splitlines()[-1] == (
-        "By steps, passes and seconds, A-3 is left out: it ended before half of the budget that the other "
-        "runs share. The cost to a target still counts it."
+        "Left out at equal steps, passes and seconds for ending before half of the budget that the other "
+        "runs share: A-3. The cost to a target still includes it."
     )
     both = five_epochs("A", ends={3: 1}) + five_epochs("B", ends={1: 2})
     assert (
         verdict(both)
         .splitlines()[-1]
-        .startswith("By steps, passes and seconds, A-3 and B-1 are left out: they ended")
+        .endswith("runs share: A-3 and B-1. The cost to a target still includes them.")
     )
-    assert "left out" not in verdict(five_epochs("A", ends={3: 3}) + five_epochs("B"))
+    assert "Left out" not in verdict(five_epochs("A", ends={3: 3}) + five_epochs("B"))
 
 
 def test_a_contender_that_reaches_its_target_early_sets_the_budget(five_epochs):
@@ -418,7 +429,7 @@ def test_a_contender_that_reaches_its_target_early_sets_the_budget(five_epochs):
     # One seed of A is as early, but it is not what holds the others to that budget.
     (c,) = compare(five_epochs("A", ends={2: 1}) + early)
     assert (c.spent, c.seeds, c.left_out) == (10, (1, 2, 3, 4), ())
-    assert "left out" not in verdict(five_epochs("A", ends={2: 1}) + early)
+    assert "Left out" not in verdict(five_epochs("A", ends={2: 1}) + early)
     # Of half of a contender's runs nobody can say which are the early ones.
     (c,) = compare(five_epochs("A", ends={1: 1, 2: 1}) + five_epochs("B"))
     assert (c.spent, c.left_out) == (10, ())
@@ -450,10 +461,10 @@ def test_evaluations_within_epochs_count(run):
 def test_runs_that_cannot_be_held_to_one_budget(run):
     slow = [run("A", 1, [4.0, 3.9]), run("B", 1, [3.0], seconds_each=100)]
     assert compare(slow, budget="seconds") == []
-    assert "By seconds: no comparison" in verdict(slow)
-    untold = [run("A", 1, [4.0]), run("B", 1, [3.0], passes_each=None)]
-    assert compare(untold, budget="passes") == []
-    assert len(compare(untold)) == 1
+    assert "At equal seconds: no comparison" in verdict(slow)
+    without = [run("A", 1, [4.0]), run("B", 1, [3.0], passes_each=None)]
+    assert compare(without, budget="passes") == []
+    assert len(compare(without)) == 1
 
 
 def test_the_best_within_the_budget(run):
@@ -465,9 +476,9 @@ def test_the_best_within_the_budget(run):
 
 def test_wrong_input(run, contender):
     runs = contender("A", [4.0]) + contender("B", [4.0])
-    with pytest.raises(UserError, match="no contender"):
+    with pytest.raises(UserError, match="no contender is called 'C'"):
         compare(runs, baseline="C")
-    with pytest.raises(UserError, match="2 tasks"):
+    with pytest.raises(UserError, match="different tasks"):
         compare([*runs, run("C", 1, [1.0], task="mod_addition")])
     with pytest.raises(UserError, match="both A with seed 1"):
         compare([*runs, run("A", 1, [3.0], name="again")])

@@ -100,7 +100,7 @@ def test_the_test_can_be_chosen(record_run):
     for test, name in (("auto", "paired t-test"), ("permutation", "exact permutation test")):
         data = json.loads(invoke("compare", *paths, "--test", test, "--json").stdout)
         assert {comparison["test"] for comparison in data["comparisons"]} == {name}
-        assert f"by the {name}" in data["verdict"]
+        assert f"Significance: {name}" in data["verdict"]
     assert "'auto', 't', 'permutation'" in invoke("compare", *paths, "--test", "z", code=2).stderr
 
 
@@ -121,7 +121,7 @@ def test_wrong_input_gets_a_sentence(adamw, muon, record_run, tmp_path):
     assert "did you mean 'Muon'" in error_of("compare", adamw, muon, "--baseline", "Moun")
     other = record_run("other", config={"experiment": {"tasks": ["mod_addition"]}})
     assert "different tasks" in error_of("compare", adamw, other)
-    assert "given twice" in error_of("compare", adamw, adamw)
+    assert "is named twice" in error_of("compare", adamw, adamw)
     assert "does not exist" in error_of("compare", adamw, tmp_path / "nowhere")
     (muon / "effective.json").unlink()
     assert "no effective.json" in error_of("compare", adamw, muon)
@@ -143,7 +143,7 @@ def test_a_finished_run_without_its_end_is_damaged(adamw, muon):
 
 
 def test_nothing_to_compare_with_is_no_pass(adamw):
-    assert "nothing that could be worse" in error_of("compare", adamw, "--fail-if-worse", "1%")
+    assert "AdamW is the only contender" in error_of("compare", adamw, "--fail-if-worse", "1%")
     assert "the target is nan" in error_of("compare", adamw, "--target", "nan")
 
 

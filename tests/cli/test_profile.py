@@ -59,7 +59,7 @@ def test_what_was_reached_before_divergence_counts(runs, record_run):
         runs.append(record_run(name, losses, optimizer="Muon", seed=3, config=tasks, diverged_at=step))
         runs.append(record_run(f"{text}-AdamW-3", (4.5, 4.0), optimizer="AdamW", seed=3, config=tasks))
     output = invoke(*runs)
-    sentence = "one-Muon-3 diverged at step 101, two-Muon-3 diverged at step 150."
+    sentence = "one-Muon-3 diverged at step 101 and two-Muon-3 diverged at step 150."
     assert f"What a run reached before it diverged counts: {sentence}" in output
     third = [problem for problem in json.loads(invoke(*runs, "--json"))["problems"] if problem["seed"] == 3]
     assert [problem["costs"]["Muon"]["steps"] for problem in third] == [100, "Infinity"]
@@ -124,5 +124,7 @@ def test_a_seed_that_not_all_completed_is_left_out(runs):
         ["wikitext2_line (one)", "1, 2"],
         ["wikitext2_line (two)", "1"],
     ]
-    with pytest.raises(UserError, match=r"\(two\) has no seed that all of AdamW, Muon have a complete"):
+    with pytest.raises(
+        UserError, match=r"\(two\) has no seed for which all of AdamW and Muon have a finished"
+    ):
         invoke(*runs[:5], runs[7])

@@ -227,7 +227,7 @@ def test_a_run_that_diverged_is_told_by_its_step(page, rivals, made_run):
     found = page([*rivals, made_run("Muon", 4, diverged_at=12)])
     ending = "Muon-4 diverged at step 12 and finished after step 30."
     assert [item.text for item in found.section("incomplete").find("li")] == [ending]
-    assert "Muon-4 diverged at step 12, and counts as worse" in found.section("verdict").text
+    assert "Muon-4 diverged at step 12; a diverged run ranks below" in found.section("verdict").text
     assert "Muon-4 Muon 4 diverged at step 12 4.7067 1 10" in found.section("results").text
 
 
@@ -282,7 +282,7 @@ def test_failures_are_told_one_by_one(page, rivals, made_run):
         "Muon-4 stopped because a number was no longer finite after step 30: the loss became nan at step 17.",
         "Muon-5 failed: killed.",
     ]
-    assert "Not every run is complete" in found.section("warnings").text
+    assert "Not every run is finished" in found.section("warnings").text
     assert found.rows("results")[1]["Runs"] == "4 of 5"
 
 

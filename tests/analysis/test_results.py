@@ -1,4 +1,4 @@
-"""Cost to a target, performance profiles and bands, against what can be counted by hand."""
+"""Costs of a target, performance profiles and learning curves, against values counted by hand."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def test_cost_to_a_target(run):
     assert cost_to_target(one, LOSS, 4.0, "steps") == 20  # as good is enough
     assert cost_to_target(one, LOSS, 2.9, "steps") == math.inf
     assert cost_to_target(run("A", 1, [math.nan, 4.0]), LOSS, 5.0, "steps") == 20
-    untold = run("A", 1, [5.0, 4.0], passes_each=None)
-    assert cost_to_target(untold, LOSS, 4.0, "passes") is None
-    assert cost_to_target(untold, LOSS, 1.0, "passes") == math.inf
+    without = run("A", 1, [5.0, 4.0], passes_each=None)
+    assert cost_to_target(without, LOSS, 4.0, "passes") is None
+    assert cost_to_target(without, LOSS, 1.0, "passes") == math.inf
 
 
 def test_the_baselines_best_is_its_median_run(run):
@@ -32,9 +32,9 @@ def test_the_baselines_best_is_its_median_run(run):
     assert baseline_target([runs[0], run("A", 9, [math.nan])], LOSS, "A") == 4.1
     assert baseline_target([runs[0], run("A", 9, [9.0], state="interrupted")], LOSS, "A") == 4.1
     assert baseline_target([run("A", 9, [9.0], state="interrupted")], LOSS, "A") == 9.0
-    with pytest.raises(UserError, match="no figures"):
+    with pytest.raises(UserError, match="no values"):
         baseline_target([run("A", 9, [math.nan], state="non_finite")], LOSS, "A")
-    with pytest.raises(UserError, match="no figures"):
+    with pytest.raises(UserError, match="no values"):
         baseline_target(runs, LOSS, "B")
 
 
