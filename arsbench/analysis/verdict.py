@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from arsbench.analysis.comparing import Comparison, choose_metric, compare, contender_pairs
@@ -88,33 +89,28 @@ def _result(
             f"train.eval_every_steps evaluates sooner)."
         )
     against = {c.baseline for c in comparisons} == {baseline}
-    parts = []
-    for outcome, words in _OUTCOMES.items():
-        members = [c for c in comparisons if c.verdict == outcome]
-        if members and against:
-            parts.append(f"{words} {baseline}: {_members(members, against, level)}")
-        elif members:
-            phrase = "no significant difference" if outcome == "undecided" else outcome
-            parts.append(f"{phrase}: {_members(members, against, level)}")
     few = [c for c in comparisons if len(c.seeds) < FEWEST_SEEDS]
-    if few:
-        seeds = " or ".join(map(str, sorted({len(c.seeds) for c in few})))
-        parts.append(
-            f"no verdict with {seeds} seed{'s' * (seeds != '1')} in common ({FEWEST_SEEDS} are needed): "
-            f"{_members(few, against, level)}"
-        )
+    seeds = " or ".join(map(str, sorted({len(c.seeds) for c in few})))
     coarse = [c for c in comparisons if _coarse(c)]
-    if coarse:
-        steps = [c.eval_every_steps for c in coarse]
-        remedy = (
-            "a smaller train.eval_every_steps" if None in steps else f"train.eval_every_steps = {min(steps)}"
-        )
-        gap = max(c.gap for c in coarse)
-        parts.append(
-            f"no verdict, because evaluations are up to {100 * gap:.0f} % of the budget "
-            f"apart and interpolation over more than a third of it misleads ({remedy} allows one): "
-            f"{_members(coarse, against, level)}"
-        )
+    gap = max((c.gap for c in coarse), default=0.0)
+    every = [c.eval_every_steps for c in coarse]
+    remedy = (
+        "a smaller train.eval_every_steps"
+        if None in every
+        else f"train.eval_every_steps = {min(every, default=0)}"
+    )
+    groups = {
+        f"{words} {baseline}" if against else words.rpartition(" ")[0]: [
+            c for c in comparisons if c.verdict == outcome
+        ]
+        for outcome, words in _OUTCOMES.items()
+    }
+    groups |= {
+        f"no verdict with {seeds} seed{'s' * (seeds != '1')} in common ({FEWEST_SEEDS} are needed)": few,
+        f"no verdict, because evaluations are up to {100 * gap:.0f} % of the budget apart and interpolation "
+        f"over more than a third of it misleads ({remedy} allows one)": coarse,
+    }
+    parts = [f"{title}: {_members(members, against, level)}" for title, members in groups.items() if members]
     compared = {(c.baseline, c.rival) for c in comparisons}
     missing = [_pair(*pair, against and baseline in pair) for pair in pairs if pair not in compared]
     if missing:
@@ -143,7 +139,9 @@ def _pair(baseline: str, rival: str, against: bool, verdict: str = "") -> str:
 
 def _facts(c: Comparison, level: float) -> str:
     """What the method's sentence says stands in parentheses."""
-    facts = ["a run diverged" if c.difference != c.difference else in_digits(c.difference, "+.4f")]
+    facts = ["a run diverged" if math.isnan(c.difference) else in_digits(c.difference, "+.4f")]
+    if c.p_adjusted is None and not math.isnan(c.difference):  # the method's sentence is about tested ones
+        facts = [f"difference {facts[0]}"]
     decided = c.verdict in ("better", "worse")
     if decided and c.interval is not None:
         low, high = (in_digits(end, "+.4f") for end in c.interval)
