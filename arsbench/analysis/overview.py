@@ -207,7 +207,7 @@ def _paired(runs: Sequence[Run], baseline: str, all_pairs: bool) -> tuple[list[R
     if baseline not in seeds:
         return [], [f"The baseline {baseline} has no results yet; no contender can be compared with it."]
     if len(seeds) == 1:
-        return [], [f"Only {baseline} has results; there is no other contender to compare it with."]
+        return [], [f"Only {baseline} has results; there is nothing to compare it with."]
     partners = set(seeds) if all_pairs else {baseline}
     unpaired = [
         name

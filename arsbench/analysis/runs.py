@@ -66,11 +66,11 @@ class Run:
     seed: int | None
     task: str
     state: str
-    message: str
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    epochs: list[dict[str, Any]]
-    steps: list[dict[str, Any]]
+    message: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     diverged_at: int | None = None
 
@@ -179,18 +179,10 @@ def _from_plan(suite: Path, entry: dict[str, Any]) -> Run:
     elif (path / "checkpoints").is_dir():
         changes |= {"state": "failed", "message": lost_status(path)}
     config = entry["config"]
-    waiting = {
-        "source": path,
-        "seed": config["experiment"]["seed"],
-        "task": config["experiment"]["tasks"][0],
-        "state": "waiting",
-        "message": "",
-        "config": config,
-        "environment": {},
-        "epochs": [],
-        "steps": [],
-    }
-    return Run(**(waiting | changes))
+    seed, (task, *_) = config["experiment"]["seed"], config["experiment"]["tasks"]
+    return Run(
+        **({"source": path, "seed": seed, "task": task, "state": "waiting", "config": config} | changes)
+    )
 
 
 def lost_status(path: Path) -> str:

@@ -129,7 +129,7 @@ def _differences(found: Overview) -> list[str]:
             rows.append([key, *cells])
             continue
         having = [name for name, cell in zip(contenders, cells, strict=True) if cell in present]
-        single.append(f"- {key} = {present.pop()} only for {escape(listed(having))}")
+        single.append(f"- {escape(f'{key} = {present.pop()} only for {listed(having)}')}")
     turned = [list(row) for row in zip(*rows, strict=True)]
     turned[0][0] = "Contender"
     return [
