@@ -72,8 +72,8 @@ def problems(runs: Sequence[Run], baseline: str | None = None) -> list[Problem]:
     common = [name for name in (names or [()])[0] if all(name in others for others in names)]
     if len(common) < 2:
         raise UserError(
-            f"the {len(tasks)} tasks have {', '.join(common) or 'no contender'} in common; a profile needs "
-            f"two contenders or more with the same names in every task"
+            f"the contenders in every task are {', '.join(common) or 'none'}; a profile needs at least two, "
+            f"with the same names in every task"
         )
     return [
         problem

@@ -109,7 +109,7 @@ def test_epochs_too_short_to_be_timed(runs):
 
 
 def test_contenders_must_be_in_every_task(runs):
-    with pytest.raises(UserError, match="2 tasks have AdamW in common"):
+    with pytest.raises(UserError, match="the contenders in every task are AdamW; a profile needs"):
         invoke(*runs[:6])
 
 
