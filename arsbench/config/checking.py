@@ -11,7 +11,7 @@ from dataclasses import Field, fields
 from functools import cache
 from typing import Any
 
-from arsbench.config.optimizers import is_foreign, optimizer_keys
+from arsbench.config.optimizers import is_third_party, optimizer_keys
 from arsbench.config.schema import SECTIONS, Config, ModelConfig, OptimizerConfig
 from arsbench.errors import UserError, nearest, require_line, shown
 
@@ -27,7 +27,7 @@ def config_from_dict(given: Mapping[str, Any]) -> Config:
             raise UserError(f"unknown section {shown(section_name)}{nearest(section_name, SECTIONS)}")
         if not isinstance(table, Mapping):
             raise UserError(f"{section_name} is {shown(table)}; it must be a table of keys")
-        foreign = section_name == "optimizer" and is_foreign(table)
+        foreign = section_name == "optimizer" and is_third_party(table)
         sections[section_name] = _section(section_name, table, foreign)
     config = Config(**sections, given={name: dict(table) for name, table in given.items()})
     _check_together(config)
@@ -96,7 +96,7 @@ def _check_together(config: Config) -> None:
         raise UserError(
             f"experiment.tasks is {shown(config.experiment.tasks)}; name one task, and start one run a task"
         )
-    if not is_foreign({"name": config.optimizer.name}):
+    if not is_third_party({"name": config.optimizer.name}):
         optimizer_keys(config.optimizer.name)
         _check_built_in(config.optimizer)
     model = config.model

@@ -36,7 +36,7 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 }
 
 
-def is_foreign(optimizer: Mapping[str, Any]) -> bool:
+def is_third_party(optimizer: Mapping[str, Any]) -> bool:
     """Whether an optimizer table names another package's class, as `package.module:Class`."""
     return ":" in str(optimizer.get("name", ""))
 
@@ -76,4 +76,4 @@ def check_named_keys(optimizer: str, keys: Iterable[str]) -> None:
 
 def has_key(optimizer: str, key: str) -> bool:
     """Whether the section `optimizer` may have `key` under `optimizer.name`; of other packages' any."""
-    return key == "name" or is_foreign({"name": optimizer}) or key in optimizer_keys(optimizer)
+    return key == "name" or is_third_party({"name": optimizer}) or key in optimizer_keys(optimizer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from arsbench.config.optimizers import is_foreign
+from arsbench.config.optimizers import is_third_party
 
 # Upper limits that no training reaches: a slip of the keyboard is refused instead of running for years.
 # Whether a model fits into memory is another question (`arsbench.training.memory`).
@@ -233,6 +233,6 @@ def effective(config: Config) -> dict[str, dict[str, Any]]:
         section = getattr(config, name)
         result[name] = {f.name: getattr(section, f.name) for f in fields(section_type)}
     optimizer = config.given.get("optimizer", {})
-    if is_foreign(optimizer):
+    if is_third_party(optimizer):
         result["optimizer"] = dict(optimizer)  # its other defaults are that package's, shown with the groups
     return result

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from arsbench.config import Config, config_from_dict
-from arsbench.config.optimizers import check_named_keys, is_foreign
+from arsbench.config.optimizers import check_named_keys, is_third_party
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError, require_line, shown
 from arsbench.suite.entries import Sections, merged, read_changes, read_table, slug
@@ -144,7 +144,7 @@ def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sec
 def _inherited(optimizer: Mapping[str, Any], base: Sections, changes: Sections) -> dict[str, Any]:
     """The optimizer's keys that a contender takes from the configuration and the suite's `set`."""
     given, ours = changes.get("optimizer", {}), base.get("optimizer", {})
-    if is_foreign(optimizer) or (is_foreign(ours | given) and "name" in optimizer):
+    if is_third_party(optimizer) or (is_third_party(ours | given) and "name" in optimizer):
         return dict(given)  # the configuration's keys were meant for the optimizer that it names
     return ours | given
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from arsbench.config import Config
-from arsbench.config.optimizers import is_foreign
+from arsbench.config.optimizers import is_third_party
 from arsbench.config.schema import ModelConfig, OptimizerConfig
 from arsbench.errors import UserError
 
@@ -140,7 +140,7 @@ def group_limits(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc
 
 def _state_copies(optimizer: OptimizerConfig) -> int:
     """How many numbers an optimizer keeps of each parameter, at the least."""
-    if is_foreign({"name": optimizer.name}):
+    if is_third_party({"name": optimizer.name}):
         return 0
     if optimizer.name == "Muon":
         return 1

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arsbench import optim
 from arsbench.config import Config
-from arsbench.config.optimizers import is_foreign
+from arsbench.config.optimizers import is_third_party
 from arsbench.errors import UserError
 from arsbench.tasks import Task
 from arsbench.training.passes import forward_backward
@@ -50,7 +50,7 @@ def optimizer_step(
     first: dict[str, Tensor] = {}
     measured: dict[str, Tensor | float] = {}
     passes = 0
-    third_party = is_foreign({"name": config.optimizer.name})
+    third_party = is_third_party({"name": config.optimizer.name})
 
     def closure() -> Tensor:
         nonlocal passes

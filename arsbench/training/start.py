@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from arsbench.config import Config, effective
-from arsbench.config.optimizers import is_foreign, optimizer_keys
+from arsbench.config.optimizers import is_third_party, optimizer_keys
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
 from arsbench.runs.folder import RunFolder
@@ -98,7 +98,7 @@ def as_run(config: Config) -> dict[str, dict[str, Any]]:
         UserError: the optimizer is unknown.
     """
     tables = effective(config)
-    if not is_foreign(tables["optimizer"]):
+    if not is_third_party(tables["optimizer"]):
         known = {"name", *optimizer_keys(config.optimizer.name)}
         optimizer = {key: value for key, value in tables["optimizer"].items() if key in known}
         if optimizer.get("second_moment", "") is None:
@@ -150,7 +150,7 @@ def check_resumable(run: RunFolder, config: Config) -> Config:
     now, defaults = as_run(config), effective(Config())
     for section, table in now.items():
         old_table = before.get(section, {})
-        if not is_foreign(table):
+        if not is_third_party(table):
             # A key that the version before did not know had, in effect, its default.
             old_table = {key: old_table.get(key, defaults[section][key]) for key in table}
         for key in dict.fromkeys((*old_table, *table)):
