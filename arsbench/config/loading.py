@@ -32,7 +32,7 @@ def preset_text(name: str) -> str:
         UserError: there is no preset of that name.
     """
     if name not in preset_names():
-        raise UserError(f"no preset is called {name!r}{nearest(name, preset_names())}")
+        raise UserError(f"there is no preset {name!r}{nearest(name, preset_names())}")
     return (PRESETS / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -46,16 +46,17 @@ def load_config(
 
     Args:
         source: path of a .json or .toml file, or the name of a preset.
-        overrides: `section.key=value` strings; a value is read as JSON where it can be, else as a string. One
-            that names another optimizer than the file drops the file's other keys of the section `optimizer`,
-            which were meant for the file's optimizer; a built-in one starts from its constructor's defaults.
-        warn: told, in a sentence, that keys of the file were dropped.
-        begun: the stored configuration of a run that is to be resumed. A version before this one kept the
-            file's keys whatever optimizer the overrides named; a run that began so goes on so.
+        overrides: `section.key=value` strings; a value that is valid JSON is read as JSON, any other as a
+            string. An override of `optimizer.name` with a different optimizer than the file's drops the
+            file's other keys of the section `optimizer`; a built-in optimizer then starts from the defaults
+            of its constructor.
+        warn: called with a sentence if keys of the file are dropped.
+        begun: the stored configuration of a run to resume. An older version kept the file's keys whatever
+            optimizer the overrides named; a run started in that way is resumed in that way.
 
     Raises:
-        UserError: the file is missing or malformed, a key unknown, a value of the wrong type or out of range,
-            or an override is of a key that the optimizer does not have.
+        UserError: the file is missing or malformed, a key is unknown, a value has the wrong type or is out of
+            range, or an override sets a key that the optimizer does not have.
     """
     given = _read(source)
     parsed = [_parse_override(override) for override in overrides]
@@ -78,17 +79,17 @@ def load_config(
 def _table_for(
     named: dict[str, Any], table: dict[str, Any], source: str, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The file's section `optimizer`, or a new one where an override names another optimizer."""
+    """The file's section `optimizer`, or a new one if an override names a different optimizer."""
     before = table.get("name", OptimizerConfig.name)
     name = named.get("name", before)
     if name == before:
         return table
-    # Written out: the keys' own defaults, which a stored configuration without them has, are ARS's.
+    # Stored explicitly, since the defaults of a configuration's keys are those of ARS.
     defaults = BUILT_IN.get(name, {}) if isinstance(name, str) else {}
     values = ", ".join(f"{key} {json.dumps(value)}" for key, value in defaults.items())
     warn(
-        f"optimizer.name is {name}, and {source} has hyperparameters of {before}: they are dropped, and "
-        f"{name} starts from its own defaults{values and f': {values}'}"
+        f"optimizer.name is {name}; the hyperparameters in {source} are for {before} and are dropped; {name} "
+        f"starts from its defaults{values and f': {values}'}"
     )
     return {"name": name, **deepcopy(defaults)}
 
@@ -101,11 +102,12 @@ def _read(source: str) -> dict[str, Any]:
         path,
         "TOML" if path.suffix == ".toml" else "JSON",
         "configuration",
-        missing=f"no configuration file or preset is called {shown(source)}{nearest(source, preset_names())}",
+        missing=f"there is no configuration file or preset {shown(source)}{nearest(source, preset_names())}",
     )
     if not isinstance(given, dict):
         raise UserError(
-            f"{source} holds {type(given).__name__}, not an object of sections; see `arsbench presets seed`"
+            f"{source} holds a {type(given).__name__}; it must be an object of sections, as in "
+            f"`arsbench presets seed`"
         )
     return given
 
@@ -114,7 +116,7 @@ def _parse_override(text: str) -> tuple[str, str, Any]:
     path, equals, value = text.partition("=")
     section, dot, name = path.strip().partition(".")
     if not (equals and dot and section and name):
-        raise UserError(f"--set {shown(text)} is not of the form section.key=value, such as train.epochs=1")
+        raise UserError(f"--set {shown(text)} must have the form section.key=value, such as train.epochs=1")
     try:
         check_content(text)
         return section, name, parse_json(value)

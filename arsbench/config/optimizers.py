@@ -1,6 +1,6 @@
 """The built-in optimizers as a configuration sees them: which keys each has, and its constructor's defaults.
 
-The classes are in `arsbench.optim`, which needs torch; tests/optim/test_registry.py holds both together.
+The classes are in `arsbench.optim`, which needs torch; tests/optim/test_signatures.py compares both.
 """
 
 from __future__ import annotations
@@ -8,36 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from arsbench.config.hyperparameters import OPTIMIZERS, constructor_defaults
 from arsbench.errors import UserError, nearest, shown
 
-_ADAM_GROUP = {"adam_lr": None, "adam_betas": [0.9, 0.999], "adam_eps": 1e-8, "adam_weight_decay": 0.01}
-_MOMENTS = {"lr": 1e-4, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1}
-
-BUILT_IN: dict[str, dict[str, Any]] = {
-    "ARS": {
-        **_MOMENTS,
-        "ns_steps": 5,
-        "rho": 0.1,
-        "k": 5,
-        "alpha": 0.1,
-        "adaptive": True,
-        "adaptive_sync": False,
-        "adaptive_beta": 0.99,
-        "adaptive_lambda": 2.0,
-        "adaptive_gamma": 2.0,
-        "second_moment": None,
-        **_ADAM_GROUP,
-    },
-    "AdaRMSuon": {**_MOMENTS, "ns_steps": 5, **_ADAM_GROUP},
-    "RMSuon": {**_MOMENTS, "ns_steps": 5, **_ADAM_GROUP},
-    "AdaMuon": {**_MOMENTS, "lr": 1e-3, "momentum": 0.95, "ns_steps": 5, **_ADAM_GROUP},
-    "Muon": {"lr": 1e-3, "momentum": 0.95, "weight_decay": 0.1, "ns_steps": 5, **_ADAM_GROUP},
-    "AdamW": {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01},
-}
+BUILT_IN: dict[str, dict[str, Any]] = {name: constructor_defaults(name) for name in OPTIMIZERS}
 
 
 def is_third_party(optimizer: Mapping[str, Any]) -> bool:
-    """Whether an optimizer table names another package's class, as `package.module:Class`."""
+    """Whether an optimizer table names a third-party class, as `package.module:Class`."""
     return ":" in str(optimizer.get("name", ""))
 
 
@@ -56,10 +34,11 @@ def optimizer_keys(name: str) -> tuple[str, ...]:
 
 
 def check_named_keys(optimizer: str, keys: Iterable[str]) -> None:
-    """Refuse keys that a user names for an optimizer which does not have them.
+    """Refuse keys that a user sets for an optimizer which does not have them.
 
     The table of a configuration file may hold keys of other built-in optimizers, so that one file serves them
-    all; a key that is named for one optimizer would be ignored without a word.
+    all. A key that is set for one optimizer must be a key of that optimizer: ignoring it would hide a
+    mistake.
 
     Args:
         optimizer: the value of `optimizer.name`.
@@ -70,10 +49,11 @@ def check_named_keys(optimizer: str, keys: Iterable[str]) -> None:
     """
     for key in keys:
         if not has_key(optimizer, key):
-            known = ", ".join(optimizer_keys(optimizer))
-            raise UserError(f"{optimizer} has no optimizer.{key}; its keys are {known}")
+            raise UserError(
+                f"{optimizer} has no optimizer.{key}; its keys are {', '.join(optimizer_keys(optimizer))}"
+            )
 
 
 def has_key(optimizer: str, key: str) -> bool:
-    """Whether the section `optimizer` may have `key` under `optimizer.name`; of other packages' any."""
+    """Whether the section `optimizer` may have `key` under `optimizer.name`; a third-party one takes any."""
     return key == "name" or is_third_party({"name": optimizer}) or key in optimizer_keys(optimizer)

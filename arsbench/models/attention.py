@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from arsbench.models.layers import Linear
-from arsbench.ops import rope_attention
+from arsbench.ops import RMS_NORM_EPS, rope_attention
 
 if TYPE_CHECKING:
     from arsbench.config.schema import ModelConfig
-
-# Qwen3 uses this ε in every RMSNorm.
-NORM_EPS = 1e-6
 
 
 class Attention(nn.Module):
@@ -35,8 +32,8 @@ class Attention(nn.Module):
         self.v_proj = Linear(E, Hkv * D)
         self.o_proj = Linear(H * D, E)
         # Modules for Hugging Face's parameter names: their weights go into the op.
-        self.q_norm = nn.RMSNorm(D, eps=NORM_EPS)
-        self.k_norm = nn.RMSNorm(D, eps=NORM_EPS)
+        self.q_norm = nn.RMSNorm(D, eps=RMS_NORM_EPS)
+        self.k_norm = nn.RMSNorm(D, eps=RMS_NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, E) → (B, T, E)."""
@@ -44,5 +41,5 @@ class Attention(nn.Module):
             projection(x).unflatten(-1, (-1, self.head_dim))  # (B, T, H or Hkv, D)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        out = rope_attention(q, k, v, self.q_norm.weight, self.k_norm.weight, self.rope_theta, NORM_EPS)
+        out = rope_attention(q, k, v, self.q_norm.weight, self.k_norm.weight, self.rope_theta, RMS_NORM_EPS)
         return self.o_proj(out.flatten(-2))  # (B, T, H, D) → (B, T, H·D) → (B, T, E)

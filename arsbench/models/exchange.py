@@ -22,9 +22,9 @@ from arsbench.config.schema import ModelConfig
 from arsbench.documents import parse_json
 from arsbench.errors import UserError
 from arsbench.files import atomic_write, read_regular
-from arsbench.models.attention import NORM_EPS
 from arsbench.models.export_folder import export_folder
 from arsbench.models.transformer import INITIAL_STD, Transformer
+from arsbench.ops import RMS_NORM_EPS
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -135,7 +135,7 @@ def _to_huggingface(model: Transformer) -> dict[str, Any]:
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
         "rope_theta": config.rope_theta,
         "hidden_act": "silu",
-        "rms_norm_eps": NORM_EPS,
+        "rms_norm_eps": RMS_NORM_EPS,
         "initializer_range": INITIAL_STD,
         "attention_bias": False,
         "attention_dropout": 0.0,
@@ -154,7 +154,7 @@ def _from_huggingface(given: dict[str, Any], path: Path) -> ModelConfig:
     fixed = {
         "model_type": (given.get("model_type"), "qwen3"),
         "hidden_act": (given.get("hidden_act", "silu"), "silu"),
-        "rms_norm_eps": (given.get("rms_norm_eps", NORM_EPS), NORM_EPS),
+        "rms_norm_eps": (given.get("rms_norm_eps", RMS_NORM_EPS), RMS_NORM_EPS),
         "attention_bias": (given.get("attention_bias", False), False),
         "use_sliding_window": (given.get("use_sliding_window", False), False),
         "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from arsbench.models.attention import NORM_EPS, Attention
+from arsbench.models.attention import Attention
 from arsbench.models.layers import Embedding, Linear, RMSNorm
-from arsbench.ops import linear_cross_entropy, swiglu_linear
+from arsbench.ops import RMS_NORM_EPS, linear_cross_entropy, swiglu_linear
 
 if TYPE_CHECKING:
     from arsbench.config.schema import ModelConfig
@@ -59,9 +59,9 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.input_layernorm = RMSNorm(config.embedding_size, eps=NORM_EPS)
+        self.input_layernorm = RMSNorm(config.embedding_size, eps=RMS_NORM_EPS)
         self.self_attn = Attention(config)
-        self.post_attention_layernorm = RMSNorm(config.embedding_size, eps=NORM_EPS)
+        self.post_attention_layernorm = RMSNorm(config.embedding_size, eps=RMS_NORM_EPS)
         self.mlp = MLP(config)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.embed_tokens = Embedding(vocabulary_size, config.embedding_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.norm = RMSNorm(config.embedding_size, eps=NORM_EPS)
+        self.norm = RMSNorm(config.embedding_size, eps=RMS_NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, E) → (B, T, E)."""

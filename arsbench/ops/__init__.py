@@ -20,12 +20,15 @@ from arsbench.ops.ars_moments import (
 from arsbench.ops.linear import linear
 from arsbench.ops.linear_cross_entropy import linear_cross_entropy
 from arsbench.ops.newton_schulz import QUINTIC, newton_schulz
-from arsbench.ops.rms_norm import rms_norm
+from arsbench.ops.reference.ars_moments import ZERO_NORM_EPS
+from arsbench.ops.rms_norm import RMS_NORM_EPS, rms_norm
 from arsbench.ops.rope_attention import rope_attention
 from arsbench.ops.swiglu_linear import swiglu_linear
 
 __all__ = [
     "QUINTIC",
+    "RMS_NORM_EPS",
+    "ZERO_NORM_EPS",
     "ars_adamw",
     "ars_apply",
     "ars_dots",

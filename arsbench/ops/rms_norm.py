@@ -13,8 +13,11 @@ from arsbench.ops._register import register, register_gradient
 from arsbench.ops.reference import rms_norm as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 
+# Of Qwen3, in every RMSNorm.
+RMS_NORM_EPS = 1e-6
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float = RMS_NORM_EPS) -> Tensor:
     """Normalise the rows of x; computed in float32 at least. Autocast casts nothing.
 
     Args:

@@ -14,10 +14,17 @@ from arsbench.ops import _autocast
 from arsbench.ops._register import register, register_gradient
 from arsbench.ops.reference import rope_attention as reference
 from arsbench.ops.reference.dtypes import compute_dtype
+from arsbench.ops.rms_norm import RMS_NORM_EPS
 
 
 def rope_attention(
-    q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: Tensor, theta: float, eps: float = 1e-6
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_weight: Tensor,
+    k_weight: Tensor,
+    theta: float,
+    eps: float = RMS_NORM_EPS,
 ) -> Tensor:
     """Causal self-attention over normalised, rotated heads.
 

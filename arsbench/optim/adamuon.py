@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from arsbench import ops
-from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters
+from arsbench.optim.arguments import arguments_of
+from arsbench.optim.base import MatrixOptimizer, Parameters
+from arsbench.optim.buckets import Bucket, UpdateStatistics
 from arsbench.optim.muon import nesterov
 from arsbench.optim.orthogonalize import constants, lengths_of, orthogonalize
 
@@ -33,7 +35,7 @@ def adamuon_update(
     eps: float,
     weight_decay: float,
     ns_steps: int,
-) -> Outcome:
+) -> UpdateStatistics:
     """Update matrices, their momentum buffers and second moments in place.
 
     Args:
@@ -52,7 +54,7 @@ def adamuon_update(
     targets = tuple(UPDATE_RMS * math.sqrt(p.numel()) for p in params)
     scales = constants(targets, lengths.device) / lengths
     ops.ars_apply(params, directions, scales, lr=lr, weight_decay=weight_decay)
-    return Outcome(grad_norms)
+    return UpdateStatistics(grad_norms)
 
 
 class AdaMuon(MatrixOptimizer):
@@ -88,15 +90,9 @@ class AdaMuon(MatrixOptimizer):
         adam_weight_decay: float = 0.01,
         maximize: bool = False,
     ) -> None:
-        arguments = {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum": momentum,
-            "ns_steps": ns_steps, "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
-            "adam_weight_decay": adam_weight_decay,
-            "maximize": maximize,
-        }  # fmt: skip
-        super().__init__(params, arguments)
+        super().__init__(params, **arguments_of(locals()))
 
-    def _update_matrices(self, bucket: Bucket) -> Outcome:
+    def _update_matrices(self, bucket: Bucket) -> UpdateStatistics:
         settings = dict(bucket.settings)
         beta2 = settings.pop("betas")[1]
         buffers, exp_avg_sqs = bucket.entries("momentum_buffer"), bucket.entries("exp_avg_sq")

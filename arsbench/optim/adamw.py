@@ -1,4 +1,4 @@
-"""AdamW: PyTorch's own, fused where the device has a fused kernel, with the figure that ours report."""
+"""AdamW: PyTorch's class, fused where the device has a fused kernel, with the built-in measurements."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from arsbench import ops
-from arsbench.optim.arguments import check_arguments
-from arsbench.optim.base import Parameters, join
+from arsbench.optim.arguments import arguments_of, check_arguments
+from arsbench.optim.base import Parameters
+from arsbench.optim.buckets import join
 from arsbench.optim.param_groups import ADAMW_KEYS, MOMENTS
 from arsbench.optim.saved_state import check_state
 
@@ -17,11 +18,11 @@ FUSED_DEVICES = ("cpu", "cuda")
 
 
 class AdamW(torch.optim.AdamW):
-    """torch.optim.AdamW, `weight_decay` for every parameter.
+    """torch.optim.AdamW with one `weight_decay` for every parameter.
 
     Args:
         params: parameters, named parameters or groups.
-        lr, betas, eps, weight_decay, maximize: as torch.optim.AdamW's.
+        lr, betas, eps, weight_decay, maximize: as in torch.optim.AdamW.
 
     Raises:
         ValueError: naming the argument that is out of range.
@@ -37,7 +38,7 @@ class AdamW(torch.optim.AdamW):
         *,
         maximize: bool = False,
     ) -> None:
-        arguments = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        arguments = arguments_of(locals())
         check_arguments(arguments)
         super().__init__(params, **arguments | {"betas": tuple(betas)})
 
@@ -50,14 +51,14 @@ class AdamW(torch.optim.AdamW):
         """Load a `state_dict`.
 
         Raises:
-            ValueError: its groups do not match, or it is not the state of such an optimizer.
+            ValueError: its groups do not match, or it is not the state of an AdamW.
         """
         check_state(self, state_dict, frozenset(ADAMW_KEYS), lambda group, p: MOMENTS)
         super().load_state_dict(state_dict)
 
     @torch.no_grad()
     def measurements(self) -> dict[str, Tensor | float]:
-        """`grad_norm`: global 2-norm of the gradients, to be asked for before they are zeroed."""
+        """`grad_norm`: global 2-norm of the gradients, shape (); call it before they are zeroed."""
         alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for group in self.param_groups:
             for p in group["params"]:

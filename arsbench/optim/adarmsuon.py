@@ -13,7 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from arsbench import ops
-from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters
+from arsbench.optim.arguments import arguments_of
+from arsbench.optim.base import MatrixOptimizer, Parameters
+from arsbench.optim.buckets import Bucket, UpdateStatistics
 from arsbench.optim.orthogonalize import orthogonalize
 
 
@@ -30,7 +32,7 @@ def adarmsuon_update(
     ns_steps: int,
     step: int,
     **injection: Any,
-) -> Outcome:
+) -> UpdateStatistics:
     """Update matrices and their moments in place.
 
     Args:
@@ -44,7 +46,7 @@ def adarmsuon_update(
     )
     directions = orthogonalize(directions, ns_steps)
     ops.ars_apply(params, directions, energies, lr=lr, weight_decay=weight_decay)
-    return Outcome(grad_norms, energies)
+    return UpdateStatistics(grad_norms, energies)
 
 
 class AdaRMSuon(MatrixOptimizer):
@@ -77,15 +79,9 @@ class AdaRMSuon(MatrixOptimizer):
         adam_weight_decay: float = 0.01,
         maximize: bool = False,
     ) -> None:
-        arguments = {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "ns_steps": ns_steps,
-            "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
-            "adam_weight_decay": adam_weight_decay,
-            "maximize": maximize,
-        }  # fmt: skip
-        super().__init__(params, arguments)
+        super().__init__(params, **arguments_of(locals()))
 
-    def _update_matrices(self, bucket: Bucket) -> Outcome:
+    def _update_matrices(self, bucket: Bucket) -> UpdateStatistics:
         exp_avgs, exp_avg_sqs = bucket.entries("exp_avg"), bucket.entries("exp_avg_sq")
         return adarmsuon_update(
             bucket.params, bucket.grads, exp_avgs, exp_avg_sqs, step=bucket.step, **bucket.settings

@@ -1,6 +1,7 @@
-"""How a gradient g lies to its flatness vector f, from their inner products alone.
+"""The cosine between a gradient g and its flatness vector f, and the injection of f, from inner products
+alone.
 
-`dots` is what `ops.ars_dots(g, f)` returns: rows (‖g‖², ‖f‖², ⟨g,f⟩), one a tensor, in float64.
+`dots` is the result of `ops.ars_dots(g, f)`: rows (‖g‖², ‖f‖², ⟨g,f⟩), float64 (n, 3), one row per tensor.
 """
 
 from __future__ import annotations
@@ -10,19 +11,18 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from arsbench.optim.base import join
-
-NORM_EPS = 1e-12
+from arsbench.ops import ZERO_NORM_EPS
+from arsbench.optim.buckets import Bucket, join
 
 
 def injection_strengths(dots: Tensor, alpha: float) -> Tensor:
-    """α·‖g‖/(‖f‖+1e-12) per tensor (n,); 0 where there is no f, whatever the length of g."""
+    """α·‖g‖/(‖f‖+1e-12) per tensor (n,); 0 for tensors without f, whatever ‖g‖ is."""
     gg, ff, _ = dots.unbind(1)
-    return torch.where(ff > 0, alpha * gg.sqrt() / (ff.sqrt() + NORM_EPS), 0.0)
+    return torch.where(ff > 0, alpha * gg.sqrt() / (ff.sqrt() + ZERO_NORM_EPS), 0.0)
 
 
 def cosines(dots: Tensor) -> Tensor:
-    """cos(g, f) per tensor (n,), 0 where one is 0."""
+    """cos(g, f) per tensor (n,), 0 if g or f is 0."""
     gg, ff, gf = dots.unbind(1)
     return gf / (gg.sqrt() * ff.sqrt()).clamp_min(torch.finfo(torch.float64).tiny)
 
@@ -31,20 +31,21 @@ def injected_dots(dots: Tensor, strengths: Tensor) -> Tensor:
     """The dots of g + strengths·f with f (n, 3), without another pass over memory."""
     gg, ff, gf = dots.unbind(1)
     c = strengths
-    # Rounding may leave a square just below 0 where g and c·f cancel.
+    # Rounding can make a square negative where g and c·f cancel.
     return torch.stack(((gg + 2 * c * gf + c * c * ff).clamp_min(0), ff, gf + c * ff), dim=1)
 
 
 def no_cosines(k: int) -> Tensor:
-    """Averages over nothing yet, float64 (k, 2) by position of the cycle, after and before injection.
+    """Averaged cosines before the first lazy step, float64 (k, 2): by position of the cycle, after and before
+    injection.
 
-    They are infinite, which no cosine is; unlike NaN it equals itself when states are compared.
+    They are infinite, which no cosine is. Unlike NaN, infinity equals itself when states are compared.
     """
     return torch.full((k if k > 1 else 0, 2), torch.inf, dtype=torch.float64)
 
 
 def with_averaged(averages: Tensor, position: int, now: Tensor) -> Tensor:
-    """`averages` (k, 2) with those at `position` moved by a tenth towards `now` (2,); the first are `now`."""
+    """A copy of `averages` (k, 2) with 0.9·old + 0.1·`now` (2,) at `position`, at first `now`."""
     averages = averages.to(now.device, copy=True)
     old = averages[position]
     averages[position] = torch.where(old.isinf(), now, 0.9 * old + 0.1 * now)
@@ -52,16 +53,35 @@ def with_averaged(averages: Tensor, position: int, now: Tensor) -> Tensor:
 
 
 def cosine_names(positions: Iterable[int]) -> Iterator[tuple[str, int, int]]:
-    """The names that reports know averaged cosines by, with their row and column in the averages."""
+    """The names of the averaged cosines in reports, with their row and column in the averages."""
     for position in positions:
         yield f"cos_pos_{position}", position, 0
         yield f"cos_pos_{position}_pre", position, 1
 
 
 def global_cosine(dots: list[Tensor]) -> float:
-    """φ = Σ⟨g,f⟩/√(Σ‖g‖²·Σ‖f‖²) over all tensors; 0 while there is no f. Waits for the device."""
+    """φ = Σ⟨g,f⟩/√(Σ‖g‖²·Σ‖f‖²) over all tensors; 0 without any f. Waits for the device."""
     if not dots:
         return 0.0
     gg, ff, gf = join(dots).sum(0).tolist()
     length = gg**0.5 * ff**0.5
     return gf / length if length else 0.0
+
+
+def space_for_backups(bucket: Bucket) -> list[Tensor] | None:
+    """The memory of the old flatness vectors, if the parameters fit into it; None drops the vectors.
+
+    The second pass is the peak of a step's memory. This memory holds the parameters during the second pass
+    and the new flatness vectors after it, so that a sync step allocates nothing of the parameters' size.
+    """
+    flats = [state.get("flatness") for state in bucket.states]
+    if all(f is not None and f.dtype == p.dtype for f, p in zip(flats, bucket.params, strict=True)):
+        return flats
+    drop_flatness(bucket.states)
+    return None
+
+
+def drop_flatness(states: Iterable[dict]) -> None:
+    """Remove the flatness vectors from the states of parameters."""
+    for state in states:
+        state.pop("flatness", None)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from arsbench import ops
-from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters
+from arsbench.optim.arguments import arguments_of
+from arsbench.optim.base import MatrixOptimizer, Parameters
+from arsbench.optim.buckets import Bucket, UpdateStatistics
 from arsbench.optim.orthogonalize import constants, orthogonalize
 
 
@@ -34,7 +36,7 @@ def muon_update(
     momentum: float,
     weight_decay: float,
     ns_steps: int,
-) -> Outcome:
+) -> UpdateStatistics:
     """Update matrices and their momentum buffers in place.
 
     Args:
@@ -47,7 +49,7 @@ def muon_update(
     factors = tuple(math.sqrt(max(1.0, p.shape[0] ** 2 / p.numel())) for p in params)
     scales = constants(factors, params[0].device)
     ops.ars_apply(params, directions, scales, lr=lr, weight_decay=weight_decay)
-    return Outcome(grad_norms)
+    return UpdateStatistics(grad_norms)
 
 
 class Muon(MatrixOptimizer):
@@ -80,13 +82,7 @@ class Muon(MatrixOptimizer):
         adam_weight_decay: float = 0.01,
         maximize: bool = False,
     ) -> None:
-        arguments = {
-            "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps,
-            "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
-            "adam_weight_decay": adam_weight_decay,
-            "maximize": maximize,
-        }  # fmt: skip
-        super().__init__(params, arguments)
+        super().__init__(params, **arguments_of(locals()))
 
-    def _update_matrices(self, bucket: Bucket) -> Outcome:
+    def _update_matrices(self, bucket: Bucket) -> UpdateStatistics:
         return muon_update(bucket.params, bucket.grads, bucket.entries("momentum_buffer"), **bucket.settings)

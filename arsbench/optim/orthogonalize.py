@@ -36,7 +36,7 @@ def orthogonalize(tensors: Sequence[Tensor], steps: int) -> list[Tensor]:
 
 def lengths_of(directions: Sequence[Tensor]) -> Tensor:
     """2-norms, float64 (n,), to divide by; never 0, so that a direction of zero stays zero."""
-    return ops.ars_dots(directions, directions)[:, 0].sqrt().clamp_min(1e-12)
+    return ops.ars_dots(directions, directions)[:, 0].sqrt().clamp_min(ops.ZERO_NORM_EPS)
 
 
 @functools.lru_cache(maxsize=64)

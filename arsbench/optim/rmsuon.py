@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from arsbench import ops
-from arsbench.optim.base import Bucket, MatrixOptimizer, Outcome, Parameters
+from arsbench.optim.arguments import arguments_of
+from arsbench.optim.base import MatrixOptimizer, Parameters
+from arsbench.optim.buckets import Bucket, UpdateStatistics
 from arsbench.optim.orthogonalize import lengths_of, orthogonalize
 
 
@@ -27,14 +29,14 @@ def rmsuon_update(
     weight_decay: float,
     ns_steps: int,
     step: int,
-) -> Outcome:
+) -> UpdateStatistics:
     """Update matrices and their moments in place; arguments as in `adarmsuon_update`."""
     _, energies, grad_norms = ops.ars_whiten(
         grads, exp_avgs, exp_avg_sqs, beta1=betas[0], beta2=betas[1], eps=eps, step=step
     )
     directions = orthogonalize(torch._foreach_div(exp_avgs, 1 - betas[0] ** step), ns_steps)
     ops.ars_apply(params, directions, energies / lengths_of(directions), lr=lr, weight_decay=weight_decay)
-    return Outcome(grad_norms, energies)
+    return UpdateStatistics(grad_norms, energies)
 
 
 class RMSuon(MatrixOptimizer):
@@ -67,15 +69,9 @@ class RMSuon(MatrixOptimizer):
         adam_weight_decay: float = 0.01,
         maximize: bool = False,
     ) -> None:
-        arguments = {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "ns_steps": ns_steps,
-            "adam_lr": adam_lr, "adam_betas": adam_betas, "adam_eps": adam_eps,
-            "adam_weight_decay": adam_weight_decay,
-            "maximize": maximize,
-        }  # fmt: skip
-        super().__init__(params, arguments)
+        super().__init__(params, **arguments_of(locals()))
 
-    def _update_matrices(self, bucket: Bucket) -> Outcome:
+    def _update_matrices(self, bucket: Bucket) -> UpdateStatistics:
         exp_avgs, exp_avg_sqs = bucket.entries("exp_avg"), bucket.entries("exp_avg_sq")
         return rmsuon_update(
             bucket.params, bucket.grads, exp_avgs, exp_avg_sqs, step=bucket.step, **bucket.settings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from arsbench.optim.arguments import RULES, check_arguments
+from arsbench.optim.arguments import check_arguments, is_declared
 from arsbench.optim.param_groups import ADAMW_KEYS, is_matrix
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ GLOBAL = "global"
 def check_state(
     optimizer: torch.optim.Optimizer,
     state_dict: dict[str, Any],
-    own_keys: Container[str],
+    group_keys: Container[str],
     names: Callable[[dict[str, Any], Tensor], Iterable[str]],
 ) -> None:
     """Refuse a state that does not fit `optimizer`; torch compares the numbers of groups and parameters.
@@ -33,7 +33,7 @@ def check_state(
     Args:
         optimizer: the one that is to take it.
         state_dict: the state, in today's layout.
-        own_keys: what the optimizer keeps in groups.
+        group_keys: what the optimizer keeps in groups.
         names: what it must keep of a tensor of a group, beside its step; all of it has the tensor's shape.
 
     Raises:
@@ -41,14 +41,16 @@ def check_state(
     """
     refusal = f"state_dict is not {type(optimizer).__name__}'s"
     for group, saved in zip(optimizer.param_groups, state_dict["param_groups"], strict=False):
-        expected = {key: value for key, value in group.items() if key in own_keys}
+        expected = {key: value for key, value in group.items() if key in group_keys}
         missing = [key for key in expected if key not in saved]
         if missing:
             raise ValueError(f"{refusal}: a parameter group has no {', '.join(missing)}")
         if saved.get("kind") != group.get("kind"):
             raise ValueError(f"{refusal}: the kind of a parameter group is {saved.get('kind')!r}")
         check_arguments({key: saved[key] for key in expected})
-        strange = [key for key in expected if key not in RULES and not _is_like(expected[key], saved[key])]
+        strange = [
+            key for key in expected if not is_declared(key) and not _is_like(expected[key], saved[key])
+        ]
         if strange:
             raise ValueError(f"{refusal}: {strange[0]} of a parameter group is {_shown(saved[strange[0]])}")
         for index, p in zip(saved["params"], group["params"], strict=False):

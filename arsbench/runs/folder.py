@@ -13,7 +13,7 @@ from arsbench.runs import checks
 from arsbench.runs.json_files import JsonLines, read_json, write_json
 from arsbench.runs.lock import unwritable
 from arsbench.runs.paths import DOCUMENTS, RECORDS, STATUS, clear, occupied, reserve
-from arsbench.second_moment import with_second_moment
+from arsbench.runs.version_0_1_0 import with_second_moment
 
 
 class RunFolder:

@@ -24,7 +24,7 @@ from arsbench.runs import checks
 from arsbench.runs.checks import read_checked
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.json_files import write_json
-from arsbench.second_moment import with_second_moment
+from arsbench.runs.version_0_1_0 import with_second_moment
 from arsbench.suite.contender import Contender
 from arsbench.suite.definition import Suite, planned_suite
 from arsbench.suite.entries import Sections

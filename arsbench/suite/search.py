@@ -98,7 +98,7 @@ def _parameter(where: str, value: Any) -> Parameter:
     low, high, log = value["low"], value["high"], value.get("log", False)
     for name, bound in (("low", low), ("high", high)):
         if type(bound) not in (int, float) or not math.isfinite(bound):
-            raise UserError(f"{where}.{name} is {shown(bound)}; it must be a finite number")
+            raise UserError(f"{where}.{name} is {shown(bound)}; it must be a number")
     if type(log) is not bool:
         raise UserError(f"{where}.log is {shown(log)}; it must be true or false")
     if low >= high:

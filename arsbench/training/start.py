@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from arsbench.config import Config, effective
+from arsbench.config.hyperparameters import default_second_moment
 from arsbench.config.optimizers import is_third_party, optimizer_keys
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.lock import locked
 from arsbench.runs.paths import claimed_run, is_vacant
-from arsbench.second_moment import default_second_moment
 from arsbench.tasks import prepare_task
 from arsbench.training.memory import check_memory
 from arsbench.training.observer import Observer

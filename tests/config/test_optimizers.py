@@ -44,10 +44,8 @@ def test_another_optimizer_than_the_files_starts_from_its_own_defaults(tmp_path,
     assert config.given["optimizer"] == expected
     run = effective(config)["optimizer"]
     assert {key: run[key] for key in expected} == expected
-    assert f"optimizer.name is {name}, and " in sentence
-    assert (
-        f"hyperparameters of {before}: they are dropped, and {name} starts from its own defaults" in sentence
-    )
+    assert f"optimizer.name is {name}; " in sentence
+    assert f" are for {before} and are dropped; {name} starts from its defaults: " in sentence
     assert f"lr {BUILT_IN[name]['lr']}" in sentence
     assert "\n" not in sentence
 
@@ -62,7 +60,7 @@ def test_to_and_from_another_packages_optimizer(tmp_path):
     theirs = {"name": "torch.optim:SGD", "lr": 0.5, "nesterov": True}
     config, (sentence,) = load(tmp_path, ours, "optimizer.name=torch.optim:SGD", "optimizer.momentum=0.9")
     assert config.given["optimizer"] == {"name": "torch.optim:SGD", "momentum": 0.9}
-    assert sentence.endswith("torch.optim:SGD starts from its own defaults")
+    assert sentence.endswith("torch.optim:SGD starts from its defaults")
     config, said = load(tmp_path, theirs, "optimizer.name=torch.optim:SGD", "optimizer.lr=0.1")
     assert (config.given["optimizer"], said) == (theirs | {"lr": 0.1}, [])
     config, (sentence,) = load(tmp_path, theirs, "optimizer.name=AdamW")

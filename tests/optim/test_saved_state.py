@@ -120,8 +120,8 @@ GROUP, FIRST = ("param_groups", 0), ("state", 0)
 @pytest.mark.parametrize(
     ("make", "path", "value", "words"),
     [
-        (VARIANTS["ARS-k4"], (*GROUP, "rho"), "large", "rho must be a number of 0 or more, not 'large'"),
-        (VARIANTS["ARS-k4"], (*GROUP, "betas"), 0.9, "betas must be two numbers"),
+        (VARIANTS["ARS-k4"], (*GROUP, "rho"), "large", "rho is 'large'; it must be a number"),
+        (VARIANTS["ARS-k4"], (*GROUP, "betas"), 0.9, "betas is 0.9; it must be a list of two numbers"),
         (VARIANTS["ARS-k4"], (*GROUP, "kind"), "adamw", "the kind of a parameter group is 'adamw'"),
         (VARIANTS["ARS-k4"], (*GROUP, "schedule_step"), "4", "schedule_step of a parameter group is '4'"),
         (
@@ -144,7 +144,7 @@ GROUP, FIRST = ("param_groups", 0), ("state", 0)
             r"\(3, 4\) is a torch.float32 of shape \(4, 3\)",
         ),
         (VARIANTS["Muon"], (*FIRST, "exp_avg"), torch.ones(3, 4).int(), "is a torch.int32 of shape"),
-        (AdamW, (*GROUP, "eps"), None, "eps must be a number"),
+        (AdamW, (*GROUP, "eps"), None, "eps is None; it must be a number"),
         (
             AdamW,
             (*FIRST, "exp_avg_sq"),

@@ -13,12 +13,12 @@ from torch import Tensor
 
 Tensors = Sequence[Tensor]
 
-# Keeps a norm of zero from dividing; ARS.md adds the same constant in every such place.
-NORM_EPS = 1e-12
-# The smallest ε that the perturbation computes with: below any √v that float32 can hold, so that ε = 0 still
-# means "gradients without a history dominate" instead of 0/0 or ∞/∞.
+# Added to norms and bias corrections that may be 0 before a division.
+ZERO_NORM_EPS = 1e-12
+# The smallest ε of the perturbation, below √v of every v > 0 in float32. With ε = 0, elements with v = 0
+# dominate the perturbation, instead of 0/0 or ∞/∞.
 SMALLEST_EPS = 1e-20
-# Which gradient the second moment sees where a flatness vector is injected, see `ars_whiten`.
+# The gradient in the second moment's update if a flatness vector is injected, see `ars_whiten`.
 SECOND_MOMENTS = ("plain", "bounded", "injected")
 
 
@@ -44,7 +44,7 @@ def ars_perturb(
     adaptive: bool,
 ) -> None:
     eps = max(eps, SMALLEST_EPS)
-    correction = 1 - beta2 ** max(1, step - 1) + NORM_EPS
+    correction = 1 - beta2 ** max(1, step - 1) + ZERO_NORM_EPS
     for p, g, v, backup in zip(params, grads, exp_avg_sqs, backups, strict=True):
         backup.copy_(p)
         theta = p.to(v.dtype)
@@ -52,7 +52,7 @@ def ars_perturb(
         n = g.to(v.dtype) * (eps / ((v / correction).sqrt() + eps))
         if adaptive:
             n = n * theta.abs()
-        p.copy_(theta + n * (rho / (_norm(n) + NORM_EPS * eps)))
+        p.copy_(theta + n * (rho / (_norm(n) + ZERO_NORM_EPS * eps)))
 
 
 def ars_restore(params: Tensors, backups: Tensors) -> None:
@@ -67,7 +67,7 @@ def ars_dots(grads: Tensors, others: Tensors) -> Tensor:
 
 def ars_residual(grads: Tensors, base_grads: Tensors, residuals: Tensors) -> None:
     for g2, g1, residual in zip(grads, base_grads, residuals, strict=True):
-        projection = _dot(g2, g1) / (_dot(g1, g1) + NORM_EPS)
+        projection = _dot(g2, g1) / (_dot(g1, g1) + ZERO_NORM_EPS)
         residual.copy_(g2.to(residual.dtype) - projection * g1.to(residual.dtype))
 
 

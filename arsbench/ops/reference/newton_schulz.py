@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-NS_EPS = 1e-7
+NEWTON_SCHULZ_EPS = 1e-7
 
 
 def newton_schulz(x: Tensor, steps: int, coefficients: Sequence[float]) -> Tensor:
@@ -16,7 +16,7 @@ def newton_schulz(x: Tensor, steps: int, coefficients: Sequence[float]) -> Tenso
     tall = x.size(-2) > x.size(-1)
     # The norm in float64 cannot overflow, whatever x holds.
     norm = torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True, dtype=torch.float64)
-    X = (x / (norm + NS_EPS).to(x.dtype)).to(iteration_dtype(x.dtype))  # (..., rows, cols)
+    X = (x / (norm + NEWTON_SCHULZ_EPS).to(x.dtype)).to(iteration_dtype(x.dtype))  # (..., rows, cols)
     X = X.mT if tall else X  # (..., short, long)
     for _ in range(steps):
         A = X @ X.mT  # (..., short, short)

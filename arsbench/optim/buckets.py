@@ -1,0 +1,44 @@
+"""Tensors that are updated together, and the statistics of their update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Bucket:
+    """Tensors that one call updates: they share group, kind of update, step, device and dtype.
+
+    Attributes:
+        step: the tensors' step in progress, from 1.
+        settings: hyperparameters of the update, the learning rate as a float.
+        grads: the gradients, negated if the group maximizes.
+    """
+
+    group: dict[str, Any]
+    matrix: bool
+    step: int
+    settings: dict[str, Any]
+    params: list[Tensor] = field(default_factory=list)
+    grads: list[Tensor] = field(default_factory=list)
+    states: list[dict[str, Any]] = field(default_factory=list)
+
+    def entries(self, name: str) -> list[Tensor]:
+        """The state tensors of one name, in the order of `params`."""
+        return [state[name] for state in self.states]
+
+
+class UpdateStatistics(NamedTuple):
+    """Gradient norms and energies of the n tensors of a bucket, float64 (n,)."""
+
+    grad_norms: Tensor
+    energies: Tensor | None = None
+
+
+def join(parts: list[Tensor]) -> Tensor:
+    """Concatenate per-tensor results (n,) or (n, 3) of buckets that may be on several devices."""
+    return torch.cat([part.to(parts[0].device) for part in parts])

@@ -1,0 +1,55 @@
+"""The constructors of the built-in optimizers are what `arsbench.config.hyperparameters` declares."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+import arsbench.optim
+from arsbench.config.hyperparameters import ANNOTATIONS, METADATA, OPTIMIZERS, constructor_defaults
+from arsbench.config.optimizers import BUILT_IN
+from arsbench.optim.registry import OPTIMIZERS as CLASSES
+
+# Arguments that no configuration sets.
+REST = {"params", "maximize"}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_constructor_has_the_declared_arguments_and_defaults(name: str) -> None:
+    parameters = inspect.signature(getattr(arsbench.optim, name)).parameters
+    assert set(parameters) - REST == set(constructor_defaults(name))
+    for key, default in constructor_defaults(name).items():
+        signature_default = parameters[key].default
+        assert signature_default == (tuple(default) if isinstance(default, list) else default), key
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_constructors_annotations_are_the_declared_types(name: str) -> None:
+    parameters = inspect.signature(getattr(arsbench.optim, name)).parameters
+    for key in constructor_defaults(name):
+        annotation = eval(str(parameters[key].annotation))
+        declared = ANNOTATIONS[key]
+        assert annotation == (tuple[float, float] if declared == list[float] else declared), key
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_class_docstring_describes_every_argument(name: str) -> None:
+    cls = getattr(arsbench.optim, name)
+    arguments = cls.__doc__.split("Args:")[1]
+    described = set(re.findall(r"\w+", " ".join(re.findall(r"^ {8}(\w.*?):", arguments, re.MULTILINE))))
+    assert set(inspect.signature(cls).parameters) <= described
+
+
+def test_the_registry_and_the_declaration_name_the_same_classes() -> None:
+    assert list(CLASSES) == list(OPTIMIZERS) == list(BUILT_IN)
+    for name, cls in CLASSES.items():
+        assert getattr(arsbench.optim, name) is cls
+
+
+def test_a_declaration_names_existing_classes_and_different_defaults() -> None:
+    for key, metadata in METADATA.items():
+        assert metadata["optimizers"], key
+        assert set(metadata["optimizers"]) <= set(OPTIMIZERS), key
+        assert set(metadata.get("class_defaults", {})) <= set(metadata["optimizers"]), key
