@@ -190,6 +190,7 @@ setup(
     ],
     package_dir={"arsbench_cli": "cli"},
     package_data={
+        "arsbench": ["py.typed"],
         "arsbench.config.presets": ["*.toml"],
         "arsbench.config.suites": ["*.toml"],
         "arsbench.pages.templates": ["*"],

@@ -90,7 +90,7 @@ class ARS(MatrixOptimizer):
     def __init__(
         self,
         params: Parameters,
-        lr: float = 1e-4,
+        lr: float | Tensor = 1e-4,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.1,
@@ -105,7 +105,7 @@ class ARS(MatrixOptimizer):
         adaptive_lambda: float = 2.0,
         adaptive_gamma: float = 2.0,
         second_moment: str | None = None,
-        adam_lr: float | None = None,
+        adam_lr: float | Tensor | None = None,
         adam_betas: tuple[float, float] = (0.9, 0.999),
         adam_eps: float = 1e-8,
         adam_weight_decay: float = 0.01,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable
 from copy import deepcopy
 from inspect import unwrap
 from itertools import chain
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from arsbench.optim.param_groups import (
 )
 from arsbench.optim.saved_state import check_state, converted
 
+Loss = TypeVar("Loss")
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 
 
@@ -56,8 +57,9 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
     # Without torch's decorator that disables torch.compile: it imports the whole compiler, which takes a
     # second and 70 MB, even if nothing is compiled.
-    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
-    state_dict = unwrap(torch.optim.Optimizer.state_dict)
+    if not TYPE_CHECKING:
+        zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+        state_dict = unwrap(torch.optim.Optimizer.state_dict)
 
     def __init__(self, params: Parameters, **hyperparameters: Any) -> None:
         """Check the hyperparameters and make the parameter groups.
@@ -107,6 +109,10 @@ class MatrixOptimizer(torch.optim.Optimizer):
         """The values of `progress_keys` for a new group."""
         return {}
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], Loss]) -> Loss: ...
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
