@@ -11,12 +11,11 @@ from typing import Any
 
 from arsbench.config.keys import converted, requirement
 from arsbench.config.optimizers import is_third_party, optimizer_keys
-from arsbench.config.schema import SECTIONS, Config, ModelConfig, OptimizerChoice, OptimizerConfig
+from arsbench.config.schema import CHOICE_KEYS, SECTIONS, Config, ModelConfig, OptimizerConfig
 from arsbench.errors import UserError, nearest, require_line, shown
 
 # The keys of the section `optimizer` that `_check_together` checks as a pair.
 CHECKED_TOGETHER = ("adaptive_sync", "k")
-_CHOICE_KEYS = {entry.name for entry in fields(OptimizerChoice)}
 
 
 def config_from_dict(given: Mapping[str, Any]) -> Config:
@@ -46,7 +45,7 @@ def _section(section: str, table: Mapping[str, Any]) -> Any:
     if (
         third_party
     ):  # its other keys are the class's own, whatever a built-in optimizer's key of that name means
-        keys = {key: keys[key] for key in keys if key in _CHOICE_KEYS or key.startswith("adam_")}
+        keys = {key: keys[key] for key in keys if key in CHOICE_KEYS or key.startswith("adam_")}
     values = {}
     for key, value in table.items():
         if key in keys:

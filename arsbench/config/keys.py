@@ -22,12 +22,7 @@ _LIMITS = {
     "above": (operator.gt, ">"),
     "below": (operator.lt, "<"),
 }
-_TYPES: dict[type, tuple[type, str]] = {
-    int: (Integral, "whole number"),
-    float: (Real, "number"),
-    bool: (bool, "flag"),
-    str: (str, "string"),
-}
+_TYPES = {int: (Integral, "whole number"), float: (Real, "number"), str: (str, "string")}
 
 
 def key(default: Any, doc: str, **metadata: Any) -> Any:
@@ -36,8 +31,7 @@ def key(default: Any, doc: str, **metadata: Any) -> Any:
     Args:
         default: its value where the configuration does not set it.
         doc: its meaning in one sentence, with its unit.
-        metadata: its limits: `minimum`, `maximum` (inclusive), `above`, `below` (exclusive) or `choices`;
-            and, for hyperparameters, the names described in `arsbench.config.hyperparameters`.
+        metadata: its limits: `minimum`, `maximum` (inclusive), `above`, `below` (exclusive) or `choices`.
     """
     metadata["doc"] = doc
     if isinstance(default, list):
@@ -51,7 +45,7 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def requirement(value: Any, annotation: Any, metadata: Mapping[str, Any]) -> str | None:
-    """What a key requires and `value` does not fulfil; None for a valid value.
+    """The requirement of a key that `value` does not meet; None for a valid value.
 
     Args:
         value: any Python object.
@@ -61,37 +55,37 @@ def requirement(value: Any, annotation: Any, metadata: Mapping[str, Any]) -> str
     Returns:
         the end of a sentence that begins with "it must be", such as "≥ 0" or "a list of two numbers".
     """
-    base = _base(annotation)
+    base = _without_none(annotation)
     if value is None and base is not annotation:
         return None
+    if base is bool:
+        return None if isinstance(value, bool) else "true or false"
     if typing.get_origin(base) is not list:
         return _scalar_requirement(value, base, metadata)
     (element,) = typing.get_args(base)
     words = f"a list of {'two ' if element is float else ''}{_TYPES[element][1]}s"
     if not isinstance(value, (list, tuple)) or not value or (element is float and len(value) != 2):
         return words
-    for item in value:
-        problem = _scalar_requirement(item, element, metadata)
-        if problem is not None:
-            return words if problem.startswith("a ") else f"{words}, each {problem}"
-    return None
+    problem = next(filter(None, (_scalar_requirement(item, element, metadata) for item in value)), None)
+    if problem is None:
+        return None
+    return words if problem.startswith("a ") else f"{words}, each {problem}"
 
 
 def converted(value: Any, annotation: Any) -> Any:
     """A valid value in the key's type: a whole number becomes a float where the key is one."""
-    base = _base(annotation)
+    base = _without_none(annotation)
     if value is None:
         return None
     if typing.get_origin(base) is list:
-        (element,) = typing.get_args(base)
-        return [element(item) for item in value]
+        return [typing.get_args(base)[0](item) for item in value]
     return base(value)
 
 
 def _scalar_requirement(value: Any, base: type, metadata: Mapping[str, Any]) -> str | None:
     accepted, words = _TYPES[base]
-    if not isinstance(value, accepted) or (isinstance(value, bool) and base is not bool):
-        return "true or false" if base is bool else f"a {words}"
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        return f"a {words}"
     if base is float and not _is_finite(value):
         return "finite"
     for name, (holds, sign) in _LIMITS.items():
@@ -102,8 +96,7 @@ def _scalar_requirement(value: Any, base: type, metadata: Mapping[str, Any]) -> 
     return None
 
 
-def _base(annotation: Any) -> Any:
-    """The type without "or None"."""
+def _without_none(annotation: Any) -> Any:
     return typing.get_args(annotation)[0] if isinstance(annotation, types.UnionType) else annotation
 
 

@@ -1,17 +1,12 @@
-"""The built-in optimizers as a configuration sees them: which keys each has, and its constructor's defaults.
-
-The classes are in `arsbench.optim`, which needs torch; tests/optim/test_signatures.py compares both.
-"""
+"""Which keys the section `optimizer` may have: a built-in optimizer's, or any for a third-party one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from arsbench.config.hyperparameters import OPTIMIZERS, constructor_defaults
+from arsbench.config.hyperparameters import BUILT_IN
 from arsbench.errors import UserError, nearest, shown
-
-BUILT_IN: dict[str, dict[str, Any]] = {name: constructor_defaults(name) for name in OPTIMIZERS}
 
 
 def is_third_party(optimizer: Mapping[str, Any]) -> bool:

@@ -110,6 +110,9 @@ class OptimizerChoice:
     )
 
 
+CHOICE_KEYS = tuple(entry.name for entry in fields(OptimizerChoice))
+
+
 @dataclass
 class OptimizerConfig(Hyperparameters, OptimizerChoice):
     """The section `optimizer`; a dataclass's fields begin with those of its last base, here `name`."""

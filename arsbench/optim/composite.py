@@ -1,4 +1,4 @@
-"""Two optimizers that step as one: any for the matrices of a model, another for the rest."""
+"""Two optimizers that step as one: any for the matrices of a model, another for its other parameters."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from arsbench.optim.protocol import take_step
 class Composite(torch.optim.Optimizer):
     """Steps an optimizer of the matrices, then one of the other parameters.
 
-    Its parameter groups are those of both, matrices first, so that a learning-rate schedule reaches both. The
-    state stays with the two optimizers: `state_dict` holds both, and `state` is empty.
+    Its parameter groups are those of both, matrices first, so that a learning-rate schedule changes both.
+    `state` is empty, and `state_dict` has the states of both.
 
     Args:
         matrices: any optimizer.
@@ -31,9 +31,9 @@ class Composite(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any]) -> None:
         """Update all parameters.
 
-        `rest` uses the gradients of the closure's last call, and steps once. Where the optimizer of the
-        matrices calls the closure several times (LBFGS, SAM), these are the gradients at the last matrices
-        that it tried and at the other parameters as they were before the step.
+        `rest` steps once, with the gradients of the closure's last call. If the optimizer of the matrices
+        calls the closure several times (LBFGS, SAM), these are gradients at its last trial of the matrices,
+        and at the other parameters before the step.
 
         Args:
             closure: zeroes the gradients, computes the loss, calls backward and returns the loss.
@@ -47,7 +47,7 @@ class Composite(torch.optim.Optimizer):
         self.rest.zero_grad(set_to_none=set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """{"matrices": the state of one, "rest": the state of the other}."""
+        """The states of both optimizers, under the keys "matrices" and "rest"."""
         return {"matrices": self.matrices.state_dict(), "rest": self.rest.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -57,5 +57,5 @@ class Composite(torch.optim.Optimizer):
         self._share_groups()
 
     def _share_groups(self) -> None:
-        # The dicts themselves, since a schedule sets their `lr`; loading a state replaces them.
+        # The same dicts, whose `lr` a schedule sets; loading a state replaces them.
         self.param_groups = [*self.matrices.param_groups, *self.rest.param_groups]

@@ -1,4 +1,4 @@
-"""Which parameters of a model are matrices, and what the groups of an optimizer hold."""
+"""Which parameters of a model are matrices, and descriptions of an optimizer's parameter groups."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 def split_parameters(model: nn.Module, matrices: str = "hidden") -> list[dict[str, Any]]:
-    """Split a model's trainable parameters into the two groups that our optimizers treat differently.
+    """Split a model's trainable parameters into matrices and other parameters, as two parameter groups.
 
-    Matrices are the tensors of two and more dimensions except those of embeddings and output heads, which are
-    recognised by their module, whatever their size:
+    Matrices are the tensors of two or more dimensions, without those of embeddings and output heads. These
+    are recognised by their module, whatever their size:
 
-    - an `nn.Embedding` or `nn.EmbeddingBag`, and with it everything that shares its weight (a tied head);
-    - what a module's `get_output_embeddings()` returns (Hugging Face's convention);
-    - an `nn.Linear` whose attribute is named as in `HEAD_NAMES`, outside numbered blocks: `model.head` is
-      one, `model.layers.3.output` is not.
+    - an `nn.Embedding` or `nn.EmbeddingBag`, with every module that shares its weight (a tied head);
+    - the result of a module's `get_output_embeddings()` (Hugging Face's convention);
+    - an `nn.Linear` whose attribute has a name in `HEAD_NAMES`, outside numbered blocks: `model.head` is an
+      output head, `model.layers.3.output` is not.
 
     Args:
         model: any.
-        matrices: "hidden", or "all" for those of embeddings and heads, too.
+        matrices: "hidden", or "all" to include those of embeddings and heads.
 
     Returns:
-        [{"params": [...], "param_names": [...], "kind": "matrix"}, {the same, "kind": "adamw"}]. No parameter
-        is in both or twice; either list may be empty.
+        [{"params": [...], "param_names": [...], "kind": "matrix"}, {..., "kind": "adamw"}]. Every parameter
+        is in one group, once. Either group may be empty.
     """
     modules = _embeddings_and_heads(model) if matrices == "hidden" else ()
     apart = {id(p) for module in modules for p in module.parameters(recurse=False)}
     groups = {kind: {"params": [], "param_names": [], "kind": kind} for kind in (MATRIX, ADAMW)}
-    for name, p in model.named_parameters():  # a shared parameter comes once
+    for name, p in model.named_parameters():  # without duplicates of shared parameters
         if p.requires_grad:
             group = groups[MATRIX if p.ndim >= 2 and id(p) not in apart else ADAMW]
             group["params"].append(p)
@@ -58,11 +58,11 @@ def _embeddings_and_heads(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def describe_groups(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """What each parameter group holds, in JSON's types.
+    """Describe each parameter group, in JSON's types.
 
     Returns:
-        per group its `name` (its kind, or its index where it has none), `tensors` and `parameters` (how
-        many), and `hyperparameters`.
+        per group its `name` (its kind, or its index without a kind), the numbers of `tensors` and
+        `parameters`, and `hyperparameters`.
     """
     described = []
     hidden = {"params", "param_names", "kind"}

@@ -1,4 +1,4 @@
-"""How an optimizer wants to be called: with or without a closure, and in which mode."""
+"""How to call an optimizer: with or without a closure, and in which mode."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 
 def take_step(optimizer: torch.optim.Optimizer, closure: Callable[[], Any]) -> None:
-    """Step an optimizer as its `step` asks for.
+    """Step an optimizer, with a closure if its `step` accepts one.
 
-    One without a parameter `closure` finds the gradients computed. So does SAM as its authors wrote it and
-    others took it over: its `step(closure)` begins with `first_step()`, which perturbs the weights along the
-    gradients that it finds, and calls the closure only at the perturbed weights. Any other gets the closure,
-    and calls it as often as it likes.
+    Without a parameter `closure`, the gradients are computed before the step. They are also computed before
+    the step of SAM in its authors' form: its `step(closure)` begins with `first_step()`, which perturbs the
+    weights along the existing gradients, and calls the closure at the perturbed weights only. Any other
+    optimizer may call the closure any number of times.
 
     Args:
         closure: zeroes the gradients, computes the loss, calls backward and returns the loss.
@@ -30,14 +30,14 @@ def take_step(optimizer: torch.optim.Optimizer, closure: Callable[[], Any]) -> N
 
 
 def accepts_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether `optimizer.step` takes a closure; one that does not needs the gradients computed before."""
+    """Whether `optimizer.step` accepts a closure; otherwise compute the gradients before the step."""
     return "closure" in inspect.signature(optimizer.step).parameters
 
 
 def mode_switch(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer | None:
-    """The optimizer that has `train()` and `eval()`: this one, one that it wraps, or none.
+    """The optimizer with `train()` and `eval()`: this one, the one that it wraps, or None.
 
-    Schedule-free optimizers have them: they compute gradients at other weights than those that they train.
+    Schedule-free optimizers have these modes: they evaluate gradients and the model at different weights.
     """
     if all(callable(getattr(optimizer, name, None)) for name in ("train", "eval")):
         return optimizer

@@ -29,23 +29,23 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 def create_optimizer(
     model: nn.Module, config: OptimizerConfig, given: Mapping[str, Any], matrices: str = "hidden"
 ) -> torch.optim.Optimizer:
-    """Make the optimizer that a configuration names.
+    """Make the optimizer of a configuration.
 
-    A built-in one takes from `config` the arguments that it has. AdamW gets one group, the others
-    `split_parameters`'. A third-party one is `create_third_party`'s.
+    A built-in optimizer takes its hyperparameters from `config`. AdamW gets one group, the others those of
+    `split_parameters`. `create_third_party` makes third-party optimizers.
 
     Args:
         model: its trainable parameters are optimized.
         config: the optimizer table with its defaults.
-        given: the optimizer table as the user wrote it.
+        given: the optimizer table as written.
         matrices: as of `split_parameters`.
 
     Raises:
-        UserError: the name is unknown or cannot be imported, or an argument is unknown or refused,
-            or a group of parameters has no learning rate.
+        UserError: the name is unknown or cannot be imported, an argument is unknown or refused, a parameter
+            group has no learning rate, or the model has no trainable parameter.
     """
     if not any(p.requires_grad for p in model.parameters()):
-        raise UserError(f"{type(model).__name__} has no trainable parameter; unfreeze some to train it")
+        raise UserError(f"{type(model).__name__} has no trainable parameter; set requires_grad of some")
     if ":" in config.name:
         return create_third_party(model, config, given, matrices)
     arguments = {name: getattr(config, name) for name in optimizer_keys(config.name)}
@@ -61,14 +61,14 @@ def create_optimizer(
 
 
 def measurements(optimizer: torch.optim.Optimizer) -> dict[str, Tensor | float]:
-    """What a built-in optimizer measured in its last step; nothing of a third-party one.
+    """The measurements of a built-in optimizer's last step; empty for a third-party optimizer.
 
-    To be asked for before the gradients are zeroed; nothing waits for the device.
+    Call it before the gradients are zeroed. Nothing waits for the device.
     """
     return optimizer.measurements() if isinstance(optimizer, MatrixOptimizer | AdamW) else {}
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
-    """Global 2-norm () of the gradients of an optimizer's parameters; nothing waits for the device."""
+    """Global 2-norm of the gradients of an optimizer's parameters, shape (); does not wait for the device."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients)

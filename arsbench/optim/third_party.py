@@ -1,84 +1,74 @@
-"""Third-party optimizers, named as "package.module:Class" in a configuration."""
+"""Third-party optimizers, named as "package.module:Class" in a configuration; see docs/third_party.md."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from arsbench.config.schema import OptimizerConfig
+from arsbench.config.schema import CHOICE_KEYS, OptimizerConfig
 from arsbench.errors import UserError, nearest
 from arsbench.optim.adamw import AdamW
 from arsbench.optim.composite import Composite
 from arsbench.optim.groups import split_parameters
-from arsbench.optim.param_groups import ADAMW_KEYS
+from arsbench.optim.param_groups import ADAMW_KEYS, tuple_of
 from arsbench.optim.protocol import mode_switch
 
-# What wrappers call the optimizer that they wrap: SAM and timm's Lookahead, schedulefree, pytorch_optimizer's
-# Lookahead, heavyball.
+# The argument for the wrapped optimizer in SAM and timm's Lookahead, schedulefree, pytorch_optimizer's
+# Lookahead, and heavyball.
 BASE_ARGUMENTS = ("base_optimizer", "base", "optimizer", "wrapped_optimizer")
-# Keys of the optimizer table that no constructor gets.
-OWN_KEYS = ("name", "groups", "base")
 ADAM_KEYS = {f"adam_{key}": key for key in ADAMW_KEYS}
 
 
 def create_third_party(
     model: nn.Module, config: OptimizerConfig, given: Mapping[str, Any], matrices: str
 ) -> torch.optim.Optimizer:
-    """Make the third-party optimizer that `config.name` names.
+    """Make the third-party optimizer `config.name`, with the keys in `given` as keyword arguments.
 
-    It gets what the user wrote in the optimizer table as keyword arguments, except `name`, `groups`, `base`
-    and `adam_lr`, `adam_betas`, `adam_eps` and `adam_weight_decay`. `config.groups` says which parameters:
+    `config.groups` chooses its parameters:
 
-    - "split": the groups of `split_parameters`, matrices first, empty ones left out. The `adam_` keys, where
-      the user wrote them, are the second group's `lr`, `betas`, `eps` and `weight_decay`.
-    - "one": a list of all parameters. There is no place for `adam_` keys.
-    - "rest_adamw": the group of matrices. The others go to AdamW with the `adam_` keys; both are a
-      `Composite`. AdamW's default learning rate is that of the named optimizer.
+    - "split": the groups of `split_parameters`, matrices first, without empty groups. The `adam_` keys in
+      `given` are the second group's `lr`, `betas`, `eps` and `weight_decay`.
+    - "one": a list of all parameters; `adam_` keys are refused.
+    - "rest_adamw": the matrices. AdamW with the `adam_` keys takes all other parameters, by default at the
+      same learning rate; both are a `Composite`.
 
-    `config.base` names the optimizer that this one wraps. It goes to the argument whose name is one of
-    `BASE_ARGUMENTS`: ready made where that is the first argument or the wrapper takes no **kwargs, else as a
-    class beside the parameters, its own keyword arguments among the **kwargs. A key that the wrapper names is
-    the wrapper's, any other the base's.
+    `config.base` is the optimizer that this one wraps. It becomes the wrapper's argument named in
+    `BASE_ARGUMENTS`: as an instance if that is the first argument or the wrapper has no **kwargs, otherwise
+    as a class whose keyword arguments are among the **kwargs. A key that the wrapper's constructor names is
+    the wrapper's; all other keys are the base's.
 
     Args:
         model: its trainable parameters are optimized.
         config: the optimizer table with its defaults.
-        given: the optimizer table as the user wrote it.
+        given: the optimizer table as written.
         matrices: as of `split_parameters`.
 
     Raises:
-        UserError: a name cannot be imported, a key is unknown, the constructor raises, or a group of
-            parameters has no learning rate.
+        UserError: a name cannot be imported, a key is unknown, the constructor raises, or a parameter group
+            has no learning rate.
     """
-    arguments, adam = {}, {}
-    for key, value in given.items():
-        value = tuple(value) if isinstance(value, list) else value
-        if key in ADAM_KEYS:
-            adam[key] = value
-        elif key not in OWN_KEYS:
-            arguments[key] = value
-    recipe = _Recipe.read(config, arguments)
+    adam = {ADAM_KEYS[key]: tuple_of(value) for key, value in given.items() if key in ADAM_KEYS}
+    others = (key for key in given if key not in (*CHOICE_KEYS, *ADAM_KEYS))
+    recipe = _Recipe(config, {key: tuple_of(given[key]) for key in others})
     if config.groups == "one":
         if adam:
             raise UserError(
-                f"optimizer.{next(iter(adam))} is for a group that optimizer.groups 'one' does not make; "
-                f"leave it out, or choose 'split' or 'rest_adamw'"
+                f"optimizer.adam_{next(iter(adam))} is for a second parameter group, and optimizer.groups is "
+                f"'one'; leave it out, or choose 'split' or 'rest_adamw'"
             )
         return recipe.make([p for p in model.parameters() if p.requires_grad])
-    groups = split_parameters(model, matrices)
+    matrix_group, rest = split_parameters(model, matrices)
     if config.groups == "split":
-        for key, value in adam.items():
-            recipe.check(key, ADAM_KEYS[key])
+        for name, value in adam.items():
+            recipe.check(f"adam_{name}", name)
             if value is not None:
-                groups[1][ADAM_KEYS[key]] = value
-        return recipe.make([group for group in groups if group["params"]])
-    matrix_group, rest = groups
+                rest[name] = value
+        return recipe.make([group for group in (matrix_group, rest) if group["params"]])
     if not matrix_group["params"]:
         raise UserError(
             f"optimizer.groups is 'rest_adamw', and {type(model).__name__} has no matrix for {config.name}; "
@@ -93,130 +83,104 @@ def create_third_party(
     try:
         return Composite(optimizer, AdamW([rest], **settings))
     except ValueError as error:
-        raise UserError(f"AdamW, for the rest, refuses its configuration: {error}") from error
+        raise UserError(f"optimizer.adam_{error}") from error
 
 
-@dataclass
 class _Signature:
-    """What a constructor takes: its first argument, the names of the others, and whether any keyword."""
+    """A constructor's first argument, the names of the others, and whether it takes any keyword."""
 
-    cls: type[torch.optim.Optimizer]
-    first: str | None
-    names: list[str]
-    required: set[str]
-    any_keyword: bool
-
-    @classmethod
-    def of(cls, optimizer: type[torch.optim.Optimizer]) -> _Signature:
-        parameters = inspect.signature(optimizer).parameters.values()
-        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        named = [p for p in parameters if p.kind not in kinds]
-        return cls(
-            optimizer,
-            named[0].name if named else None,
-            [p.name for p in named[1:]],
-            {p.name for p in named if p.default is p.empty},
-            any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
-        )
+    def __init__(self, cls: type[torch.optim.Optimizer]) -> None:
+        parameters = inspect.signature(cls).parameters.values()
+        self.cls = cls
+        self.any_keyword = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        self.first, *self.names = [p.name for p in named] or [None]
+        self.required = {p.name for p in named if p.default is p.empty}
 
 
-@dataclass
 class _Recipe:
-    """An optimizer, perhaps around another, with the keyword arguments of each."""
+    """An optimizer, perhaps around a base, with the keyword arguments of each."""
 
-    name: str
-    outer: _Signature
-    arguments: dict[str, Any]
-    base: _Signature | None
-    base_arguments: dict[str, Any]
-    base_argument: str | None
-
-    @classmethod
-    def read(cls, config: OptimizerConfig, arguments: Mapping[str, Any]) -> _Recipe:
-        """Load the classes and give each the arguments that are its own."""
-        outer = _Signature.of(_load("name", config.name))
-        argument = next((name for name in BASE_ARGUMENTS if name in (outer.first, *outer.names)), None)
-        if config.base is None:
-            if argument in outer.required and argument not in arguments:
-                raise UserError(
-                    f"{outer.cls.__name__} wraps another optimizer; name it in optimizer.base, "
-                    f"such as torch.optim:AdamW"
-                )
-            base = None
-        elif argument is None:
+    def __init__(self, config: OptimizerConfig, arguments: Mapping[str, Any]) -> None:
+        """Load the classes, and give each its arguments."""
+        self.name = config.name
+        self.outer = outer = _Signature(_load("name", config.name))
+        self.base = _Signature(_load("base", config.base)) if config.base is not None else None
+        taken = (outer.first, *outer.names)
+        self.base_argument = next((name for name in BASE_ARGUMENTS if name in taken), None)
+        if self.base and self.base_argument is None:
             raise UserError(
-                f"optimizer.base is {config.base!r}, and {outer.cls.__name__} wraps no other optimizer (no "
-                f"argument of its is called {', '.join(BASE_ARGUMENTS)}); leave optimizer.base out"
+                f"optimizer.base is {config.base!r}, and {outer.cls.__name__} wraps no other optimizer (it "
+                f"has no argument {', '.join(BASE_ARGUMENTS)}); leave optimizer.base out"
             )
-        else:
-            base = _Signature.of(_load("base", config.base))
-        recipe = cls(config.name, outer, {}, base, {}, argument)
+        if not self.base and self.base_argument in outer.required - set(arguments):
+            raise UserError(
+                f"{outer.cls.__name__} wraps another optimizer; set optimizer.base, such as torch.optim:AdamW"
+            )
+        self.arguments: dict[str, Any] = {}
+        self.base_arguments: dict[str, Any] = {}
         for key, value in arguments.items():
-            recipe.check(key, key)
-            of_base = base is not None and key not in outer.names
-            (recipe.base_arguments if of_base else recipe.arguments)[key] = value
-        return recipe
+            self.check(key, key)
+            of_base = self.base is not None and key not in outer.names
+            (self.base_arguments if of_base else self.arguments)[key] = value
 
     def check(self, key: str, argument: str) -> None:
         """Refuse a key of the optimizer table that no constructor takes as `argument`."""
-        # What a wrapper takes as **kwargs is its base's.
-        last = self.base or self.outer
-        names = [name for name in self.outer.names if self.base is None or name != self.base_argument]
-        if self.base is not None:
-            names += [name for name in self.base.names if name not in names]
-        if argument in names or last.any_keyword:
-            return
-        classes = f"{self.outer.cls.__name__} does not take"
-        if self.base is not None:
+        names, classes = list(self.outer.names), f"{self.outer.cls.__name__} does not take"
+        if self.base is not None:  # which also takes the wrapper's **kwargs
+            names = [name for name in dict.fromkeys(names + self.base.names) if name != self.base_argument]
             classes = f"neither {self.outer.cls.__name__} nor {self.base.cls.__name__} takes"
-        raise UserError(f"{classes} optimizer.{key}{nearest(argument, names)}")
+        if argument not in names and not (self.base or self.outer).any_keyword:
+            raise UserError(f"{classes} optimizer.{key}{nearest(argument, names)}")
 
     def make(self, params: list[Any]) -> torch.optim.Optimizer:
-        """The optimizer of these parameters or groups, in training mode where it has one."""
+        """The optimizer of these parameters or groups, in training mode if it has modes."""
         try:
             optimizer = self._make(params)
             switch = mode_switch(optimizer)
             if switch is not None:
                 switch.train()
-        except Exception as error:  # other people's code may raise anything
+        except Exception as error:  # third-party code may raise anything
             raise UserError(
                 f"the optimizer {self.name} refuses its configuration ({_problem(error)}); change it, or "
-                f"choose with optimizer.groups which parameters it gets"
+                f"choose its parameters by optimizer.groups"
             ) from error
         for group in optimizer.param_groups:
             if not isinstance(group.get("lr"), float | int | Tensor):
                 raise UserError(
-                    f"the optimizer {self.name} has the learning rate {group.get('lr')!r}; give optimizer.lr "
-                    f"as a number, which the schedule needs in every group of parameters"
+                    f"the optimizer {self.name} has the learning rate {group.get('lr')!r} in a parameter "
+                    f"group; set optimizer.lr to a number, which the schedule needs"
                 )
         return optimizer
 
     def _make(self, params: list[Any]) -> torch.optim.Optimizer:
-        outer, base, argument = self.outer, self.base, self.base_argument
-        if base is None:
+        outer, argument = self.outer, self.base_argument
+        if self.base is None:
             return outer.cls(params, **self.arguments)
         if outer.any_keyword and argument != outer.first:
-            return outer.cls(params, **{argument: base.cls}, **self.arguments, **self.base_arguments)
-        made = base.cls(params, **self.base_arguments)
+            return outer.cls(params, **{argument: self.base.cls}, **self.arguments, **self.base_arguments)
+        base = self.base.cls(params, **self.base_arguments)
         if argument == outer.first:
-            return outer.cls(made, **self.arguments)
+            return outer.cls(base, **self.arguments)
         # The base's groups, so that a schedule that sets the wrapper's `lr` sets the base's.
-        return outer.cls(made.param_groups, **{argument: made}, **self.arguments)
+        return outer.cls(base.param_groups, **{argument: base}, **self.arguments)
 
 
 def _load(key: str, name: str) -> type[torch.optim.Optimizer]:
-    """The class that "package.module:Class" names, the value of a key of the optimizer table."""
+    """The class "package.module:Class", the value `name` of a key of the optimizer table."""
     module_name, _, class_name = name.partition(":")
     try:
         cls = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # a module of the user's may raise anything
+    except Exception as error:  # a module may raise anything
         raise UserError(
             f"optimizer.{key} {name!r} cannot be imported ({_problem(error)}); install or correct it"
         ) from error
     if not (inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)):
-        raise UserError(f"optimizer.{key} {name!r} is not a torch.optim.Optimizer; name a class that is")
+        raise UserError(f"optimizer.{key} {name!r} is not a torch.optim.Optimizer; name a class that is one")
     if issubclass(cls, torch.optim.SparseAdam):
-        raise UserError(f"optimizer.{key} {name!r} needs sparse gradients, and no model has any; name Adam")
+        raise UserError(
+            f"optimizer.{key} {name!r} needs sparse gradients, which no model here has; name torch.optim:Adam"
+        )
     return cls
 
 

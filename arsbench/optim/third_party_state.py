@@ -1,4 +1,4 @@
-"""The state of third-party optimizers in checkpoints: whether one can hold it, and loading it to the bit."""
+"""The state of third-party optimizers in checkpoints: whether it can be saved, and loading it exactly."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from arsbench.optim.base import MatrixOptimizer
 
 
 def check_storable(optimizer: torch.optim.Optimizer, name: str) -> None:
-    """Refuse an optimizer whose state cannot be saved, or not loaded with `weights_only=True`.
+    """Refuse an optimizer whose state cannot be saved or loaded with `weights_only=True`.
 
-    To be called after the first step, when the state is there and no work would be lost.
+    Call it after the first step, which makes the state: then little work is lost.
 
     Args:
         optimizer: any.
-        name: as the user knows it.
+        name: the optimizer's name in the configuration.
 
     Raises:
-        UserError: says what in the state a checkpoint cannot hold.
+        UserError: names the part of the state that a checkpoint cannot hold.
     """
     buffer = io.BytesIO()
     try:
         torch.save(_without_tensors(optimizer.state_dict()), buffer)
         buffer.seek(0)
         torch.load(buffer, weights_only=True)
-    except Exception as error:  # whatever pickling other people's objects raises
+    except Exception as error:  # pickling third-party objects may raise anything
         lines = str(error).splitlines() or [type(error).__name__]
         reason = next((line.strip() for line in lines if "GLOBAL" in line), lines[0])
         raise UserError(
-            f"the state of the optimizer {name} does not fit into a checkpoint ({reason}); let its "
-            f"state_dict() return only tensors, numbers, strings, and lists, tuples and dicts of them"
+            f"the state of the optimizer {name} cannot be saved in a checkpoint ({reason}); its "
+            f"state_dict() must return only tensors, numbers, strings, and lists, tuples and dicts of them"
         ) from error
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Load a `state_dict` with every tensor in the dtype that it was saved in.
+    """Load a `state_dict` with every tensor in its saved dtype.
 
-    `torch.optim.Optimizer.load_state_dict` casts floating-point tensors to the dtype of their parameter. That
-    would round what a third-party optimizer keeps in float64, as heavyball's PSGD does.
+    `torch.optim.Optimizer.load_state_dict` casts floating-point tensors to the dtype of their parameter,
+    which rounds float64 state, such as that of heavyball's PSGD.
     """
     optimizer.load_state_dict(state)
-    if not isinstance(optimizer, MatrixOptimizer):  # these do it themselves
-        _as_saved(optimizer.state_dict(), state)  # whose containers are the optimizer's own
+    if not isinstance(optimizer, MatrixOptimizer):  # which keeps the dtypes itself
+        _as_saved(optimizer.state_dict(), state)  # its containers are the optimizer's
 
 
 def _as_saved(loaded: Any, saved: Any) -> Any:
-    """What was loaded, with the tensors of another dtype replaced, in place where the container allows it."""
+    """The loaded state with tensors of a different dtype replaced, in place if the container is mutable."""
     if isinstance(loaded, Tensor) and isinstance(saved, Tensor):
         return loaded if loaded.dtype == saved.dtype else saved.to(loaded.device, copy=True)
     if isinstance(loaded, dict) and isinstance(saved, dict):
@@ -66,7 +66,7 @@ def _as_saved(loaded: Any, saved: Any) -> Any:
 
 
 def _without_tensors(state: Any) -> Any:
-    """The same state, which takes next to no memory."""
+    """The same state with None in place of tensors, which needs little memory."""
     if isinstance(state, Tensor):
         return None
     if type(state) is dict:

@@ -8,8 +8,7 @@ import re
 import pytest
 
 import arsbench.optim
-from arsbench.config.hyperparameters import ANNOTATIONS, METADATA, OPTIMIZERS, constructor_defaults
-from arsbench.config.optimizers import BUILT_IN
+from arsbench.config.hyperparameters import ANNOTATIONS, BUILT_IN, METADATA, OPTIMIZERS
 from arsbench.optim.registry import OPTIMIZERS as CLASSES
 
 # Arguments that no configuration sets.
@@ -29,8 +28,8 @@ WRITTEN = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_constructor_has_the_declared_arguments_and_defaults(name: str) -> None:
     parameters = inspect.signature(getattr(arsbench.optim, name)).parameters
-    assert set(parameters) - REST == set(constructor_defaults(name))
-    for key, default in constructor_defaults(name).items():
+    assert set(parameters) - REST == set(BUILT_IN[name])
+    for key, default in BUILT_IN[name].items():
         signature_default = parameters[key].default
         assert signature_default == (tuple(default) if isinstance(default, list) else default), key
 
@@ -38,7 +37,7 @@ def test_a_constructor_has_the_declared_arguments_and_defaults(name: str) -> Non
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_constructors_annotations_are_the_declared_types(name: str) -> None:
     parameters = inspect.signature(getattr(arsbench.optim, name)).parameters
-    for key in constructor_defaults(name):
+    for key in BUILT_IN[name]:
         expected = WRITTEN.get(key, WRITTEN.get(ANNOTATIONS[key]))
         assert parameters[key].annotation == expected, key
 

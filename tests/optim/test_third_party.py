@@ -176,12 +176,12 @@ def test_others_have_no_modes(model: nn.Module) -> None:
     [
         (
             {"name": "torch.optim:Muon", "lr": 0.1},
-            "Muon refuses .*ValueError: Muon only supports 2D .*choose with optimizer.groups which param",
+            "Muon refuses .*ValueError: Muon only supports 2D .*choose its parameters by optimizer.groups",
         ),
         ({"name": "torch.optim:LBFGS"}, "LBFGS refuses .*parameter groups.*optimizer.groups"),
         (
             {"name": "torch.optim:LBFGS", "groups": "one", "adam_lr": 0.1},
-            "optimizer.adam_lr is for a group that optimizer.groups 'one' does not make; leave it out",
+            "optimizer.adam_lr is for a second parameter group, and optimizer.groups is 'one'; leave it out",
         ),
         (
             {"name": "torch.optim:Muon", "groups": "rest_adamw", "adam_lr": 0.1, "momentun": 1},
@@ -191,7 +191,7 @@ def test_others_have_no_modes(model: nn.Module) -> None:
             {"name": "torch.optim:SGD", "base": "torch.optim:SGD"},
             "optimizer.base is 'torch.optim:SGD', and SGD wraps no other .*leave optimizer.base out",
         ),
-        ({"name": "their_wrappers:SAM", "lr": 0.1}, "SAM wraps another optimizer; name it in optimizer.base"),
+        ({"name": "their_wrappers:SAM", "lr": 0.1}, "SAM wraps another optimizer; set optimizer.base"),
         (
             {"name": "their_wrappers:SAM", "base": "nowhere:X"},
             "optimizer.base 'nowhere:X' cannot be imp",

@@ -66,7 +66,7 @@ def test_float64_state_of_float32_parameters_is_not_rounded() -> None:
 def test_a_state_that_could_not_be_loaded_is_refused(kept, reason: str) -> None:
     optimizer, _ = stepped(kept)
     with pytest.raises(
-        UserError, match=rf"mine:Keeping does not fit into a checkpoint \(.*{reason}"
+        UserError, match=rf"mine:Keeping cannot be saved in a checkpoint \(.*{reason}"
     ) as caught:
         check_storable(optimizer, "mine:Keeping")
     assert "\n" not in str(caught.value)
