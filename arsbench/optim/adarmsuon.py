@@ -1,9 +1,9 @@
-"""AdaRMSuon: Adam's whitened moment, orthogonalised, at the length of its energy.
+"""AdaRMSuon: Adam's whitened moment, orthogonalised and scaled by its norm, the energy E.
 
 s = m̂/(√v̂+ε),  E = ‖s‖_F,  Δθ = −lr·E·NS(s)
 
-NS(s) is not renormalised: its norm is about √rank, so that the step's length is about E·√rank. Source: the
-ARS project (dmf-archive/ARS), where it is the update of ARS without SAM.
+NS(s) is not normalised: its norm is about √rank, and the length of the step about lr·E·√rank. Source: the ARS
+project (dmf-archive/ARS), where it is the update of ARS without SAM.
 """
 
 from __future__ import annotations
@@ -19,49 +19,35 @@ from arsbench.optim.buckets import Bucket, UpdateStatistics
 from arsbench.optim.orthogonalize import orthogonalize
 
 
-def adarmsuon_update(
-    params: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    *,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-    ns_steps: int,
-    step: int,
-    **injection: Any,
-) -> UpdateStatistics:
-    """Update matrices and their moments in place.
+def adarmsuon_update(bucket: Bucket, **injection: Any) -> UpdateStatistics:
+    """Update the matrices of a bucket and their moments in place.
 
     Args:
-        params, grads: two or more dimensions each, one dtype and device.
-        exp_avgs, exp_avg_sqs: their moments.
-        step: the tensors' own, from 1, for the bias corrections.
         injection: `flats`, `strengths` and `second_moment` of `ops.ars_whiten`.
     """
+    settings, moments = bucket.settings, (bucket.entries("exp_avg"), bucket.entries("exp_avg_sq"))
+    beta1, beta2 = settings["betas"]
     directions, energies, grad_norms = ops.ars_whiten(
-        grads, exp_avgs, exp_avg_sqs, beta1=betas[0], beta2=betas[1], eps=eps, step=step, **injection
+        bucket.grads, *moments, beta1=beta1, beta2=beta2, eps=settings["eps"], step=bucket.step, **injection
     )
-    directions = orthogonalize(directions, ns_steps)
-    ops.ars_apply(params, directions, energies, lr=lr, weight_decay=weight_decay)
+    bucket.apply(orthogonalize(directions, settings["ns_steps"]), energies)
     return UpdateStatistics(grad_norms, energies)
 
 
 class AdaRMSuon(MatrixOptimizer):
-    """AdaRMSuon for matrices, AdamW for the rest.
+    """AdaRMSuon for matrices, AdamW for other parameters.
 
     Args:
         params: parameters, named parameters or groups, see `MatrixOptimizer`.
-        lr, betas, eps, weight_decay: learning rate, decays of the two moments, ε and decoupled weight decay
+        lr, betas, eps, weight_decay: learning rate, decay rates of both moments, ε and decoupled weight decay
             of the matrices.
         ns_steps: Newton-Schulz iterations.
-        adam_lr, adam_betas, adam_eps, adam_weight_decay: the same of the tensors that take AdamW; `adam_lr`
-            None means `lr`.
-        maximize: go up the loss instead of down.
+        adam_lr, adam_betas, adam_eps, adam_weight_decay: hyperparameters of the parameters that take AdamW;
+            `adam_lr` None means `lr`.
+        maximize: maximize the loss.
     """
 
+    update_matrices = staticmethod(adarmsuon_update)
     matrix_keys = ("lr", "betas", "eps", "weight_decay", "ns_steps")
 
     def __init__(
@@ -80,9 +66,3 @@ class AdaRMSuon(MatrixOptimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, **arguments_of(locals()))
-
-    def _update_matrices(self, bucket: Bucket) -> UpdateStatistics:
-        exp_avgs, exp_avg_sqs = bucket.entries("exp_avg"), bucket.entries("exp_avg_sq")
-        return adarmsuon_update(
-            bucket.params, bucket.grads, exp_avgs, exp_avg_sqs, step=bucket.step, **bucket.settings
-        )

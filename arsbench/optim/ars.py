@@ -82,6 +82,7 @@ class ARS(MatrixOptimizer):
         maximize: maximize the loss, towards flat maxima.
     """
 
+    update_matrices = staticmethod(adarmsuon_update)
     matrix_keys = ("lr", "betas", "eps", "weight_decay", "ns_steps")
     shared_keys = ("rho", "alpha", "adaptive", "second_moment", "maximize")
     # t, t of the last sync step (0: none yet), A-GSAM's EMA of φ² and the averaged cosines.
@@ -208,12 +209,6 @@ class ARS(MatrixOptimizer):
         # Last, so that an exception in the second pass leaves the schedule unchanged.
         self._set_progress(schedule_step=step, phi_squared=phi_squared)
         return statistics
-
-    def _update_matrices(self, bucket: Bucket, **injection: Any) -> UpdateStatistics:
-        return adarmsuon_update(
-            bucket.params, bucket.grads, bucket.entries("exp_avg"), bucket.entries("exp_avg_sq"),
-            step=bucket.step, **bucket.settings, **injection,
-        )  # fmt: skip
 
     def _measure(self, buckets: list[Bucket]) -> list[Tensor]:
         """`ops.ars_dots(g, f)` of each bucket."""

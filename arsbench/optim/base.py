@@ -38,7 +38,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
     """Base of ARS, AdaRMSuon, RMSuon, AdaMuon and Muon.
 
     A subclass lists the hyperparameters of its matrix update in `matrix_keys`, those that every group has in
-    `shared_keys` and the state tensors of a matrix in `matrix_state`, and defines `_update_matrices`.
+    `shared_keys` and the state tensors of a matrix in `matrix_state`, and sets `update_matrices`.
 
     Groups. A group may have a `kind`: "matrix" (tensors of two or more dimensions, flattened to (first,
     rest)) or "adamw". In a group without a kind, and in a plain iterable of parameters, tensors of two or
@@ -49,6 +49,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
     that also treat embeddings and heads as "adamw".)
     """
 
+    # Updates the matrices of a bucket in place; ARS passes it the arguments of the injection.
+    update_matrices: ClassVar[Callable[..., UpdateStatistics]]
     matrix_keys: ClassVar[tuple[str, ...]] = ()
     shared_keys: ClassVar[tuple[str, ...]] = ("maximize",)
     matrix_state: ClassVar[tuple[str, ...]] = MOMENTS
@@ -182,7 +184,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
         return [self._update(bucket) for bucket in self._buckets()]
 
     def _update(self, bucket: Bucket, **injection: Any) -> UpdateStatistics:
-        update = self._update_matrices if bucket.matrix else self._update_adamw
+        update = self.update_matrices if bucket.matrix else self._update_adamw
         statistics = update(bucket, **injection)
         torch._foreach_add_(bucket.entries("step"), 1)
         return statistics
@@ -193,9 +195,6 @@ class MatrixOptimizer(torch.optim.Optimizer):
         moments = bucket.entries("exp_avg"), bucket.entries("exp_avg_sq")
         settings |= {"beta1": beta1, "beta2": beta2, "step": bucket.step}
         return UpdateStatistics(ops.ars_adamw(bucket.params, bucket.grads, *moments, **settings, **injection))
-
-    def _update_matrices(self, bucket: Bucket, **injection: Any) -> UpdateStatistics:
-        raise NotImplementedError
 
     def _buckets(self, among: Container[Tensor] | None = None) -> list[Bucket]:
         """Parameters with a gradient (if set, only those in `among`), in order; adds missing state."""

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from arsbench import ops
+
 
 @dataclass
 class Bucket:
@@ -30,6 +32,11 @@ class Bucket:
     def entries(self, name: str) -> list[Tensor]:
         """The state tensors of one name, in the order of `params`."""
         return [state[name] for state in self.states]
+
+    def apply(self, directions: list[Tensor], scales: Tensor) -> None:
+        """Take the step in place, see `ops.ars_apply`; scales are float64 (n,)."""
+        lr, weight_decay = self.settings["lr"], self.settings["weight_decay"]
+        ops.ars_apply(self.params, directions, scales, lr=lr, weight_decay=weight_decay)
 
 
 class UpdateStatistics(NamedTuple):

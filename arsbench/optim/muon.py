@@ -21,50 +21,37 @@ from arsbench.optim.orthogonalize import constants, orthogonalize
 
 
 def nesterov(grads: list[Tensor], buffers: list[Tensor], momentum: float) -> list[Tensor]:
-    """Update the momentum buffers in place; returns the gradients looked ahead, in the buffers' dtype."""
+    """Update the momentum buffers in place, and return the Nesterov momentum in their dtype."""
     grads = [grad.to(buffer.dtype) for grad, buffer in zip(grads, buffers, strict=True)]
     torch._foreach_lerp_(buffers, grads, 1 - momentum)
     return torch._foreach_lerp(grads, buffers, momentum)
 
 
-def muon_update(
-    params: list[Tensor],
-    grads: list[Tensor],
-    buffers: list[Tensor],
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    ns_steps: int,
-) -> UpdateStatistics:
-    """Update matrices and their momentum buffers in place.
-
-    Args:
-        params, grads: two or more dimensions each, one dtype and device.
-        buffers: their momentum.
-    """
-    grad_norms = ops.ars_dots(grads, grads)[:, 0].sqrt()
-    directions = orthogonalize(nesterov(grads, buffers, momentum), ns_steps)
+def muon_update(bucket: Bucket) -> UpdateStatistics:
+    """Update the matrices of a bucket and their momentum buffers in place."""
+    grad_norms = ops.ars_dots(bucket.grads, bucket.grads)[:, 0].sqrt()
+    momentum = nesterov(bucket.grads, bucket.entries("momentum_buffer"), bucket.settings["momentum"])
     # rows/cols = rows²/numel for a tensor flattened to (first, rest)
-    factors = tuple(math.sqrt(max(1.0, p.shape[0] ** 2 / p.numel())) for p in params)
-    scales = constants(factors, params[0].device)
-    ops.ars_apply(params, directions, scales, lr=lr, weight_decay=weight_decay)
+    factors = tuple(math.sqrt(max(1.0, p.shape[0] ** 2 / p.numel())) for p in bucket.params)
+    directions = orthogonalize(momentum, bucket.settings["ns_steps"])
+    bucket.apply(directions, constants(factors, bucket.params[0].device))
     return UpdateStatistics(grad_norms)
 
 
 class Muon(MatrixOptimizer):
-    """Muon for matrices, AdamW for the rest.
+    """Muon for matrices, AdamW for other parameters.
 
     Args:
         params: parameters, named parameters or groups, see `MatrixOptimizer`.
         lr, momentum, weight_decay: learning rate, Nesterov momentum and decoupled weight decay of the
             matrices.
         ns_steps: Newton-Schulz iterations.
-        adam_lr, adam_betas, adam_eps, adam_weight_decay: learning rate, decays of the two moments, ε and
-            decoupled weight decay of the tensors that take AdamW; `adam_lr` None means `lr`.
-        maximize: go up the loss instead of down.
+        adam_lr, adam_betas, adam_eps, adam_weight_decay: hyperparameters of the parameters that take AdamW;
+            `adam_lr` None means `lr`.
+        maximize: maximize the loss.
     """
 
+    update_matrices = staticmethod(muon_update)
     matrix_keys = ("lr", "momentum", "weight_decay", "ns_steps")
     matrix_state = ("momentum_buffer",)
 
@@ -83,6 +70,3 @@ class Muon(MatrixOptimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, **arguments_of(locals()))
-
-    def _update_matrices(self, bucket: Bucket) -> UpdateStatistics:
-        return muon_update(bucket.params, bucket.grads, bucket.entries("momentum_buffer"), **bucket.settings)

@@ -1,4 +1,4 @@
-"""RMSuon: the orthogonalised moment at the length of Adam's step.
+"""RMSuon: the orthogonalised first moment, scaled to the length of Adam's step.
 
 E = ‖m̂/(√v̂+ε)‖_F,  O = NS(m̂),  Δθ = −lr·E·O/‖O‖_F
 
@@ -17,41 +17,33 @@ from arsbench.optim.buckets import Bucket, UpdateStatistics
 from arsbench.optim.orthogonalize import lengths_of, orthogonalize
 
 
-def rmsuon_update(
-    params: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    *,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-    ns_steps: int,
-    step: int,
-) -> UpdateStatistics:
-    """Update matrices and their moments in place; arguments as in `adarmsuon_update`."""
+def rmsuon_update(bucket: Bucket) -> UpdateStatistics:
+    """Update the matrices of a bucket and their moments in place."""
+    settings, moments = bucket.settings, (bucket.entries("exp_avg"), bucket.entries("exp_avg_sq"))
+    beta1, beta2 = settings["betas"]
     _, energies, grad_norms = ops.ars_whiten(
-        grads, exp_avgs, exp_avg_sqs, beta1=betas[0], beta2=betas[1], eps=eps, step=step
+        bucket.grads, *moments, beta1=beta1, beta2=beta2, eps=settings["eps"], step=bucket.step
     )
-    directions = orthogonalize(torch._foreach_div(exp_avgs, 1 - betas[0] ** step), ns_steps)
-    ops.ars_apply(params, directions, energies / lengths_of(directions), lr=lr, weight_decay=weight_decay)
+    corrected = torch._foreach_div(moments[0], 1 - beta1**bucket.step)
+    directions = orthogonalize(corrected, settings["ns_steps"])
+    bucket.apply(directions, energies / lengths_of(directions))
     return UpdateStatistics(grad_norms, energies)
 
 
 class RMSuon(MatrixOptimizer):
-    """RMSuon for matrices, AdamW for the rest.
+    """RMSuon for matrices, AdamW for other parameters.
 
     Args:
         params: parameters, named parameters or groups, see `MatrixOptimizer`.
-        lr, betas, eps, weight_decay: learning rate, decays of the two moments, ε and decoupled weight decay
+        lr, betas, eps, weight_decay: learning rate, decay rates of both moments, ε and decoupled weight decay
             of the matrices.
         ns_steps: Newton-Schulz iterations.
-        adam_lr, adam_betas, adam_eps, adam_weight_decay: the same of the tensors that take AdamW; `adam_lr`
-            None means `lr`.
-        maximize: go up the loss instead of down.
+        adam_lr, adam_betas, adam_eps, adam_weight_decay: hyperparameters of the parameters that take AdamW;
+            `adam_lr` None means `lr`.
+        maximize: maximize the loss.
     """
 
+    update_matrices = staticmethod(rmsuon_update)
     matrix_keys = ("lr", "betas", "eps", "weight_decay", "ns_steps")
 
     def __init__(
@@ -70,9 +62,3 @@ class RMSuon(MatrixOptimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, **arguments_of(locals()))
-
-    def _update_matrices(self, bucket: Bucket) -> UpdateStatistics:
-        exp_avgs, exp_avg_sqs = bucket.entries("exp_avg"), bucket.entries("exp_avg_sq")
-        return rmsuon_update(
-            bucket.params, bucket.grads, exp_avgs, exp_avg_sqs, step=bucket.step, **bucket.settings
-        )
