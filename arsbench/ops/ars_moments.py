@@ -1,10 +1,10 @@
-"""The element-wise parts of the ARS family of optimizers, over whole lists of tensors at once.
+"""The element-wise parts of the ARS family of optimizers, over lists of n tensors at once.
 
-Every function takes lists of equal length whose i-th members belong to parameter i and have its shape. All
+Every function takes lists of equal length; their i-th tensors belong to parameter i and have its shape. All
 tensors are on one device. Parameters and gradients are float32, bfloat16 or float64; moments, flatness
-vectors and directions are in `state_dtype` of their parameter. `step` is the tensors' own step, 1 for their
-first. Scalars per tensor are float64 tensors of shape (n,) on the same device, so that nothing waits for
-the device. The results of the compiled kernels do not depend on the number of threads.
+vectors and directions have the `state_dtype` of their parameter. `step` counts the updates of the tensors,
+from 1. Scalars per tensor are float64 tensors of shape (n,) on the same device, so that nothing waits for the
+device. The results of the compiled kernels do not depend on the number of threads.
 
 Sources: Adam's moments, D. Kingma and J. Ba (2015); decoupled weight decay, I. Loshchilov and F. Hutter
 (2019); element-wise adaptive ascent, J. Kwon et al., "ASAM" (2021), section 3.
@@ -12,27 +12,15 @@ Sources: Adam's moments, D. Kingma and J. Ba (2015); decoupled weight decay, I. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from arsbench.ops._block import empty_block
-from arsbench.ops._register import register
+from arsbench.ops._register import Op, register
 from arsbench.ops.reference import ars_moments as _reference
-from arsbench.ops.reference.ars_moments import SECOND_MOMENTS, check_second_moment, state_dtype
-
-__all__ = [
-    "SECOND_MOMENTS",
-    "ars_adamw",
-    "ars_apply",
-    "ars_dots",
-    "ars_perturb",
-    "ars_residual",
-    "ars_restore",
-    "ars_whiten",
-    "state_dtype",
-]
+from arsbench.ops.reference.ars_moments import check_second_moment, state_dtype
 
 Tensors = Sequence[Tensor]
 
@@ -49,14 +37,14 @@ def ars_perturb(
     adaptive: bool,
     backups: Tensors | None = None,
 ) -> Tensors:
-    """The ascent of sharpness-aware minimisation: θ ← θ + ρ·n/(‖n‖+1e-12), in place.
+    """The ascent of sharpness-aware minimisation in place: θ ← θ + ρ·n/(‖n‖+1e-12).
 
-    n = g/(√v̂+ε), times |θ| if `adaptive`; v̂ = v/(1 − β₂^max(1,t−1) + 1e-12) since v is still that of the step
-    before. No moment changes. ε below 1e-20 is taken as 1e-20, so that a first step (v = 0) has a direction.
+    n = g/(√v̂+ε), times |θ| if `adaptive`, with v̂ = v/(1 − β₂^max(1,t−1) + 1e-12), since v is that of the
+    previous step. No moment changes. ε is at least 1e-20, so that a first step (v = 0) has a direction.
 
     Returns:
-        copies of the parameters as they were, for `ars_restore`: in `backups` where they are given, of the
-        parameters' shapes and dtypes, else in new tensors.
+        copies of the previous parameters for `ars_restore`: `backups` if passed (with the parameters' shapes
+        and dtypes), otherwise new tensors.
     """
     if backups is None:
         backups = empty_block(params, lambda dtype: dtype)
@@ -66,7 +54,7 @@ def ars_perturb(
 
 
 def ars_restore(params: Tensors, backups: Tensors) -> None:
-    """Put back the very bits that `ars_perturb` returned."""
+    """Restore the parameters bitwise from the result of `ars_perturb`."""
     _restore(params, backups)
     torch.autograd.graph.increment_version(params)
 
@@ -77,11 +65,11 @@ def ars_dots(grads: Tensors, others: Tensors) -> Tensor:
 
 
 def ars_residual(grads: Tensors, base_grads: Tensors, residuals: Tensors | None = None) -> Tensors:
-    """The flatness vectors: what is left of each gradient g₂ without its part along g₁.
+    """The flatness vectors: the part of each gradient g₂ orthogonal to g₁.
 
     Returns:
-        g₂ − (⟨g₂,g₁⟩/(‖g₁‖²+1e-12))·g₁ per tensor, in `state_dtype`: in `residuals` where they are given,
-        else in new tensors.
+        g₂ − (⟨g₂,g₁⟩/(‖g₁‖²+1e-12))·g₁ per tensor, in `state_dtype`: `residuals` if passed, otherwise new
+        tensors.
     """
     if residuals is None:
         residuals = empty_block(grads, state_dtype)
@@ -104,15 +92,14 @@ def ars_whiten(
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Update both moments in place and whiten the first by the second, in one pass over memory.
 
-    g' = g + strengths[i]·flats[i] where flats are given, else g. m ← β₁m + (1−β₁)g'; `second_moment` decides
-    how v is updated; s = m̂/(√v̂+ε), where a hat is the bias correction for `step`.
+    m ← β₁m + (1−β₁)g' with g' = g + strengths[i]·flats[i], or g without flats; v is updated according to
+    `second_moment`; s = m̂/(√v̂+ε) with bias corrections for `step`.
 
     Args:
-        second_moment: the update of v, the same for all three choices without flats:
+        second_moment: the update of v; without flats all three are the same:
 
-            - "plain": v ← β₂v + (1−β₂)g². Where v and g are next to nothing and f is not, s is about m̂/ε.
-            - "bounded": v ← max(β₂v + (1−β₂)g², (1−β₂)g'²), so that (1−β₁)|g'| is at most
-              (1−β₁)/√(1−β₂) times √v.
+            - "plain": v ← β₂v + (1−β₂)g². If v and g are near 0 and f is not, s is about m̂/ε.
+            - "bounded": v ← max(β₂v + (1−β₂)g², (1−β₂)g'²), which bounds (1−β₁)|g'| by (1−β₁)/√(1−β₂)·√v.
             - "injected": v ← β₂v + (1−β₂)g'².
 
     Returns:
@@ -123,18 +110,9 @@ def ars_whiten(
     """
     _check_update(grads, flats, strengths, step, second_moment)
     directions = empty_block(grads, state_dtype)
+    injection = flats, strengths
     energies, grad_norms = _whiten(
-        grads,
-        exp_avgs,
-        exp_avg_sqs,
-        directions,
-        flats,
-        strengths,
-        beta1,
-        beta2,
-        eps,
-        step,
-        second_moment,
+        grads, exp_avgs, exp_avg_sqs, directions, *injection, beta1, beta2, eps, step, second_moment
     )
     return directions, energies, grad_norms
 
@@ -158,26 +136,15 @@ def ars_adamw(
     """AdamW in place: moments, s and `second_moment` as in `ars_whiten`, then θ ← θ·(1 − lr·wd) − lr·s.
 
     Returns:
-        the norms ‖g'‖ of the gradients consumed, float64 (n,).
+        the norms ‖g'‖ of the gradients used, float64 (n,).
 
     Raises:
         ValueError: as in `ars_whiten`.
     """
     _check_update(grads, flats, strengths, step, second_moment)
+    moments, injection = (exp_avgs, exp_avg_sqs), (flats, strengths)
     grad_norms = _adamw(
-        params,
-        grads,
-        exp_avgs,
-        exp_avg_sqs,
-        flats,
-        strengths,
-        lr,
-        beta1,
-        beta2,
-        eps,
-        weight_decay,
-        step,
-        second_moment,
+        params, grads, *moments, *injection, lr, beta1, beta2, eps, weight_decay, step, second_moment
     )
     torch.autograd.graph.increment_version(params)
     return grad_norms
@@ -196,12 +163,16 @@ def _check_update(
 ) -> None:
     check_second_moment(second_moment)
     if step < 1:
-        raise ValueError(f"step must be 1 or more, not {step}")
+        raise ValueError(f"step is {step}; it must be ≥ 1")
     if len(flats) != (0 if strengths is None else len(grads)):
         raise ValueError(
-            f"flats and strengths go together, one of each per gradient: there are {len(grads)} gradients, "
-            f"{len(flats)} flats and {'no' if strengths is None else len(strengths)} strengths"
+            f"there are {len(grads)} gradients, {len(flats)} flats and "
+            f"{'no' if strengths is None else len(strengths)} strengths; pass one of each per gradient"
         )
+
+
+def _define(name: str, schema: str, fake: Callable) -> Op:
+    return register(name, schema, reference=getattr(_reference, name), fake=fake)
 
 
 def _fake_nothing(*_: object) -> None:
@@ -225,52 +196,35 @@ def _per_tensor(tensors: Tensors, shape: tuple[int, ...] = ()) -> Tensor:
     return torch.empty((len(tensors), *shape), dtype=torch.float64, device=device)
 
 
-# An op that changes its arguments may not return lists of new tensors as well: functionalization, and with it
-# torch.compile, refuses that. Such lists are made by the functions above and passed in to be filled.
-_perturb = register(
+# An op that changes its arguments must not also return lists of new tensors: functionalization, and with it
+# torch.compile, does not support that. The functions above make such lists, and the op fills them.
+_perturb = _define(
     "ars_perturb",
     "(Tensor(a!)[] params, Tensor[] grads, Tensor[] exp_avg_sqs, Tensor(b!)[] backups, float rho, "
     "float beta2, float eps, int step, bool adaptive) -> ()",
-    reference=_reference.ars_perturb,
-    fake=_fake_nothing,
+    _fake_nothing,
 )
-_restore = register(
-    "ars_restore",
-    "(Tensor(a!)[] params, Tensor[] backups) -> ()",
-    reference=_reference.ars_restore,
-    fake=_fake_nothing,
+_restore = _define("ars_restore", "(Tensor(a!)[] params, Tensor[] backups) -> ()", _fake_nothing)
+_dots = _define("ars_dots", "(Tensor[] grads, Tensor[] others) -> Tensor", _fake_dots)
+_residual = _define(
+    "ars_residual", "(Tensor[] grads, Tensor[] base_grads, Tensor(a!)[] residuals) -> ()", _fake_nothing
 )
-_dots = register(
-    "ars_dots",
-    "(Tensor[] grads, Tensor[] others) -> Tensor",
-    reference=_reference.ars_dots,
-    fake=_fake_dots,
-)
-_residual = register(
-    "ars_residual",
-    "(Tensor[] grads, Tensor[] base_grads, Tensor(a!)[] residuals) -> ()",
-    reference=_reference.ars_residual,
-    fake=_fake_nothing,
-)
-_whiten = register(
+_whiten = _define(
     "ars_whiten",
     "(Tensor[] grads, Tensor(a!)[] exp_avgs, Tensor(b!)[] exp_avg_sqs, Tensor(c!)[] directions, "
     "Tensor[] flats, Tensor? strengths, float beta1, float beta2, float eps, int step, str second_moment) "
     "-> (Tensor, Tensor)",
-    reference=_reference.ars_whiten,
-    fake=_fake_whiten,
+    _fake_whiten,
 )
-_adamw = register(
+_adamw = _define(
     "ars_adamw",
     "(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] exp_avgs, Tensor(c!)[] exp_avg_sqs, Tensor[] flats, "
     "Tensor? strengths, float lr, float beta1, float beta2, float eps, float weight_decay, int step, "
     "str second_moment) -> Tensor",
-    reference=_reference.ars_adamw,
-    fake=_fake_adamw,
+    _fake_adamw,
 )
-_apply = register(
+_apply = _define(
     "ars_apply",
     "(Tensor(a!)[] params, Tensor[] directions, Tensor scales, float lr, float weight_decay) -> ()",
-    reference=_reference.ars_apply,
-    fake=_fake_nothing,
+    _fake_nothing,
 )

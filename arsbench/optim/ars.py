@@ -29,6 +29,7 @@ from arsbench.optim.flatness import (
     injected_dots,
     injection_strengths,
     no_cosines,
+    restore,
     space_for_backups,
     with_averaged,
 )
@@ -67,10 +68,9 @@ class ARS(MatrixOptimizer):
         adaptive: scale the perturbation element-wise by |θ| (ASAM, J. Kwon et al., 2021).
         adaptive_sync: the schedule of A-GSAM, for k ≥ 2. Every step measures φ, the cosine between all of g
             and all of f, and waits once for the device. A sync step follows when
-            φ < −adaptive_lambda·√EMA(φ²), and at the latest k steps after the last one. alpha is scaled by
-            (1+max(0,φ))^adaptive_gamma.
-        adaptive_beta: decay rate of EMA(φ²).
-        adaptive_lambda, adaptive_gamma: see adaptive_sync.
+            φ < −λ·√EMA(φ²), and at the latest k steps after the last one. alpha is scaled by
+            (1+max(0,φ))^γ.
+        adaptive_beta, adaptive_lambda, adaptive_gamma: decay rate of EMA(φ²), λ and γ of adaptive_sync.
         second_moment: update of v on a lazy step, with the plain gradient g and the injected gradient g′.
             "plain": v ← β₂v + (1−β₂)g², as published for the fixed schedule. With v = 0 and f ≠ 0 (a ReLU
             that switches off between the passes, dropout, a new batch) it divides by ε, and one step may move
@@ -151,12 +151,8 @@ class ARS(MatrixOptimizer):
     def _progress(self) -> dict[str, Any]:
         if self.param_groups:
             return {name: self.param_groups[0][name] for name in self.progress_keys}
-        return {
-            "schedule_step": 0,
-            "last_sync": 0,
-            "phi_squared": 0.0,
-            "cosines": no_cosines(self.defaults["k"]),
-        }
+        averages = no_cosines(self.defaults["k"])
+        return {"schedule_step": 0, "last_sync": 0, "phi_squared": 0.0, "cosines": averages}
 
     def _set_progress(self, **values: Any) -> None:
         for group in self.param_groups:
@@ -176,7 +172,7 @@ class ARS(MatrixOptimizer):
         if closure is None:
             if any(float(group["lr"]) for group in self.param_groups):
                 raise ValueError(
-                    "ARS.step needs a closure, since sync steps run the loss twice; pass one or use k=0"
+                    "ARS.step needs a closure, as sync steps run the loss twice; pass one or use k=0"
                 )
             self._buckets()
             return []
@@ -185,21 +181,19 @@ class ARS(MatrixOptimizer):
         has_flatness = any("flatness" in self.state.get(p, ()) for p in params if p.grad is not None)
         buckets = self._buckets()
         since_sync = step - progress["last_sync"]
-        phi_squared, amplification = progress["phi_squared"], 1.0
+        phi_squared, amplification, adaptive = progress["phi_squared"], 1.0, {}
+        fresh = not has_flatness or progress["last_sync"] == 0
+        sync = fresh if options["adaptive_sync"] else is_sync_step(step, k)
+        dots = [] if sync else [ops.ars_dots(b.grads, b.entries("flatness")) for b in buckets]
         if options["adaptive_sync"]:
-            fresh = not has_flatness or progress["last_sync"] == 0
-            dots = [] if fresh else self._measure(buckets)
             phi = global_cosine(dots)
-            sync, phi_squared, amplification = adaptive_schedule(
+            due, phi_squared, amplification = adaptive_schedule(
                 phi, phi_squared, since_sync, k=k, beta=options["adaptive_beta"],
                 threshold=options["adaptive_lambda"], gamma=options["adaptive_gamma"],
             )  # fmt: skip
-            sync = sync or fresh
-            self._measured |= {"sync": int(sync), "phi": phi, "strength": progress["alpha"] * amplification}
-        else:
-            sync = is_sync_step(step, k)
-            dots = [] if sync else self._measure(buckets)
-            self._measured["sync"] = int(sync)
+            sync = sync or due
+            adaptive = {"phi": phi, "strength": progress["alpha"] * amplification}
+        self._measured |= {"sync": int(sync), **adaptive}
         if sync:
             buckets = self._second_pass(closure, buckets)
             statistics = [self._update(bucket) for bucket in buckets]
@@ -209,10 +203,6 @@ class ARS(MatrixOptimizer):
         # Last, so that an exception in the second pass leaves the schedule unchanged.
         self._set_progress(schedule_step=step, phi_squared=phi_squared)
         return statistics
-
-    def _measure(self, buckets: list[Bucket]) -> list[Tensor]:
-        """`ops.ars_dots(g, f)` of each bucket."""
-        return [ops.ars_dots(bucket.grads, bucket.entries("flatness")) for bucket in buckets]
 
     def _second_pass(self, closure: Callable[[], Any], buckets: list[Bucket]) -> list[Bucket]:
         """Run the closure at the perturbed parameters and keep the flatness vectors; moments do not change.
@@ -236,10 +226,10 @@ class ARS(MatrixOptimizer):
             with torch.enable_grad():
                 closure()
         except BaseException:
-            _restore(buckets, backups)
+            restore(buckets, backups)
             drop_flatness(chain.from_iterable(bucket.states for bucket in buckets))
             raise
-        _restore(buckets, backups)
+        restore(buckets, backups)
         buckets = self._buckets(among=first)
         if self.defaults["k"] > 1:
             for bucket in buckets:
@@ -268,9 +258,3 @@ class ARS(MatrixOptimizer):
             if position not in self._positions:
                 self._positions.append(position)
         return statistics
-
-
-def _restore(buckets: list[Bucket], backups: list[list[Tensor]]) -> None:
-    # Fewer backups than buckets: a perturbation failed before it changed its bucket.
-    for bucket, backup in zip(buckets, backups, strict=False):
-        ops.ars_restore(bucket.params, backup)

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from arsbench.ops import ZERO_NORM_EPS
+from arsbench import ops
 from arsbench.optim.buckets import Bucket, join
 
 
 def injection_strengths(dots: Tensor, alpha: float) -> Tensor:
     """α·‖g‖/(‖f‖+1e-12) per tensor (n,); 0 for tensors without f, whatever ‖g‖ is."""
     gg, ff, _ = dots.unbind(1)
-    return torch.where(ff > 0, alpha * gg.sqrt() / (ff.sqrt() + ZERO_NORM_EPS), 0.0)
+    return torch.where(ff > 0, alpha * gg.sqrt() / (ff.sqrt() + ops.ZERO_NORM_EPS), 0.0)
 
 
 def cosines(dots: Tensor) -> Tensor:
@@ -85,3 +85,9 @@ def drop_flatness(states: Iterable[dict]) -> None:
     """Remove the flatness vectors from the states of parameters."""
     for state in states:
         state.pop("flatness", None)
+
+
+def restore(buckets: list[Bucket], backups: list[list[Tensor]]) -> None:
+    """Restore the parameters of the first buckets, which were perturbed before an error."""
+    for bucket, backup in zip(buckets, backups, strict=False):
+        ops.ars_restore(bucket.params, backup)

@@ -114,7 +114,7 @@ def test_ars_needs_a_closure_where_something_would_move() -> None:
         assert torch.equal(p, old)
         assert optimizer.state[p]["step"] == 0
     optimizer.param_groups[0]["lr"] = 0.1
-    with pytest.raises(ValueError, match="needs a closure, since sync steps run the loss twice"):
+    with pytest.raises(ValueError, match="needs a closure, as sync steps run the loss twice"):
         optimizer.step()
 
 

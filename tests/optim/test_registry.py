@@ -129,7 +129,10 @@ def test_a_stranger_that_takes_any_keyword(model: nn.Module, third_party: str) -
         ({"name": "no_such_package.optim:Best"}, "no_such_package.optim:Best.*cannot be imported"),
         ({"name": "torch.optim:NoSuch"}, "NoSuch.*cannot be imported"),
         ({"name": ":SGD"}, "cannot be imported"),
-        ({"name": "torch.optim:SparseAdam"}, "torch.optim:SparseAdam' needs sparse gradients, .* name torch.optim:Adam"),
+        (
+            {"name": "torch.optim:SparseAdam"},
+            "SparseAdam' needs sparse gradients, .* name torch.optim:Adam",
+        ),
         ({"name": "third_party_optimizers:NoOptimizer"}, "not a torch.optim.Optimizer"),
         (
             {"name": "torch.optim:SGD", "lr": 0.1, "momentun": 0.9},

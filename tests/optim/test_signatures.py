@@ -9,6 +9,7 @@ import pytest
 
 import arsbench.optim
 from arsbench.config.hyperparameters import ANNOTATIONS, BUILT_IN, METADATA, OPTIMIZERS
+from arsbench.ops.reference.ars_moments import SECOND_MOMENTS
 from arsbench.optim.registry import OPTIMIZERS as CLASSES
 
 # Arguments that no configuration sets.
@@ -61,3 +62,7 @@ def test_a_declaration_names_existing_classes_and_different_defaults() -> None:
         assert metadata["optimizers"], key
         assert set(metadata["optimizers"]) <= set(OPTIMIZERS), key
         assert set(metadata.get("class_defaults", {})) <= set(metadata["optimizers"]), key
+
+
+def test_the_ops_and_the_declaration_name_the_same_second_moments() -> None:
+    assert set(METADATA["second_moment"]["choices"]) == set(SECOND_MOMENTS)
