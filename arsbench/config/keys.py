@@ -22,7 +22,12 @@ _LIMITS = {
     "above": (operator.gt, ">"),
     "below": (operator.lt, "<"),
 }
-_TYPES = {int: (Integral, "whole number"), float: (Real, "number"), str: (str, "string")}
+_TYPES = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "a string"),
+}
 
 
 def key(default: Any, doc: str, **metadata: Any) -> Any:
@@ -44,64 +49,45 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     return [f"{sign} {metadata[name]:,}" for name, (_, sign) in _LIMITS.items() if name in metadata]
 
 
-def requirement(value: Any, annotation: Any, metadata: Mapping[str, Any]) -> str | None:
-    """The requirement of a key that `value` does not meet; None for a valid value.
+def checked(value: Any, annotation: Any, metadata: Mapping[str, Any]) -> Any:
+    """A value in a key's type: a whole number becomes a float where the key is one.
 
     Args:
         value: any Python object.
         annotation: the key's type: int, float, bool, str, a list of one of them, or one of these or None.
         metadata: the key's limits, as of `key`.
 
-    Returns:
-        the end of a sentence that begins with "it must be", such as "≥ 0" or "a list of two numbers".
+    Raises:
+        ValueError: the value is invalid. The message is the end of a sentence that begins with "it must be",
+            such as "≥ 0" or "a list of two numbers".
     """
-    base = _without_none(annotation)
+    base = typing.get_args(annotation)[0] if isinstance(annotation, types.UnionType) else annotation
     if value is None and base is not annotation:
         return None
-    if base is bool:
-        return None if isinstance(value, bool) else "true or false"
-    if typing.get_origin(base) is not list:
-        return _scalar_requirement(value, base, metadata)
-    (element,) = typing.get_args(base)
-    words = f"a list of {'two ' if element is float else ''}{_TYPES[element][1]}s"
-    if not isinstance(value, (list, tuple)) or not value or (element is float and len(value) != 2):
-        return words
-    problem = next(filter(None, (_scalar_requirement(item, element, metadata) for item in value)), None)
-    if problem is None:
-        return None
-    return words if problem.startswith("a ") else f"{words}, each {problem}"
-
-
-def converted(value: Any, annotation: Any) -> Any:
-    """A valid value in the key's type: a whole number becomes a float where the key is one."""
-    base = _without_none(annotation)
-    if value is None:
-        return None
     if typing.get_origin(base) is list:
-        return [typing.get_args(base)[0](item) for item in value]
-    return base(value)
-
-
-def _scalar_requirement(value: Any, base: type, metadata: Mapping[str, Any]) -> str | None:
+        return _checked_list(value, typing.get_args(base)[0], metadata)
     accepted, words = _TYPES[base]
-    if not isinstance(value, accepted) or isinstance(value, bool):
-        return f"a {words}"
-    if base is float and not _is_finite(value):
-        return "finite"
+    if not isinstance(value, accepted) or isinstance(value, bool) != (base is bool):
+        raise ValueError(words)
+    try:
+        value = base(value)
+    except OverflowError:  # an int beyond the largest float
+        value = math.inf
+    if base is float and not math.isfinite(value):
+        raise ValueError("finite")
     for name, (holds, sign) in _LIMITS.items():
         if name in metadata and not holds(value, metadata[name]):
-            return f"{sign} {metadata[name]:,}"
-    if "choices" in metadata and value not in metadata["choices"]:
-        return f"one of {', '.join(metadata['choices'])}"
-    return None
+            raise ValueError(f"{sign} {metadata[name]:,}")
+    if value not in metadata.get("choices", (value,)):
+        raise ValueError(f"one of {', '.join(metadata['choices'])}")
+    return value
 
 
-def _without_none(annotation: Any) -> Any:
-    return typing.get_args(annotation)[0] if isinstance(annotation, types.UnionType) else annotation
-
-
-def _is_finite(value: Any) -> bool:
+def _checked_list(value: Any, element: type, metadata: Mapping[str, Any]) -> list[Any]:
+    words = f"a list of {'two ' if element is float else ''}{_TYPES[element][1].removeprefix('a ')}s"
+    if not isinstance(value, (list, tuple)) or not value or (element is float and len(value) != 2):
+        raise ValueError(words)
     try:
-        return math.isfinite(value)
-    except OverflowError:  # an int beyond the largest float
-        return False
+        return [checked(item, element, metadata) for item in value]
+    except ValueError as error:
+        raise ValueError(words if str(error).startswith("a ") else f"{words}, each {error}") from None

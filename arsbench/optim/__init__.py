@@ -7,8 +7,8 @@ from arsbench.optim.adamuon import AdaMuon
 from arsbench.optim.adamw import AdamW
 from arsbench.optim.adarmsuon import AdaRMSuon
 from arsbench.optim.ars import ARS
-from arsbench.optim.groups import describe_groups, split_parameters
 from arsbench.optim.muon import Muon
+from arsbench.optim.param_groups import describe_groups, split_parameters
 from arsbench.optim.protocol import accepts_closure, mode_switch, take_step
 from arsbench.optim.registry import create_optimizer, gradient_norm, measurements
 from arsbench.optim.rmsuon import RMSuon

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from arsbench.config.hyperparameters import ANNOTATIONS, METADATA
-from arsbench.config.keys import requirement
+from arsbench.config.keys import checked
 
 # `maximize` is no key of a configuration, and ARS replaces a `second_moment` of None before the check.
 _ANNOTATIONS = ANNOTATIONS | {"maximize": bool, "second_moment": str}
@@ -38,6 +38,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         number = value
         if name in ("lr", "adam_lr") and isinstance(value, Tensor):  # as torch.optim's optimizers take it
             number = value.item() if value.numel() == 1 and not value.is_complex() else value
-        problem = requirement(number, _ANNOTATIONS[name], METADATA.get(name, {}))
-        if problem is not None:
-            raise ValueError(f"{name} is {value!r}; it must be {problem}")
+        try:
+            checked(number, _ANNOTATIONS[name], METADATA.get(name, {}))
+        except ValueError as error:
+            raise ValueError(f"{name} is {value!r}; it must be {error}") from None

@@ -22,6 +22,7 @@ from arsbench.optim.arguments import arguments_of
 from arsbench.optim.base import MatrixOptimizer, Parameters
 from arsbench.optim.buckets import Bucket, UpdateStatistics, join
 from arsbench.optim.flatness import (
+    adaptive_schedule,
     cosine_names,
     cosines,
     drop_flatness,
@@ -33,7 +34,6 @@ from arsbench.optim.flatness import (
     space_for_backups,
     with_averaged,
 )
-from arsbench.optim.sync_schedule import adaptive_schedule, is_sync_step
 from arsbench.runs.version_0_1_0 import published_second_moment
 
 
@@ -183,7 +183,7 @@ class ARS(MatrixOptimizer):
         since_sync = step - progress["last_sync"]
         phi_squared, amplification, adaptive = progress["phi_squared"], 1.0, {}
         fresh = not has_flatness or progress["last_sync"] == 0
-        sync = fresh if options["adaptive_sync"] else is_sync_step(step, k)
+        sync = fresh if options["adaptive_sync"] else step % k == 1 % k
         dots = [] if sync else [ops.ars_dots(b.grads, b.entries("flatness")) for b in buckets]
         if options["adaptive_sync"]:
             phi = global_cosine(dots)

@@ -1,5 +1,4 @@
-"""The cosine between a gradient g and its flatness vector f, and the injection of f, from inner products
-alone.
+"""A gradient g and its flatness vector f: cosines and injection from inner products, and A-GSAM's schedule.
 
 `dots` is the result of `ops.ars_dots(g, f)`: rows (‖g‖², ‖f‖², ⟨g,f⟩), float64 (n, 3), one row per tensor.
 """
@@ -66,6 +65,27 @@ def global_cosine(dots: list[Tensor]) -> float:
     gg, ff, gf = join(dots).sum(0).tolist()
     length = gg**0.5 * ff**0.5
     return gf / length if length else 0.0
+
+
+def adaptive_schedule(
+    phi: float, phi_squared: float, since_sync: int, *, k: int, beta: float, threshold: float, gamma: float
+) -> tuple[bool, float, float]:
+    """One step of A-GSAM's schedule.
+
+    Args:
+        phi: the global cosine φ of this step's gradient with the flatness vectors.
+        phi_squared: the EMA of φ² before this step.
+        since_sync: steps since the last sync step, from 1.
+        k, beta, threshold, gamma: `k`, `adaptive_beta`, `adaptive_lambda` and `adaptive_gamma` of `ARS`.
+
+    Returns:
+        whether to sync; the EMA after this step, which gives the threshold of φ; the factor of α.
+    """
+    # Directly after a sync step φ is largest, which would tighten the threshold without a reason.
+    if since_sync >= 2:
+        phi_squared = beta * phi_squared + (1 - beta) * phi * phi
+    sync = since_sync >= k or phi < -threshold * phi_squared**0.5
+    return sync, phi_squared, (1 + max(0.0, phi)) ** gamma
 
 
 def space_for_backups(bucket: Bucket) -> list[Tensor] | None:

@@ -16,8 +16,8 @@ from arsbench.optim.adamw import AdamW
 from arsbench.optim.adarmsuon import AdaRMSuon
 from arsbench.optim.ars import ARS
 from arsbench.optim.base import MatrixOptimizer
-from arsbench.optim.groups import split_parameters
 from arsbench.optim.muon import Muon
+from arsbench.optim.param_groups import split_parameters
 from arsbench.optim.rmsuon import RMSuon
 from arsbench.optim.third_party import create_third_party
 

@@ -1,7 +1,7 @@
-"""Saved states of the optimizers: what they must hold, and those of version 0.1.0, which held it elsewhere.
+"""Saved states of the optimizers: their checks, and the conversion of those of version 0.1.0.
 
-Version 0.1.0 kept the steps, the schedule's numbers and the averaged cosines under the key "global" of the
-state, and made two parameter groups of a list of parameters, the matrices first.
+Version 0.1.0 saved the step, the schedule and the averaged cosines under the key "global" of the state, and
+split a list of parameters into two groups, matrices first.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def check_state(
     """Refuse a state that does not fit `optimizer`; torch compares the numbers of groups and parameters.
 
     Args:
-        optimizer: the one that is to take it.
-        state_dict: the state, in today's layout.
-        group_keys: what the optimizer keeps in groups.
-        names: what it must keep of a tensor of a group, beside its step; all of it has the tensor's shape.
+        optimizer: the optimizer that loads it.
+        state_dict: the state, in the current layout.
+        group_keys: the entries that the optimizer keeps in groups.
+        names: the state tensors that a tensor of a group must have, without its step. All have its shape.
 
     Raises:
-        ValueError: naming what is missing or of another kind.
+        ValueError: naming the entry that is missing or does not fit.
     """
     refusal = f"state_dict is not {type(optimizer).__name__}'s"
     for group, saved in zip(optimizer.param_groups, state_dict["param_groups"], strict=False):
@@ -48,11 +48,9 @@ def check_state(
         if saved.get("kind") != group.get("kind"):
             raise ValueError(f"{refusal}: the kind of a parameter group is {saved.get('kind')!r}")
         check_arguments({key: saved[key] for key in expected})
-        strange = [
-            key for key in expected if not is_declared(key) and not _is_like(expected[key], saved[key])
-        ]
-        if strange:
-            raise ValueError(f"{refusal}: {strange[0]} of a parameter group is {_shown(saved[strange[0]])}")
+        for key, value in expected.items():
+            if not is_declared(key) and not _is_like(value, saved[key]):
+                raise ValueError(f"{refusal}: {key} of a parameter group is {_shown(saved[key])}")
         for index, p in zip(saved["params"], group["params"], strict=False):
             entries = state_dict["state"].get(index, {})
             if not entries:
@@ -70,10 +68,10 @@ def check_state(
 
 
 def _is_like(expected: Any, saved: Any) -> bool:
-    """Whether a value can stand where `expected` does: a number, whoever holds it, or a tensor of that shape.
+    """Whether a saved value can replace `expected`: a number or a tensor of one, or a tensor of its shape.
 
-    Only the first dimension may differ: the averaged cosines have a row for each position of ARS's cycle, and
-    a state may be loaded into an optimizer of another period.
+    The first dimension may differ: the averaged cosines have a row for each position of ARS's cycle, and the
+    loading optimizer may have a different k.
     """
     if isinstance(expected, Tensor) and expected.ndim:
         return (
@@ -94,7 +92,7 @@ def _shown(value: Any) -> str:
 
 
 def converted(optimizer: MatrixOptimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """A `state_dict` of version 0.1.0 in today's layout for `optimizer`; any other as it is."""
+    """A `state_dict` of version 0.1.0 in the current layout for `optimizer`; any other unchanged."""
     if GLOBAL not in state_dict["state"]:
         return state_dict
     state = dict(state_dict["state"])
@@ -103,7 +101,7 @@ def converted(optimizer: MatrixOptimizer, state_dict: dict[str, Any]) -> dict[st
     groups = []
     for group in optimizer.param_groups:
         if not left:
-            break  # torch says that the numbers of groups differ
+            break  # torch reports that the numbers of groups differ
         saved = left.pop(0) if "kind" in group else _joined(group, left)
         groups.append({**saved, **optimizer.entries_of_version_0_1_0(progress)})
     return {
@@ -117,17 +115,17 @@ def converted(optimizer: MatrixOptimizer, state_dict: dict[str, Any]) -> dict[st
 
 
 def _joined(group: dict[str, Any], left: list[dict[str, Any]]) -> dict[str, Any]:
-    """One group of what were a group of matrices and one of the rest, taken from `left`."""
+    """One group from the groups of matrices and of other parameters, which it takes from `left`."""
     matrices = [is_matrix(group, p) for p in group["params"]]
     parts = {kind: left.pop(0) if left and kind in matrices else {} for kind in (True, False)}
     rest = {f"adam_{key}": parts[False][key] for key in ADAMW_KEYS if key in parts[False]}
     joined = {**group, **parts[False], **parts[True], **rest}
-    if "initial_lr" in joined and not joined["lr"]:  # a schedule had silenced both
+    if "initial_lr" in joined and not joined["lr"]:  # the schedule's factor was 0
         joined |= {"base_lr": float(joined["initial_lr"])}
         joined |= {"adam_lr": parts[False]["initial_lr"]} if rest else {}
     else:
         joined["base_lr"] = float(joined["lr"])
-    # In the order of today's group; one too many or too few is left for torch to find.
+    # In the order of the current group; torch reports a wrong number of parameters.
     indices = {kind: list(part.get("params", ())) for kind, part in parts.items()}
     ordered = [indices[kind].pop(0) for kind in matrices if indices[kind]]
     joined["params"] = [*ordered, *indices[True], *indices[False]]

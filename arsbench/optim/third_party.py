@@ -14,8 +14,7 @@ from arsbench.config.schema import CHOICE_KEYS, OptimizerConfig
 from arsbench.errors import UserError, nearest
 from arsbench.optim.adamw import AdamW
 from arsbench.optim.composite import Composite
-from arsbench.optim.groups import split_parameters
-from arsbench.optim.param_groups import ADAMW_KEYS, tuple_of
+from arsbench.optim.param_groups import ADAMW_KEYS, split_parameters, tuple_of
 from arsbench.optim.protocol import mode_switch
 
 # The argument for the wrapped optimizer in SAM and timm's Lookahead, schedulefree, pytorch_optimizer's

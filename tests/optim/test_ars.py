@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from arsbench.optim import ARS
-from arsbench.optim.sync_schedule import adaptive_schedule
+from arsbench.optim.flatness import adaptive_schedule
 
 
 @pytest.mark.parametrize("k", [1, 3])

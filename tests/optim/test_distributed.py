@@ -145,5 +145,5 @@ def test_dtensors_are_refused_in_a_sentence(cls: type[torch.optim.Optimizer]) ->
 
     model = Network()
     fully_shard(model, mesh=dist.init_device_mesh("cpu", (1,)))
-    with pytest.raises(ValueError, match=f"DTensors: {cls.__name__} does not support fully_shard"):
+    with pytest.raises(ValueError, match=f"DTensor, and {cls.__name__} does not support fully_shard"):
         cls(model.parameters())
