@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
-from arsbench.config.keys import checked
+from arsbench.config.keys import require
 from arsbench.config.optimizers import is_third_party, optimizer_keys
 from arsbench.config.schema import CHOICE_KEYS, SECTIONS, Config, ModelConfig, OptimizerConfig
 from arsbench.errors import UserError, nearest, require_line, shown
@@ -49,10 +49,7 @@ def _section(section: str, table: Mapping[str, Any]) -> Any:
     values = {}
     for key, value in table.items():
         if key in keys:
-            try:
-                values[key] = checked(value, *keys[key])
-            except ValueError as error:
-                raise UserError(f"{section}.{key} is {shown(value)}; it must be {error}") from None
+            values[key] = require(f"{section}.{key}", value, *keys[key])
             for text in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(text, str):
                     require_line(f"{section}.{key}", text)

@@ -11,6 +11,8 @@ from dataclasses import field
 from numbers import Integral, Real
 from typing import Any
 
+from arsbench.errors import UserError, shown
+
 # Limits that no training reaches: a typing error is refused instead of running for years.
 # Whether a model fits into memory is a different question (`arsbench.training.memory`).
 WIDEST = 10**9
@@ -81,6 +83,18 @@ def checked(value: Any, annotation: Any, metadata: Mapping[str, Any]) -> Any:
     if value not in metadata.get("choices", (value,)):
         raise ValueError(f"one of {', '.join(metadata['choices'])}")
     return value
+
+
+def require(name: str, value: Any, annotation: Any, metadata: Mapping[str, Any] | None = None) -> Any:
+    """The result of `checked`, for a value that a user sets under `name`.
+
+    Raises:
+        UserError: the value is invalid.
+    """
+    try:
+        return checked(value, annotation, metadata or {})
+    except ValueError as error:
+        raise UserError(f"{name} is {shown(value)}; it must be {error}") from None
 
 
 def _checked_list(value: Any, element: type, metadata: Mapping[str, Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The contenders of a suite file: an optimizer with its settings each, or a grid of them."""
+"""The contenders of a suite file: optimizers with their settings, or grids of settings."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Contender:
 
     Attributes:
         name: its label, unique in the suite.
-        sections: its whole configuration but for the seed, as `config_from_dict` takes it.
-        search: what tuning may choose, by key of the section `optimizer`; empty without tuning.
-        named: the keys of the section `optimizer` that its own table, grid or search names.
+        sections: its whole configuration without the seed, for `config_from_dict`.
+        search: its search space, by key of the section `optimizer`; empty without tuning.
+        named: the keys of the section `optimizer` in its table, grid or search.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Contender:
 
     @property
     def slug(self) -> str:
-        """Its name as folders have it."""
+        """The name of its folder."""
         return slug(self.name)
 
     @property
     def optimizers(self) -> list[str]:
-        """The names that its `optimizer.name` may have, more than one where tuning chooses it."""
+        """Its `optimizer.name`, or all names that tuning chooses from."""
         name = self.sections["optimizer"].get("name", OptimizerConfig.name)
         return self.search["name"].bounds() if "name" in self.search else [name]
 
@@ -52,22 +52,22 @@ class Contender:
         """Its configuration with a seed.
 
         Args:
-            seed: of the run.
-            optimizer: values that tuning has chosen.
-            changes: keys of other sections that replace its own, as tuning's budget does.
+            seed: the run's seed.
+            optimizer: values that tuning chose.
+            changes: keys of other sections that replace the contender's, such as tuning's budget.
         """
         sections = merged(self.sections, changes or {}, {"optimizer": optimizer or {}})
         return config_from_dict(merged(sections, {"experiment": {"seed": seed}}))
 
     def check(self, seed: int, changes: Sections | None = None) -> None:
-        """Refuse a configuration that the contender could be run with, as far as it is known before tuning.
+        """Check its configuration, at all `corners` of its search space.
 
         Args:
-            seed: of a run.
+            seed: a run's seed.
             changes: as of `config`.
 
         Raises:
-            UserError: a value is out of range, or a key is named that its optimizer does not have.
+            UserError: a value is out of range, or the optimizer does not have a key.
         """
         for point in corners(self.search):
             config = self.config(seed, point, changes)
@@ -75,40 +75,42 @@ class Contender:
 
 
 def read_contenders(tables: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
-    """The contenders in their tables' order, grids expanded.
+    """The contenders in the order of their tables, with grids expanded.
 
     Args:
-        tables: of the suite file, by label.
-        base: the configuration that the suite names.
-        changes: the suite's own to it.
+        tables: the contenders' tables in the suite file, by label.
+        base: the suite's configuration.
+        changes: the suite's changes to it.
 
     Raises:
         UserError: there are none, two share a folder, or an entry is wrong.
     """
     if not tables:
         raise UserError(
-            'contenders is missing; name one at least, such as [contenders.AdamW] with name = "AdamW"'
+            'contenders is missing; add at least one, such as [contenders.AdamW] with name = "AdamW"'
         )
     expanded = sum(map(_count, tables.values()))
     if expanded > MOST_CONTENDERS:
         raise UserError(
-            f"contenders and their grids make {expanded:,} contenders; name at most {MOST_CONTENDERS:,}"
+            f"the suite has {expanded:,} contenders, grids included; it must have at most {MOST_CONTENDERS:,}"
         )
     contenders: dict[str, Contender] = {}
     for label, table in tables.items():
         for contender in _expanded(label, read_table(f"contenders.{label}", table), base, changes):
             require_line("a contender's name", contender.name)
             if not contender.slug:
-                raise UserError(f"contender {label!r} names a folder and needs a letter or digit")
+                raise UserError(f"contender {label!r} is also a folder's name; it needs a letter or digit")
             if contender.slug in contenders:
                 other = contenders[contender.slug].name
-                raise UserError(f"contenders {other!r} and {contender.name!r} share a folder; rename one")
+                raise UserError(
+                    f"contenders {other!r} and {contender.name!r} have the same folder; rename one"
+                )
             contenders[contender.slug] = contender
     return list(contenders.values())
 
 
 def _count(table: Any) -> int:
-    """The number of contenders that a table makes, before they are made or its mistakes are named."""
+    """The number of contenders of a table, before its grid is expanded or checked."""
     grid = table.get("grid") if isinstance(table, dict) else None
     values = grid.values() if isinstance(grid, dict) else ()
     return math.prod(len(points) for points in values if isinstance(points, list))
@@ -117,36 +119,33 @@ def _count(table: Any) -> int:
 def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
     """A contender, or one for each point of its grid."""
     where = f"contenders.{label}"
-    own = read_changes(f"{where}.set", table.get("set", {}), optimizer=False)
+    changed = read_changes(f"{where}.set", table.get("set", {}), optimizer=False)
     grid = read_table(f"{where}.grid", table.get("grid", {}))
     search = read_search(f"{where}.search", read_table(f"{where}.search", table.get("search", {})))
     optimizer = {key: value for key, value in table.items() if key not in ("set", "grid", "search")}
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{where}.grid.{key} is {shown(values)}; it must be a list of values to try")
-    for key in search:
-        if key in optimizer or key in grid:
-            raise UserError(f"{where} gives {key} and searches it, too; leave one of both out")
-    for key in grid:
-        if key in optimizer:
-            raise UserError(f"{where} gives {key} and has it in its grid, too; leave one of both out")
+    for key in (*search, *grid):
+        if (key in optimizer) + (key in grid) + (key in search) > 1:
+            raise UserError(f"{where} sets {key} twice, by value, grid or search; keep one of them")
     others = [{s: t for s, t in layer.items() if s != "optimizer"} for layer in (base, changes)]
     contenders = []
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         name = ", ".join([label, *(f"{key} {_shown(value)}" for key, value in point.items())])
         before = _inherited(optimizer | point, base, changes)
-        sections = merged(*others, own, {"optimizer": before | optimizer | point})
+        sections = merged(*others, changed, {"optimizer": before | optimizer | point})
         contenders.append(Contender(name, sections, search, (*optimizer, *point, *search)))
     return contenders
 
 
 def _inherited(optimizer: Mapping[str, Any], base: Sections, changes: Sections) -> dict[str, Any]:
     """The optimizer's keys that a contender takes from the configuration and the suite's `set`."""
-    given, ours = changes.get("optimizer", {}), base.get("optimizer", {})
-    if is_third_party(optimizer) or (is_third_party(ours | given) and "name" in optimizer):
-        return dict(given)  # the configuration's keys were meant for the optimizer that it names
-    return ours | given
+    in_suite, in_base = changes.get("optimizer", {}), base.get("optimizer", {})
+    if is_third_party(optimizer) or (is_third_party(in_base | in_suite) and "name" in optimizer):
+        return dict(in_suite)  # the configuration's keys are for a different optimizer
+    return in_base | in_suite
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Entries of a suite file, each checked by itself; what is wrong is a UserError of one sentence."""
+"""Entries of a suite file, each with its checks; mistakes are UserErrors of one sentence."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from copy import deepcopy
 from typing import Any
 
 from arsbench.config import SECTIONS
+from arsbench.config.keys import require
 from arsbench.errors import UserError, nearest, require_line, shown
 
 Sections = dict[str, dict[str, Any]]
 
 MOST_SEEDS = 1000
 
-# The suite itself decides these, the same for all contenders.
+# Keys that are the same for all contenders, and the entry of the suite file that sets them.
 _FIXED = {"experiment.seed": "seeds", "experiment.tasks": "the suite's config or set"}
 
 
 def merged(*layers: Mapping[str, Mapping[str, Any]]) -> Sections:
-    """Sections of which later layers' keys replace earlier ones'."""
+    """The sections of all layers; a key of a later layer replaces that of an earlier one."""
     result: Sections = {}
     for layer in layers:
         for section, table in layer.items():
@@ -29,13 +30,13 @@ def merged(*layers: Mapping[str, Mapping[str, Any]]) -> Sections:
 
 
 def slug(name: str) -> str:
-    """A name as folders have it: lower case, words joined by hyphens."""
+    """The folder name of a name: lower case, words joined by hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def read_name(given: Mapping[str, Any], key: str) -> str:
-    """A string of one line that must be there."""
-    value = given.get(key)
+def read_name(table: Mapping[str, Any], key: str) -> str:
+    """A required string of one line."""
+    value = table.get(key)
     if not isinstance(value, str) or not value:
         example = {"name": "my-optimizers", "config": "demo"}[key]
         raise UserError(f"{key} is {shown(value)}; it must be a string, such as {example!r}")
@@ -44,43 +45,46 @@ def read_name(given: Mapping[str, Any], key: str) -> str:
 
 
 def read_table(where: str, value: Any) -> Mapping[str, Any]:
-    """A table, called `where` in errors."""
+    """A table; `where` is its name in errors."""
     if not isinstance(value, dict):
         raise UserError(f"{where} is {shown(value)}; it must be a table of keys")
     return value
 
 
-def check_keys(prefix: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse unknown keys, which `prefix` leads to."""
-    for key in given:
-        if key not in known:
-            raise UserError(f"unknown key {shown(prefix + key)} in the suite{nearest(key, known)}")
+def check_keys(prefix: str, table: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """Refuse unknown keys of a table, whose keys have the prefix in errors."""
+    for key in table:
+        if key not in allowed:
+            raise UserError(f"unknown key {shown(prefix + key)} in the suite{nearest(key, allowed)}")
 
 
-def check_plain(given: dict[str, Any]) -> None:
-    """TOML has dates, which no configuration takes."""
+def check_plain(document: dict[str, Any]) -> None:
+    """Refuse the dates and times of TOML, which no configuration key accepts."""
     try:
-        json.dumps(given)
+        json.dumps(document)
     except TypeError as error:
         raise UserError(f"the suite holds a date or time ({error}); write a string or a number") from None
 
 
 def read_seeds(key: str, value: Any) -> tuple[int, ...]:
-    """Seeds, each once."""
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{key} is {shown(value)}; it must be a list of whole numbers, such as [1, 2, 3]")
-    if len(value) > MOST_SEEDS:
-        raise UserError(f"{key} lists {len(value):,} seeds; list at most {MOST_SEEDS:,}")
-    for seed in value:
-        if type(seed) is not int or not 0 <= seed < 2**63:
-            raise UserError(f"{key} has {shown(seed)}; a seed must be a whole number of at least 0")
-        if value.count(seed) > 1:
-            raise UserError(f"{key} has {seed} twice; name every seed once")
-    return tuple(value)
+    """A list of seeds without duplicates."""
+    seeds = require(key, value, list[int], {"minimum": 0, "below": 2**63})
+    if len(seeds) > MOST_SEEDS:
+        raise UserError(f"{key} lists {len(seeds):,} seeds; list at most {MOST_SEEDS:,}")
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise UserError(f"{key} has {seed} twice; list every seed once")
+    return tuple(seeds)
 
 
 def read_changes(where: str, table: Any, *, optimizer: bool) -> Sections:
-    """Keys of configuration sections, written as `train.epochs = 1` with or without quotes."""
+    """Keys of configuration sections, such as `train.epochs = 1`, with or without quotes.
+
+    Args:
+        where: the table's name, for errors.
+        table: of a suite file.
+        optimizer: whether the section `optimizer` is allowed.
+    """
     sections: Sections = {}
     for key, value in read_table(where, table).items():
         section, dot, name = key.partition(".")
@@ -88,7 +92,7 @@ def read_changes(where: str, table: Any, *, optimizer: bool) -> Sections:
             raise UserError(f"{where} has the unknown section {shown(section)}{nearest(section, SECTIONS)}")
         if section == "optimizer" and not optimizer:
             raise UserError(
-                f"{where}.optimizer has no place there; a contender's own keys are its optimizer's"
+                f"{where}.optimizer is not allowed; write the contender's optimizer keys in its table"
             )
         if dot:
             value = {name: value}
@@ -97,8 +101,8 @@ def read_changes(where: str, table: Any, *, optimizer: bool) -> Sections:
         for name in value:
             if f"{section}.{name}" in _FIXED and not (where == "set" and name == "tasks"):
                 raise UserError(
-                    f"{where} sets {section}.{name}, which {_FIXED[f'{section}.{name}']} decides for all; "
-                    f"set it there"
+                    f"{where} sets {section}.{name}, which is the same for all contenders; set it in "
+                    f"{_FIXED[f'{section}.{name}']}"
                 )
         sections.setdefault(section, {}).update(value)
     return sections

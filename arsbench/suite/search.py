@@ -1,14 +1,18 @@
-"""Search spaces: what tuning may choose, as a suite file declares it."""
+"""Search spaces of a suite file: the values that tuning chooses from.
+
+Their keys, types and limits are those of a configuration (`arsbench.config.hyperparameters`), which checks
+the `corners` of a space.
+"""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from arsbench.config.checking import CHECKED_TOGETHER
+from arsbench.config.keys import require
 from arsbench.errors import UserError, shown
 
 MOST_CHOICES = 100
@@ -16,9 +20,9 @@ MOST_CHOICES = 100
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included, drawn evenly or, with `log`, evenly in the logarithm.
+    """Numbers from `low` to `high` (inclusive), uniform or, with `log`, log-uniform.
 
-    Whole numbers where both ends are.
+    Whole numbers if both bounds are.
     """
 
     low: float
@@ -26,23 +30,23 @@ class Range:
     log: bool
 
     def bounds(self) -> list[Any]:
-        """The values that a configuration must accept for it to accept all."""
+        """The values to check: a configuration that accepts them accepts all."""
         return [self.low, self.high]
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are meant."""
+        """Whether the range has whole numbers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of several values, without an order."""
+    """Several values without an order."""
 
     values: tuple[Any, ...]
 
     def bounds(self) -> list[Any]:
-        """All of them."""
+        """All values."""
         return list(self.values)
 
 
@@ -50,14 +54,14 @@ Parameter = Range | Choices
 
 
 def corners(search: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
-    """The points that a configuration must accept for it to accept the whole space.
+    """The points to check: a configuration that accepts them accepts the whole space.
 
     They are every bound of each key, and every combination of bounds of the keys that are checked together,
-    always beside the first bound of the others. All combinations of the bounds of n keys would be 2ⁿ or more.
+    with the first bound of all other keys. (All combinations of the bounds of n keys are 2ⁿ or more.)
     """
     first = {key: parameter.bounds()[0] for key, parameter in search.items()}
     names = search["name"].bounds() if "name" in search else [None]
-    for name in names:  # decides which keys are checked at all
+    for name in names:  # which decides the keys that are checked
         chosen = first if name is None else first | {"name": name}
         for key, parameter in search.items():
             if key != "name":
@@ -75,7 +79,7 @@ def read_search(where: str, table: Mapping[str, Any]) -> dict[str, Parameter]:
         table: for each key `{ low = …, high = …, log = … }` or a list of choices.
 
     Raises:
-        UserError: an entry is neither, or its bounds are none.
+        UserError: an entry is neither, or its bounds are invalid.
     """
     return {key: _parameter(f"{where}.{key}", value) for key, value in table.items()}
 
@@ -86,8 +90,7 @@ def _parameter(where: str, value: Any) -> Parameter:
             raise UserError(f"{where} lists {len(value)} choices; list at most {MOST_CHOICES}")
         if len(value) < 2:
             raise UserError(
-                f"{where} is {shown(value)}, which leaves no choice; list two values at least, or give the "
-                f"one outside of search"
+                f"{where} is {shown(value)}; list at least two values, or set the value outside of search"
             )
         return Choices(tuple(value))
     if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log"}:
@@ -97,12 +100,10 @@ def _parameter(where: str, value: Any) -> Parameter:
         )
     low, high, log = value["low"], value["high"], value.get("log", False)
     for name, bound in (("low", low), ("high", high)):
-        if type(bound) not in (int, float) or not math.isfinite(bound):
-            raise UserError(f"{where}.{name} is {shown(bound)}; it must be a number")
-    if type(log) is not bool:
-        raise UserError(f"{where}.log is {shown(log)}; it must be true or false")
+        require(f"{where}.{name}", bound, float)
+    require(f"{where}.log", log, bool)
     if low >= high:
-        raise UserError(f"{where} goes from {low} to {high}; low must be below high")
+        raise UserError(f"{where} has low {low} and high {high}; low must be < high")
     if log and low <= 0:
-        raise UserError(f"{where}.low is {low}; a logarithmic range must begin above 0")
+        raise UserError(f"{where}.low is {low}; it must be > 0 in a logarithmic range")
     return Range(low, high, log)
