@@ -1,7 +1,7 @@
 """The compiled module `arsbench._C`: loaded once, on first import of this file.
 
-Loading it registers the compiled kernels with PyTorch's dispatcher. `ARSBENCH_NATIVE=0` in the environment
-keeps it from being loaded, and every op then runs its reference.
+Loading it registers the compiled kernels with PyTorch's dispatcher. With `ARSBENCH_NATIVE=0` in the
+environment it is not loaded, and every op runs its reference.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import torch
 
 
 def _load() -> ModuleType | None:
-    # A module that was never built is an ordinary pure-Python install; one that was built and does not load
-    # (another torch than at build time, say) is a fault that must not pass silently.
+    # Without a compiled module this is a pure-Python install. A compiled module that does not load, after an
+    # update of torch for example, is an error that must be visible.
     if os.environ.get("ARSBENCH_NATIVE") == "0" or importlib.util.find_spec("arsbench._C") is None:
         return None
     try:
         return importlib.import_module("arsbench._C")
     except ImportError as error:
         warnings.warn(
-            f"arsbench._C cannot be loaded ({error}): the slower reference ops run instead; "
-            "reinstall arsbench with the torch that is installed now",
+            f"arsbench._C cannot be loaded ({error}), and the slower reference ops run instead; "
+            "reinstall arsbench with the installed torch",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -36,14 +36,15 @@ _module = _load()
 
 
 def build_info() -> dict[str, object]:
-    """What was compiled and how it runs here; `{"native": False}` without the compiled module.
+    """The build of the compiled module and its settings on this machine.
 
     Returns:
-        a dictionary with the keys native, version, compiler, torch, openmp, cuda, cpu_capability (the
-        vector level in force) and bf16_products (whether bfloat16 matrices are multiplied as such).
+        `{"native": False}` without the compiled module; otherwise the keys native, version, compiler, torch,
+        openmp, cuda, cpu_capability (the vector level in use) and bf16_products (whether bfloat16 matrices
+        are multiplied in bfloat16).
 
     Raises:
-        RuntimeError: ARSBENCH_CPU or ARSBENCH_BF16_PRODUCTS has a value that is not known.
+        RuntimeError: ARSBENCH_CPU or ARSBENCH_BF16_PRODUCTS has an invalid value.
     """
     if _module is None:
         return {"native": False}
@@ -52,12 +53,13 @@ def build_info() -> dict[str, object]:
 
 def has_kernel(op: str, device: str) -> bool:
     """Whether the op of this name (without namespace) has a compiled kernel for `device`, "cpu" or "cuda"."""
-    # The alias under which references are registered does not count here: only a kernel of its own does.
+    # The reference is registered for all devices at once, which these functions do not count.
     name = f"arsbench::{op}"
-    known = torch._C._dispatch_has_kernel(name)
-    return known and torch._C._dispatch_has_kernel_for_dispatch_key(name, device.upper())
+    return torch._C._dispatch_has_kernel(name) and torch._C._dispatch_has_kernel_for_dispatch_key(
+        name, device.upper()
+    )
 
 
 def fallbacks() -> dict[str, str]:
-    """The ops whose compiled kernel has handed a call to the reference in this process, and for what."""
+    """The ops whose compiled kernel called the reference in this process, with the reason."""
     return {} if _module is None else _module.fallbacks()

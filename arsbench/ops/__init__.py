@@ -1,4 +1,4 @@
-"""The product's ops: each has a schema, a reference in plain PyTorch and, where built, compiled kernels."""
+"""The ops: each has a schema, a reference in plain PyTorch and, in a compiled install, kernels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ __all__ = [
     "swiglu_linear",
 ]
 
-# The names that the dispatcher knows, under the file that defines them.
+# The ops of each file.
 _OPS = {
     "newton_schulz": ("newton_schulz",),
     "ars_moments": (
@@ -71,15 +71,15 @@ _OPS = {
 
 
 def backends(device: str = "cpu", called: Set[str] | None = None) -> dict[str, str]:
-    """What runs each op on `device` ("cpu" or "cuda"), as a report names it.
+    """The implementation that runs each op on `device`, for reports.
 
     Args:
-        device: the device.
-        called: only ops of which one of these was called, by the names of `calls`; None for every op.
+        device: "cpu" or "cuda".
+        called: names of `calls`; only files with one of these ops are returned. None: all.
 
     Returns:
-        for each op "CPU kernel", "CUDA kernel" or "reference" (plain PyTorch). Where a kernel has handed
-        calls of this process to the reference, a dtype that it is not made for say, that follows.
+        by file "CPU kernel", "CUDA kernel" or "reference" (plain PyTorch). If a kernel called the reference
+        in this process, because of an unsupported dtype for example, the reason follows.
     """
     return {
         stem: _backend(ops, device)
@@ -91,6 +91,6 @@ def backends(device: str = "cpu", called: Set[str] | None = None) -> dict[str, s
 def _backend(ops: tuple[str, ...], device: str) -> str:
     if not all(has_kernel(op, device) for op in ops):
         return "reference"
-    # Kernels for the CPU take every call.
+    # CPU kernels support every call.
     reasons = [f"{op} for {why}" for op, why in fallbacks().items() if op in ops and device == "cuda"]
     return f"{device.upper()} kernel" + (f", but the reference of {', '.join(reasons)}" if reasons else "")

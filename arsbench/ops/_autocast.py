@@ -1,4 +1,4 @@
-"""Autocast at the boundary of an op: inputs are cast once on the way in, and nothing is cast inside."""
+"""Autocast at the boundary of an op: inputs are cast once, and nothing inside the op is cast."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def is_on(x: Tensor) -> bool:
-    """Whether autocast is on where `x` is; the device "meta" has none, and torch raises when asked."""
+    """Whether autocast is on for the device of `x`; torch raises for the device "meta", which has none."""
     return x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
 
 
 def cast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in the autocast dtype of their device where autocast is on, else as they are.
+    """The tensors in the autocast dtype of their device if autocast is on, otherwise unchanged.
 
-    Like torch's autocast, this leaves float64 alone.
+    As in torch's autocast, float64 tensors are not cast.
     """
     if not is_on(tensors[0]):
         return tensors
@@ -26,10 +26,10 @@ def cast(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def without_autocast(function: Callable) -> Callable:
-    """`function`, whose first argument is a tensor, run with autocast off on that tensor's device.
+    """`function` with autocast off on the device of its first argument, a tensor.
 
-    A reference is made of ordinary ops, which an active autocast would cast once more: float32 sums would
-    become bfloat16.
+    A reference consists of ordinary ops, which an active autocast would cast again: float32 sums would become
+    bfloat16.
     """
 
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""Many tensors in one piece of memory."""
+"""Many tensors in one block of memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ _ALIGNMENT = 64
 
 
 def empty_block(like: Sequence[Tensor], dtype_of: Callable[[torch.dtype], torch.dtype]) -> list[Tensor]:
-    """Uninitialised contiguous tensors of the shapes of `like`, on its (one) device, side by side in memory.
+    """Uninitialised contiguous tensors with the shapes and the device of `like`, in one block of memory.
 
-    One large piece is given back to the system when it is freed. Many small ones, freed one by one between
-    others that stay, leave holes that nothing else fits into: a third more memory for a training step of the
-    seed's configuration.
+    A large block returns to the system when it is freed. Many small ones between others leave holes: a
+    training step of the preset `seed` needs a third more memory with them.
 
     Args:
         like: tensors on one device.
-        dtype_of: the new tensor's dtype from the old one's.
+        dtype_of: the new tensor's dtype from that of the tensor in `like`.
     """
     if not like:
         return []

@@ -1,4 +1,4 @@
-"""How every op of the namespace `arsbench` is made known to PyTorch."""
+"""Registration of the ops in the namespace `arsbench` with PyTorch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _calls: Counter[str] = Counter()
 
 
 def calls() -> dict[str, int]:
-    """How often this process has called each op, by the dispatcher's names without namespace."""
+    """The number of calls of each op in this process, by its name without the namespace."""
     return dict(_calls)
 
 
@@ -24,7 +24,7 @@ class Op:
     """An op that counts its calls.
 
     Attributes:
-        overload: what the dispatcher knows.
+        overload: the op of the dispatcher.
     """
 
     def __init__(self, name: str) -> None:
@@ -32,26 +32,26 @@ class Op:
         self._name = name
 
     def __call__(self, *arguments: Any) -> Any:
-        # A compiler would guard on the count, and compile again after every call.
+        # torch.compile would guard on the count, and compile again after every call.
         if not torch.compiler.is_compiling():
             _calls[self._name] += 1
         return self.overload(*arguments)
 
 
 def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> Op:
-    """Define `arsbench::<name>` and return it, ready to be called.
+    """Define and return the op `arsbench::<name>`.
 
-    Beside it `arsbench::<name>_reference` is defined, which runs the reference whatever kernels there are: a
-    compiled kernel hands the calls to it that it is not made for (another dtype, an older GPU).
+    The op `arsbench::<name>_reference`, which always runs the reference, is defined too: compiled kernels
+    call it for unsupported inputs (dtypes, older GPUs).
 
     Args:
         name: the op's name.
         schema: arguments and results, in torch.library's notation.
-        reference: plain PyTorch, run on every device that has no compiled kernel.
+        reference: plain PyTorch, for devices without a compiled kernel.
         fake: shapes, dtypes and layouts of the results, for tracing.
     """
-    # "default" is CompositeExplicitAutograd: a kernel registered for one device goes before it. Like compiled
-    # kernels, references record no gradients: derivatives are the business of register_autograd.
+    # "default" is CompositeExplicitAutograd: a kernel registered for one device takes precedence. References
+    # record no gradients, like compiled kernels: register_autograd defines the derivatives.
     implementation = torch.no_grad()(reference)
     for qualified in (f"arsbench::{name}", f"arsbench::{name}_reference"):
         torch.library.define(qualified, schema)
@@ -70,16 +70,16 @@ def register_gradient(
 ) -> Op:
     """Define `arsbench::<name>_backward`, make it the derivative of `arsbench::<name>`, and return it.
 
-    It has no derivative itself: a gradient that is differentiated raises RuntimeError, instead of silently
-    being taken for a constant.
+    It has no derivative itself: differentiating a gradient raises RuntimeError instead of treating the
+    gradient as a constant.
 
     Args:
         name: the forward op's.
-        schema: the backward op's. Its results, two or more, are the gradients of the tensors that follow its
-            first argument.
+        schema: the backward op's. Its results, at least two, are the gradients of the tensors after its first
+            argument.
         reference: the backward in plain PyTorch.
-        setup_context, backward: as torch.library.register_autograd takes them. By default every input is
-            saved, and the backward op is called with the result's gradient and all of them.
+        setup_context, backward: as of torch.library.register_autograd. By default every input is saved, and
+            the backward op is called with the gradient of the result and all inputs.
     """
 
     def fake(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
@@ -95,7 +95,7 @@ def register_gradient(
         return *op(grad, *ctx.saved_tensors, *ctx.numbers), *(None for _ in ctx.numbers)
 
     def refuse(ctx: Any, *grads: Tensor) -> None:
-        raise RuntimeError(f"{name} has no second derivative; its gradient cannot be differentiated")
+        raise RuntimeError(f"{name} has no second derivative; do not differentiate its gradient")
 
     autograd = torch.library.register_autograd
     autograd(f"arsbench::{name}", backward or call_op, setup_context=setup_context or save_inputs)

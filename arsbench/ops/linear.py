@@ -1,9 +1,9 @@
 """A linear layer for mixed precision: y = x Wᵀ on bfloat16 values of float32 weights.
 
-Under autocast a linear layer's weight is cast to bfloat16, and its gradient comes out in bfloat16. Here the
-weight stays what it is: it is rounded on the way into the product, and its gradient is float32. Processors
-without bfloat16 products multiply the rounded values in float32, several times faster, and do not round the
-weight's gradient at all. Shapes: K input features, N output features.
+torch's autocast casts the weight of a linear layer to bfloat16, and its gradient is bfloat16. Here only the
+product uses rounded weights, and the weight's gradient is float32. Processors without bfloat16 products
+multiply the rounded values in float32, which is several times faster, and do not round the weight's gradient.
+Shapes: K input features, N output features.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from arsbench.ops.reference import linear as reference
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight.T; outside autocast, and in float64, torch's own `linear`.
+    """x @ weight.T; without autocast, and in float64, this is torch's `linear`.
 
     Args:
-        x: (..., K), one dimension at least before K; under autocast cast to the autocast dtype.
+        x: (..., K) with at least two dimensions; under autocast cast to the autocast dtype.
         weight: (N, K), dtype of x or, under autocast, float32.
 
     Returns:

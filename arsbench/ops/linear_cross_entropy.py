@@ -1,9 +1,9 @@
-"""Output projection and cross-entropy in one op: the logits of all tokens, (N, V), never exist whole.
+"""Output projection and cross-entropy in one op that never stores the logits of all tokens, (N, V).
 
     loss_i = −log softmax(weight · hidden_i)[target_i],   entropy_i = −Σ_j p_ij log p_ij
 
-The gradients are formed in the forward pass, while a chunk's logits are at hand; the backward only scales
-them. Shapes: N tokens, E embedding size, V vocabulary size.
+The forward pass computes the gradients from the logits of one chunk of tokens at a time. The backward pass
+scales them. Shapes: N tokens, E embedding size, V vocabulary size.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ def linear_cross_entropy(
 ) -> CrossEntropy:
     """Cross-entropy of `hidden @ weight.T` against `target`.
 
-    Loss and entropy are computed in float32 at least, and the weight's gradient is summed in it. Under
-    autocast hidden is cast to the autocast dtype. Where no gradient is asked for, none is formed.
+    Loss, entropy and the sum of the weight's gradient are computed in float32 or float64. Under autocast
+    hidden is cast to the autocast dtype. Gradients are only computed if one is required.
 
     Args:
         hidden: (N, E) in float16, bfloat16, float32 or float64.
-        weight: (V, E), one row per vocabulary entry; in hidden's dtype, or in float32 beside a narrower
-            hidden: it is then rounded to hidden's dtype, and its gradient is float32.
+        weight: (V, E), one row per vocabulary entry, in hidden's dtype or in float32. A float32 weight is
+            rounded to a narrower dtype of hidden, and its gradient is float32.
         target: (N,) int64, rows of `weight`, or `ignore_index`.
-        ignore_index: target of the tokens that do not count.
-        reduction: "mean" over the kept tokens (NaN when there are none, as in torch) or "sum".
+        ignore_index: target of the tokens to ignore.
+        reduction: "mean" over the other tokens (NaN without any, as in torch) or "sum".
 
     Raises:
         ValueError: shapes, dtypes or reduction do not fit, or a target is out of range. (CUDA kernels do not
-            look, since that would wait for the device: there such a token's loss and gradient are NaN.)
+            wait for the device to check it: the token's loss and gradient are NaN.)
         RuntimeError: the gradient is itself differentiated.
     """
     (hidden,) = _autocast.cast(hidden)
@@ -98,7 +98,7 @@ def _setup_context(ctx, inputs, output) -> None:
     hidden, weight, target, ctx.ignore_index, ctx.reduction, ctx.with_grad = inputs
     _, *others = output
     ctx.mark_non_differentiable(*others)
-    # Or each of them would get a gradient of zeros, one as large as the weight.
+    # Otherwise each of them gets a gradient of zeros, one of the weight's size.
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(hidden, weight, target)
     ctx.grads = others[2:]
@@ -110,12 +110,12 @@ def _backward(ctx, grad_loss: Tensor | None, *_others):
     if not ctx.with_grad:
         raise RuntimeError("linear_cross_entropy was called with with_grad=False and has no gradients")
     hidden, weight, target = ctx.saved_tensors
-    # Handed out once: a graph that was retained computes them once more.
+    # Used once: a retained graph computes them again.
     grads = ctx.grads or _op(hidden, weight, target, ctx.ignore_index, ctx.reduction, True)[3:]
     ctx.grads = None
-    # In place and, where the loss is what backward was called on and its gradient 1, not at all: a copy of
-    # the weight's gradient would cost memory at the very moment when a training step needs most. Tensors that
-    # only stand for others (under torch.compile) go through the op, as does a gradient with a graph itself.
+    # In place, and not at all for a gradient of 1, that of `loss.backward()`: a copy of the weight's gradient
+    # would raise the peak memory of a training step. Fake tensors of torch.compile, and gradients with a
+    # graph of their own, use the op.
     if torch.is_grad_enabled() or type(grad_loss) is not Tensor:
         grads = _backward_op(grad_loss, hidden, weight, *grads)
     elif not (grad_loss.is_cpu and grad_loss.item() == 1):
@@ -124,8 +124,8 @@ def _backward(ctx, grad_loss: Tensor | None, *_others):
     return *grads, None, None, None, None
 
 
-# hidden and weight are not read; through them autograd knows that the gradients depend on them, so that a
-# second derivative is refused instead of silently coming out as zero.
+# The op does not read hidden and weight. They tell autograd that the gradients depend on them: a second
+# derivative is an error instead of 0.
 _backward_op = register_gradient(
     "linear_cross_entropy",
     "(Tensor grad_loss, Tensor hidden, Tensor weight, Tensor grad_hidden, Tensor grad_weight)"

@@ -18,11 +18,11 @@ RMS_NORM_EPS = 1e-6
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float = RMS_NORM_EPS) -> Tensor:
-    """Normalise the rows of x; computed in float32 at least. Autocast casts nothing.
+    """Normalise the rows of x, in float32 or float64; autocast does not change the dtypes.
 
     Args:
         x: (..., E) in bfloat16, float32 or float64.
-        weight: (E,), dtype of x, or float32 beside bfloat16.
+        weight: (E,), in the dtype of x or, for bfloat16, in float32.
         eps: added to the mean square.
 
     Returns:

@@ -28,14 +28,13 @@ def rope_attention(
 ) -> Tensor:
     """Causal self-attention over normalised, rotated heads.
 
-    Norm, rotation and softmax are computed in float32 at least. Under autocast q, k and v are cast to the
-    autocast dtype; the norms' weights are not. On a GPU float32 is multiplied as such, unless
-    `torch.backends.cuda.matmul` (`allow_tf32 = True` or `fp32_precision = "tf32"`) lets it be rounded to
-    TF32, as for PyTorch's own products.
+    Norm, rotation and softmax are computed in float32 or float64. Under autocast q, k and v are cast to the
+    autocast dtype; the norms' weights are not. On a GPU float32 products round to TF32 only if
+    `torch.backends.cuda.matmul` (`allow_tf32 = True` or `fp32_precision = "tf32"`) allows it, as in PyTorch.
 
     Args:
         q: (B, T, H, D) queries in float16, bfloat16, float32 or float64; D even. Any strides.
-        k: (B, T, Hkv, D) keys, dtype of q; query head h reads key-value head h // (H / Hkv), a whole ratio.
+        k: (B, T, Hkv, D) keys, dtype of q; query head h uses key-value head h // (H / Hkv); Hkv divides H.
         v: (B, T, Hkv, D) values, dtype of q.
         q_weight: (D,) weight of the queries' RMSNorm, in q's dtype or in float32.
         k_weight: (D,) weight of the keys' RMSNorm, in q's dtype or in float32.
@@ -73,7 +72,9 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: T
     if k.shape[0] != B or k.shape[1] != T or k.shape[3] != D:
         raise ValueError(f"rope_attention: q {tuple(q.shape)} and k {tuple(k.shape)} differ in B, T or D")
     if H == 0 or k.shape[2] == 0 or H % k.shape[2]:
-        raise ValueError(f"rope_attention: {H} query heads are no multiple of {k.shape[2]} key-value heads")
+        raise ValueError(
+            f"rope_attention: {H} query heads are no multiple of {k.shape[2]} key-value heads"
+        )
     if D == 0 or D % 2:
         raise ValueError(f"rope_attention rotates pairs: the head dimension must be even, not {D}")
     if q_weight.shape != (D,) or k_weight.shape != (D,):

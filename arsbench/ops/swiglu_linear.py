@@ -1,7 +1,7 @@
 """The second half of a SwiGLU layer in one op: y = (silu(gate) ⊙ up) Wᵀ, silu(x) = x/(1 + e⁻ˣ).
 
-The activation between is not kept for the backward pass but formed again: it is as large as gate and up are
-each, and costs one pass over them. Shapes: M tokens, I intermediate size, E embedding size. Source: N.
+The backward pass computes the activation again instead of keeping it: it has the size of gate, and costs one
+pass over gate and up. Shapes: M tokens, I intermediate size, E embedding size. Source: N.
 Shazeer, "GLU Variants Improve Transformer" (2020), section 2.
 """
 
@@ -17,15 +17,16 @@ from arsbench.ops.reference.dtypes import compute_dtype
 
 
 def swiglu_linear(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
-    """Gate, and project the result.
+    """The projection of silu(gate) ⊙ up.
 
-    The activation is computed in float32 at least and rounded to gate's dtype once. Under autocast gate and
-    up are cast to the autocast dtype; the weight is rounded to it, and its gradient keeps its own.
+    The activation is computed in float32 or float64 and rounded once, to gate's dtype. Under autocast gate
+    and up are cast to the autocast dtype, and so is the weight in the product; its gradient has the weight's
+    dtype.
 
     Args:
         gate: (M, I) in bfloat16, float32 or float64.
         up: (M, I), dtype of gate.
-        weight: (E, I), dtype of gate, or float32 beside bfloat16.
+        weight: (E, I), in the dtype of gate or, for bfloat16, in float32.
 
     Returns:
         (M, E) in gate's dtype after the cast.

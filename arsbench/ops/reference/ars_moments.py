@@ -1,7 +1,7 @@
 """The element-wise parts of the ARS family in plain PyTorch, one tensor after another.
 
-Arguments and results are described at `arsbench.ops.ars_moments`. Arithmetic is in the state's dtype;
-norms and inner products accumulate in float64, which float32 inputs cannot overflow.
+`arsbench.ops.ars_moments` describes arguments and results. Arithmetic is in the state's dtype. Norms and
+inner products accumulate in float64, which float32 inputs cannot overflow.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def ars_perturb(
     for p, g, v, backup in zip(params, grads, exp_avg_sqs, backups, strict=True):
         backup.copy_(p)
         theta = p.to(v.dtype)
-        # ε·n rather than n: n itself is g/ε at the first step and overflows, ε·n is at most g.
+        # ε·n instead of n: n is g/ε at the first step, which may overflow; |ε·n| is at most |g|.
         n = g.to(v.dtype) * (eps / ((v / correction).sqrt() + eps))
         if adaptive:
             n = n * theta.abs()
@@ -159,7 +159,7 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _stack(rows: list[Tensor], shape: tuple[int, ...] = ()) -> Tensor:
-    """Stack float64 results of one tensor each; an empty list of tensors gives an empty result."""
+    """Stack the float64 results of n tensors; the result of none is empty."""
     if not rows:
         return torch.zeros((0, *shape), dtype=torch.float64)
     return torch.stack(rows)

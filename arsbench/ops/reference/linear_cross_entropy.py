@@ -1,8 +1,7 @@
 """Output projection and cross-entropy in plain PyTorch, a chunk of tokens at a time.
 
-The logits of all tokens, (N, V), never exist: each chunk's loss, entropy and gradients are formed while its
-logits are at hand, so memory is two (chunk, V) buffers, and three matrix multiplications serve forward and
-backward together.
+The logits of all tokens, (N, V), are never stored: loss, entropy and gradients are computed chunk by chunk.
+Memory is two (chunk, V) buffers, and forward and backward together are three matrix multiplications.
 """
 
 from __future__ import annotations
@@ -12,19 +11,19 @@ from torch import Tensor
 
 from arsbench.ops.reference.dtypes import compute_dtype
 
-# Budget of one (chunk, V) buffer in bytes. Every chunk reads and writes the whole weight gradient once, so
-# few large chunks are fast and many small ones are lean; at V = 40,479 this is 207 tokens in float32.
+# Bytes of one (chunk, V) buffer. Every chunk reads and writes the whole weight gradient once: large chunks
+# are faster, small chunks need less memory. At V = 40,479 a chunk has 207 tokens in float32.
 CHUNK_BYTES = 32 * 2**20
 
 
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, target: Tensor, ignore_index: int, reduction: str, with_grad: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Forward, with the gradients of the loss where `with_grad`.
+    """Forward, with the gradients of the loss if `with_grad`.
 
     Returns:
         loss: (), compute dtype.
-        token_loss: (N,), compute dtype, 0 where ignored.
+        token_loss: (N,), compute dtype, 0 for ignored tokens.
         entropy: (N,), compute dtype, nats.
         grad_hidden: (N, E), dtype of hidden, of the reduced loss; (0,) without `with_grad`.
         grad_weight: (V, E), dtype of weight, of the reduced loss; (0,) without `with_grad`.
@@ -40,7 +39,7 @@ def linear_cross_entropy(
     weight_dtype, weight = weight.dtype, weight.to(hidden.dtype)
     label = torch.where(kept, target, 0)
     total = kept.sum().to(dtype)
-    # d loss / d token_loss. With nothing kept the mean is 0/0, as in torch, but its gradient 0.
+    # d loss / d token_loss. Without kept tokens the mean is 0/0, as in torch, and its gradient 0.
     scale = kept.to(dtype)
     if reduction == "mean":
         scale /= total.clamp(min=1)
@@ -57,11 +56,11 @@ def linear_cross_entropy(
         torch.mm(h, weight.T, out=x)
         torch.log_softmax(x, -1, dtype=dtype, out=lp)
         token_loss[rows] = -lp.gather(1, y)[:, 0]
-        # In float32 the probabilities go where the logits were; bfloat16 would be too coarse for the entropy.
+        # In float32 the probabilities overwrite the logits; bfloat16 is too coarse for the entropy.
         p = torch.exp(lp, out=x) if x.dtype == dtype else lp.exp()
         entropy[rows] = -torch.bmm(p[:, None], lp[:, :, None])[:, 0, 0]
         if with_grad:
-            # The reduction's factor goes onto (chunk, E) operands instead of the (chunk, V) one.
+            # Scale the (chunk, E) operands instead of the (chunk, V) one.
             s = scale[rows, None]
             d = p.scatter_add_(1, y, p.new_full((1, 1), -1.0).expand(len(h), 1))
             d = d if d is x else x.copy_(d)
@@ -77,15 +76,15 @@ def linear_cross_entropy(
 def linear_cross_entropy_backward(
     grad_loss: Tensor, hidden: Tensor, weight: Tensor, grad_hidden: Tensor, grad_weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The forward's gradients times that of the loss, (); new tensors, so that a graph may be used again.
+    """The forward's gradients times grad_loss, (), as new tensors, so that a graph may be used again.
 
-    A 0-dimensional factor does not promote, so both keep their dtype; `hidden` and `weight` are not read.
+    A 0-dimensional factor does not promote dtypes. `hidden` and `weight` are not read.
     """
     return grad_hidden * grad_loss, grad_weight * grad_loss
 
 
 def _accumulate(total: Tensor, d: Tensor, h: Tensor) -> None:
-    """total (V, E) += dᵀ·h; matrices of half precision have a product of half precision."""
+    """total (V, E) += dᵀ·h; the product of half-precision matrices is half precision."""
     if d.dtype == total.dtype:
         total.addmm_(d.T, h)
     else:

@@ -1,9 +1,8 @@
 """Normalised, rotated, causal attention in plain PyTorch, forward and backward written out.
 
-The dispatcher calls these functions below autograd, so the backward is explicit. Queries are worked through
-in blocks of rows: block [start, stop) sees the keys [0, stop) only, which skips most of what the causal mask
-would throw away, and no (T, T) matrix ever exists. Half-precision inputs are computed in float32 and rounded
-once at the end.
+The dispatcher calls these functions below autograd, so the backward is explicit. Queries are processed in
+blocks of rows: block [start, stop) uses the keys [0, stop) only. This skips most of the masked scores, and no
+(T, T) matrix is stored. Half-precision inputs are computed in float32 and rounded once at the end.
 
 Sources: RMSNorm, Zhang & Sennrich 2019, eq. 4; rotary embedding, Su et al. 2021 (RoFormer), section 3.2;
 backward from the saved log-sum-exp, Dao et al. 2022 (FlashAttention), appendix B.2.
@@ -19,8 +18,8 @@ from torch import Tensor
 from arsbench.ops.reference.dtypes import compute_dtype
 from arsbench.ops.reference.rms_norm import rms_norm, rms_norm_backward
 
-# Rows of queries taken at once. Smaller blocks waste less on the masked corner, larger ones give the matrix
-# multiplications longer runs; between 64 and 128 the measured time at T = 255 is flat.
+# Rows of queries in a block. Smaller blocks compute fewer masked scores, larger ones have more efficient
+# products. Between 64 and 128 the measured time at T = 255 does not change.
 QUERY_BLOCK = 64
 
 
@@ -48,8 +47,8 @@ def rope_attention(
         scores[..., start:].masked_fill_(_future(stop - start, q.device), -math.inf)
         log_p = torch.log_softmax(scores, -1)
         # A row's score with itself is never masked, and s = log p + lse holds at every entry.
-        own_score, own_log_p = (x[..., start:].diagonal(dim1=-2, dim2=-1) for x in (scores, log_p))
-        lse[..., start:stop] = own_score - own_log_p
+        self_score, self_log_p = (x[..., start:].diagonal(dim1=-2, dim2=-1) for x in (scores, log_p))
+        lse[..., start:stop] = self_score - self_log_p
         p = log_p.exp_().flatten(1, 2)  # (B·Hkv, G·R, stop)
         block = torch.bmm(p, vt[:, :stop]).view(B, Hkv, G, stop - start, D)
         out[:, start:stop] = block.permute(0, 3, 1, 2, 4)
@@ -98,7 +97,7 @@ def rope_attention_backward(
         ds = dp.sub_(delta[:, :, rows]).mul_(p).flatten(1, 2)  # (B·Hkv, G·R, stop)
         dkr[:, :stop].baddbmm_(ds.mT, qr[:, :, rows].flatten(1, 2), alpha=scale)
         dqr[:, :, rows] = torch.bmm(ds, kr[:, :stop]).mul_(scale).view(B * Hkv, G, stop - start, D)
-    # A rotation is undone by the opposite angle, and its transpose is its inverse.
+    # The transpose of a rotation is the rotation by the opposite angle.
     grad_q, grad_q_weight = rms_norm_backward(_rotate(dqr.view(B, H, T, D), cos, -sin), q, q_weight, eps)
     grad_k, grad_k_weight = rms_norm_backward(_rotate(dkr.view(B, Hkv, T, D), cos, -sin), k, k_weight, eps)
     grad_v = dv.view(B, Hkv, T, D).transpose(1, 2).to(v.dtype).contiguous()
@@ -110,7 +109,7 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 
 
 def _future(size: int, device: torch.device) -> Tensor:
-    """(size, size), true where the key lies after the query."""
+    """(size, size), true if the key is after the query."""
     return torch.ones(size, size, dtype=torch.bool, device=device).triu_(1)
 
 

@@ -1,4 +1,4 @@
-"""SwiGLU's activation and the projection after it in plain PyTorch."""
+"""SwiGLU's activation and the projection that follows, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def swiglu_linear_backward(
     """Gradients of gate, up and weight, each in its input's dtype."""
     dtype = compute_dtype(gate.dtype)
     grad_weight = grad.T @ _activation(gate, up)  # (E, I)
-    own = (grad @ weight.to(grad.dtype)).to(dtype)  # (M, I)
+    grad_product = (grad @ weight.to(grad.dtype)).to(dtype)  # (M, I)
     g, u = gate.to(dtype), up.to(dtype)
     s = torch.sigmoid(g)
-    grad_gate = own * u * s * (1 + g * (1 - s))
-    return grad_gate.to(gate.dtype), (own * g * s).to(up.dtype), grad_weight.to(weight.dtype)
+    grad_gate = grad_product * u * s * (1 + g * (1 - s))
+    return grad_gate.to(gate.dtype), (grad_product * g * s).to(up.dtype), grad_weight.to(weight.dtype)
 
 
 def _activation(gate: Tensor, up: Tensor) -> Tensor:
