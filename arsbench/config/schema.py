@@ -8,11 +8,16 @@ meaning.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from arsbench.config.hyperparameters import Hyperparameters
 from arsbench.config.keys import MOST_STEPS, WIDEST, key
 from arsbench.config.optimizers import is_third_party
+
+_size = partial(key, minimum=1, maximum=WIDEST)
+_steps = partial(key, minimum=1, maximum=MOST_STEPS)
+_count = partial(key, minimum=1, maximum=10**6)
 
 
 @dataclass
@@ -43,16 +48,14 @@ class ModelConfig:
         minimum=258,
         maximum=10**7,
     )
-    embedding_size: int = key(512, "width of the residual stream", minimum=1, maximum=WIDEST)
-    sequence_length: int = key(255, "input tokens per row", minimum=1, maximum=10**6)
-    num_heads: int = key(6, "query heads", minimum=1, maximum=WIDEST)
+    embedding_size: int = _size(512, "width of the residual stream")
+    sequence_length: int = _count(255, "input tokens per row")
+    num_heads: int = _size(6, "query heads")
     num_layers: int = key(4, "transformer blocks", minimum=1, maximum=10_000)
     rope_theta: float = key(10000.0, "base of the rotary embedding", above=0)
-    intermediate_size: int = key(2048, "width inside the MLP", minimum=1, maximum=WIDEST)
+    intermediate_size: int = _size(2048, "width inside the MLP")
     tie_word_embeddings: bool = key(True, "use the embedding's weight as the output head")
-    num_kv_heads: int | None = key(
-        None, "key-value heads, a divisor of `num_heads` (default: `num_heads`)", minimum=1, maximum=WIDEST
-    )
+    num_kv_heads: int | None = _size(None, "key-value heads, a divisor of `num_heads` (default: `num_heads`)")
     head_dim: int = key(
         128,
         "width of one head, independent of `embedding_size / num_heads`; even for `rope`",
@@ -63,9 +66,7 @@ class ModelConfig:
 
 @dataclass
 class DataConfig:
-    batch_size: int = key(
-        8, "rows per batch; an optimizer step uses `train.accumulate` batches", minimum=1, maximum=WIDEST
-    )
+    batch_size: int = _size(8, "rows per batch; an optimizer step uses `train.accumulate` batches")
     num_workers: int = key(
         0,
         "processes that load batches in advance; 0 is fast, since rows are memory-mapped",
@@ -128,23 +129,14 @@ class SchedulerConfig:
 
 @dataclass
 class TrainConfig:
-    epochs: int = key(5, "passes over the training rows", minimum=1, maximum=10**6)
-    log_every: int = key(10, "optimizer steps between two records of a step", minimum=1, maximum=MOST_STEPS)
-    ckpt_every: int = key(
-        1,
-        "epochs between two checkpoints; there is always one after the last epoch",
-        minimum=1,
-        maximum=10**6,
-    )
-    max_steps: int | None = key(
-        None, "stop after this many optimizer steps, also within an epoch", minimum=1, maximum=MOST_STEPS
-    )
-    eval_every_steps: int | None = key(
+    epochs: int = _count(5, "passes over the training rows")
+    log_every: int = _steps(10, "optimizer steps between two records of a step")
+    ckpt_every: int = _count(1, "epochs between two checkpoints; there is always one after the last epoch")
+    max_steps: int | None = _steps(None, "stop after this many optimizer steps, also within an epoch")
+    eval_every_steps: int | None = _steps(
         None,
         "optimizer steps between two evaluations of the validation split within an epoch; the report shows "
         "the evaluation at the end of each epoch, comparisons use all",
-        minimum=1,
-        maximum=MOST_STEPS,
     )
     stop_at: float | None = key(
         None,
@@ -160,16 +152,12 @@ class TrainConfig:
     grad_clip: float | None = key(
         None, "maximum global 2-norm of the gradient of each forward-backward pass", above=0
     )
-    accumulate: int = key(
-        1, "batches per optimizer step, which uses their mean gradient", minimum=1, maximum=10**6
-    )
+    accumulate: int = _count(1, "batches per optimizer step, which uses their mean gradient")
     ignore_padding: bool = key(
         False, "exclude padding from the training loss (the reference report counts it)"
     )
-    ckpt_every_steps: int | None = key(
-        None, "optimizer steps between two checkpoints within an epoch", minimum=1, maximum=MOST_STEPS
-    )
-    keep_checkpoints: int = key(2, "number of newest checkpoints to keep", minimum=1, maximum=10**6)
+    ckpt_every_steps: int | None = _steps(None, "optimizer steps between two checkpoints within an epoch")
+    keep_checkpoints: int = _count(2, "number of newest checkpoints to keep")
 
 
 @dataclass
