@@ -50,7 +50,7 @@ __all__ = [
     "swiglu_linear",
 ]
 
-# The ops of each file.
+# The ops of each file that have compiled kernels.
 _OPS = {
     "newton_schulz": ("newton_schulz",),
     "ars_moments": (

@@ -65,10 +65,7 @@ def linear_cross_entropy(
             f"linear_cross_entropy takes one int64 target a token, ({hidden.shape[0]},), not "
             f"{tuple(target.shape)} of {target.dtype}"
         )
-    if not hidden.is_floating_point() or weight.dtype not in (
-        hidden.dtype,
-        compute_dtype(hidden.dtype),
-    ):
+    if not hidden.is_floating_point() or weight.dtype not in (hidden.dtype, compute_dtype(hidden.dtype)):
         raise ValueError(
             f"linear_cross_entropy: a weight of {weight.dtype} does not go with hidden of {hidden.dtype}"
         )

@@ -63,8 +63,5 @@ def _fake(x: Tensor, steps: int, coefficients: Sequence[float]) -> Tensor:
 
 
 _op = register(
-    "newton_schulz",
-    "(Tensor x, int steps, float[] coefficients) -> Tensor",
-    reference=_reference,
-    fake=_fake,
+    "newton_schulz", "(Tensor x, int steps, float[] coefficients) -> Tensor", reference=_reference, fake=_fake
 )

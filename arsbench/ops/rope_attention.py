@@ -72,9 +72,7 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: T
     if k.shape[0] != B or k.shape[1] != T or k.shape[3] != D:
         raise ValueError(f"rope_attention: q {tuple(q.shape)} and k {tuple(k.shape)} differ in B, T or D")
     if H == 0 or k.shape[2] == 0 or H % k.shape[2]:
-        raise ValueError(
-            f"rope_attention: {H} query heads are no multiple of {k.shape[2]} key-value heads"
-        )
+        raise ValueError(f"rope_attention: {H} query heads are no multiple of {k.shape[2]} key-value heads")
     if D == 0 or D % 2:
         raise ValueError(f"rope_attention rotates pairs: the head dimension must be even, not {D}")
     if q_weight.shape != (D,) or k_weight.shape != (D,):
