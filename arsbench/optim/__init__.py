@@ -1,6 +1,6 @@
-"""Optimizers for any model, ordinary `torch.optim.Optimizer`s, and the helpers that set them up.
+"""Optimizers for any model, as `torch.optim.Optimizer`s, and functions that make and call them.
 
-`ARS(split_parameters(model), lr=1e-4)` is the usual call.
+The usual call is `ARS(split_parameters(model), lr=1e-4)`.
 """
 
 from arsbench.optim.adamuon import AdaMuon

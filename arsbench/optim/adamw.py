@@ -73,5 +73,5 @@ class AdamW(torch.optim.AdamW):
 
 
 def _can_be_fused(p: Tensor) -> bool:
-    # torch's fused CPU kernel walks through memory as if every tensor were contiguous, without a check.
+    # torch's fused CPU kernel assumes contiguous tensors without a check.
     return p.is_floating_point() and p.device.type in FUSED_DEVICES and p.is_contiguous()

@@ -1,4 +1,4 @@
-"""Newton-Schulz for lists of tensors of any number of dimensions, and what lengths it gave them."""
+"""Newton-Schulz for lists of tensors of two or more dimensions, and the lengths of the results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from arsbench import ops
 
 
 def orthogonalize(tensors: Sequence[Tensor], steps: int) -> list[Tensor]:
-    """Newton-Schulz of each tensor, taken as a matrix of (first dimension, rest).
+    """Newton-Schulz of each tensor, flattened to a matrix of (first dimension, rest).
 
-    Tensors of one shape are stacked and done in one call: a GPU is filled by few of a model's matrices alone.
+    Tensors of the same shape are stacked into one call, because a single matrix of a model rarely fills a
+    GPU.
 
     Args:
         tensors: two or more dimensions each, one dtype and device.
         steps: number of iterations.
 
     Returns:
-        the orthogonalised tensors, in order, in their own shapes and dtype.
+        the orthogonalised tensors in the same order, shapes and dtype.
     """
     positions: dict[torch.Size, list[int]] = {}
     for i, tensor in enumerate(tensors):
@@ -35,11 +36,11 @@ def orthogonalize(tensors: Sequence[Tensor], steps: int) -> list[Tensor]:
 
 
 def lengths_of(directions: Sequence[Tensor]) -> Tensor:
-    """2-norms, float64 (n,), to divide by; never 0, so that a direction of zero stays zero."""
+    """2-norms to divide by, float64 (n,), at least 1e-12: a direction of 0 stays 0."""
     return ops.ars_dots(directions, directions)[:, 0].sqrt().clamp_min(ops.ZERO_NORM_EPS)
 
 
 @functools.lru_cache(maxsize=64)
 def constants(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Numbers that never change, float64 (n,); kept, since copying them to a device waits for it."""
+    """A cached tensor of numbers, float64 (n,), since a copy to a device waits for the device."""
     return torch.tensor(values, dtype=torch.float64, device=device)
