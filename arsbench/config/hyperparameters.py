@@ -15,12 +15,12 @@ from typing import Any
 from arsbench.config.keys import key
 
 # All but AdamW update matrices, and other parameters by AdamW with the hyperparameters named `adam_…`.
-MATRIX_OPTIMIZERS = ("ARS", "AdaRMSuon", "RMSuon", "AdaMuon", "Muon")
-OPTIMIZERS = (*MATRIX_OPTIMIZERS, "AdamW")
+_MATRIX_OPTIMIZERS = ("ARS", "AdaRMSuon", "RMSuon", "AdaMuon", "Muon")
+_OPTIMIZERS = (*_MATRIX_OPTIMIZERS, "AdamW")
 
-_every = partial(key, optimizers=OPTIMIZERS, minimum=0)
-_moments = partial(key, optimizers=tuple(name for name in OPTIMIZERS if name != "Muon"), minimum=0)
-_matrix = partial(key, optimizers=MATRIX_OPTIMIZERS, minimum=0)
+_every = partial(key, optimizers=_OPTIMIZERS, minimum=0)
+_moments = partial(key, optimizers=tuple(name for name in _OPTIMIZERS if name != "Muon"), minimum=0)
+_matrix = partial(key, optimizers=_MATRIX_OPTIMIZERS, minimum=0)
 _ars = partial(key, optimizers=("ARS",))
 
 
@@ -80,7 +80,7 @@ BUILT_IN: dict[str, dict[str, Any]] = {
         for name, default in vars(Hyperparameters()).items()
         if optimizer in METADATA[name]["optimizers"]
     }
-    for optimizer in OPTIMIZERS
+    for optimizer in _OPTIMIZERS
 }
 
 
