@@ -9,6 +9,8 @@ from typing import Any
 _NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LONGEST_SHOWN = 120
 
+INTERRUPTED = 130  # the exit code that a shell reports of a program ended by SIGINT
+
 
 class UserError(Exception):
     """A mistake that the user can correct.

@@ -1,21 +1,30 @@
-"""Arguments and options that several commands share."""
+"""Arguments, options and output that several commands share."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from arsbench.characters import printable
 
+from . import completion
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
 RUNS = Path("runs")
+WIDTH = 100  # longest line on a terminal
 
 
 class OutputFile(click.Path):
-    """A file to write, whose name must end as its kind does: no run's own file is then overwritten."""
+    """A file to write, whose name must end in `suffix`: no file of a run is overwritten by mistake."""
 
     def __init__(self, suffix: str) -> None:
         super().__init__(path_type=Path)
@@ -29,39 +38,98 @@ class OutputFile(click.Path):
         return path
 
 
-config_argument = click.argument("config", metavar="CONFIG|PRESET")
-run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+config_argument = click.argument("config", metavar="CONFIG|PRESET", shell_complete=completion.configs)
+run_argument = click.argument(
+    "run", metavar="RUN", type=click.Path(path_type=Path), shell_complete=completion.runs
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 csv_option = click.option(
     "--csv",
     metavar="FILE.csv",
     type=OutputFile(".csv"),
-    help="Write a row per run and epoch to FILE.csv; beside it one per logged step (FILE.steps.csv) and per "
-    "evaluation within epochs (FILE.evaluations.csv).",
+    help="Write one row per run and epoch to FILE.csv, one per logged step to FILE.steps.csv, and one per "
+    "evaluation within epochs to FILE.evaluations.csv.",
 )
 plots_option = click.option(
-    "--plots", metavar="DIR", type=click.Path(path_type=Path), help="Write pictures to DIR and link them."
+    "--plots", metavar="DIR", type=click.Path(path_type=Path), help="Write charts to DIR and link them."
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="SECTION.KEY=VALUE",
+    multiple=True,
+    shell_complete=completion.overrides,
+    help="Override a key of the configuration; may be repeated.",
 )
 
 
-def set_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--set section.key=value`, any number of times."""
-    return click.option(
-        "--set",
-        "overrides",
-        metavar="SECTION.KEY=VALUE",
-        multiple=True,
-        help="Override a key of the configuration; may be given several times.",
-    )(command)
+def console() -> Console:
+    """Rich's console on standard output; its lines have at most 100 columns on a terminal."""
+    from rich.console import Console, ConsoleDimensions
+
+    class Narrow(Console):
+        @property
+        def size(self) -> ConsoleDimensions:
+            width, height = super().size
+            return ConsoleDimensions(min(width, WIDTH) if self.is_terminal else 10**6, height)
+
+    return Narrow(highlight=False)
 
 
-def echo_line(text: str, *, err: bool = False) -> None:
-    """Print a line that holds names or messages of other people: no character of it acts on the terminal."""
-    click.echo(printable(text), err=err)
+def echo_table(
+    rows: Sequence[Sequence[str]], *, titles: Sequence[str] | None = None, right: int = 99
+) -> None:
+    """Print rows in aligned columns; on a terminal, cells wrap instead of the lines.
+
+    Args:
+        rows: texts, possibly of other people; no character of them acts on the terminal.
+        titles: of the columns.
+        right: the first column that is aligned to the right.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=None, show_header=titles is not None, header_style="", pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for column, title in enumerate(titles or rows[0]):
+        table.add_column(title, justify="right" if column >= right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    output = console()
+    with output.capture() as captured:
+        output.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def echo_presets(names: Sequence[str], text: Callable[[str], str]) -> None:
+    """Print the names of built-in files and the first paragraph of each file's comment.
+
+    Args:
+        names: of the files.
+        text: returns the text of a file.
+    """
+    rows = []
+    for name in names:
+        comment = takewhile(lambda line: line.startswith("# "), text(name).splitlines())
+        rows.append((name, " ".join(line.removeprefix("# ") for line in comment)))
+    echo_table(rows)
+
+
+def echo_line(text: str, *, err: bool = False, indent: str = "  ") -> None:
+    """Print a line of text, possibly of other people: no character of it acts on the terminal.
+
+    On a terminal it wraps, further lines with that indent.
+    """
+    text = printable(text)
+    if (sys.stderr if err else sys.stdout).isatty():
+        width = console().width
+        text = textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
+    click.echo(text, err=err)
 
 
 def warn(text: str) -> None:
-    """Say something on standard error that is no part of the output."""
+    """Print a warning on standard error."""
     echo_line(f"Warning: {text}", err=True)
 
 

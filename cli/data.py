@@ -1,4 +1,4 @@
-"""`arsbench data`: texts to rows, and a look at them."""
+"""`arsbench data`: prepare and inspect a configuration's texts."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Any
 
 import click
 
-from .common import config_argument, json_option, print_json, set_option, warn
+from .common import config_argument, echo_line, echo_table, json_option, print_json, set_option, warn
 
 
 @click.group(epilog="Example: arsbench data inspect demo")
 def data() -> None:
-    """Prepare a configuration's texts, or look at them."""
+    """Prepare or inspect a configuration's texts."""
 
 
 @data.command(epilog="Example: arsbench data prepare demo")
 @config_argument
 @set_option
 def prepare(config: str, overrides: tuple[str, ...]) -> None:
-    """Train the tokenizer and pack the rows of CONFIG, so that training starts at once."""
+    """Train the tokenizer of CONFIG and pack its rows, so that training starts at once."""
     corpus = _corpus(config, overrides)
-    click.echo(f"{corpus.origin}")
-    click.echo(f"tokenizer: {corpus.tokenizer.path}, {corpus.tokenizer.vocabulary_size:,} entries")
+    echo_line(corpus.origin)
+    echo_line(f"tokenizer: {corpus.tokenizer.path}, {corpus.tokenizer.vocabulary_size:,} entries")
     for name, split in corpus.splits().items():
         click.echo(f"{name}: {split.statistics.rows:,} rows, {split.statistics.tokens:,} tokens")
 
@@ -31,20 +31,18 @@ def prepare(config: str, overrides: tuple[str, ...]) -> None:
 @set_option
 @json_option
 def inspect(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show texts, sentences, rows, tokens and padding of CONFIG's splits, and a few decoded rows."""
+    """Show the texts, sentences, rows, tokens and padding of CONFIG's splits, and a few decoded rows."""
     description = _corpus(config, overrides).describe()
     if as_json:
         print_json(description)
         return
-    click.echo(description["origin"])
+    echo_line(description["origin"])
     for name, figures in description["splits"].items():
         click.echo(f"\n{name}")
         examples = figures.pop("examples")
-        for key, value in figures.items():
-            shown = f"{value:,}" if isinstance(value, int) else f"{value:.1%}"
-            click.echo(f"  {key.replace('_', ' '):18} {shown:>12}")
-        for text in examples:
-            click.echo(f"  row: {text[:200]!r}")
+        shown = {k: f"{v:,}" if isinstance(v, int) else f"{v:.1%}" for k, v in figures.items()}
+        echo_table([(f"  {key.replace('_', ' ')}", value) for key, value in shown.items()], right=1)
+        echo_table([("  row:", repr(text[:200])) for text in examples])
 
 
 def _corpus(config: str, overrides: tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""`arsbench eval`: a run's figures on its task's splits, by every protocol that the task has."""
+"""`arsbench eval`: evaluate a run on its task's splits by every protocol of the task."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import click
 
 from arsbench.metrics import perplexity_text
 
-from .common import json_option, print_json, run_argument, warn
+from .common import echo_line, json_option, print_json, run_argument, warn
 
 
 @click.command("eval", epilog="Example: arsbench eval runs/demo --split test")
 @run_argument
 @click.option(
-    "--split", "splits", multiple=True, help="validation or test; all there are where none is given."
+    "--split", "splits", metavar="NAME", multiple=True, help="validation or test [default: all splits]."
 )
 @json_option
 def evaluate(run: Path, splits: tuple[str, ...], as_json: bool) -> None:
-    """Evaluate RUN's newest checkpoint by the protocols of its task."""
+    """Evaluate RUN's newest checkpoint by every protocol of its task."""
     from arsbench.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
@@ -35,7 +35,7 @@ def evaluate(run: Path, splits: tuple[str, ...], as_json: bool) -> None:
     for split, protocols in results.items():
         for protocol, figures in protocols.items():
             shown = ", ".join(f"{k.replace('_', ' ')} {_number(k, v)}" for k, v in figures.items())
-            click.echo(f"{split}, {protocol}: {shown}")
+            echo_line(f"{split}, {protocol}: {shown}")
 
 
 def _number(name: str, value: float | int | None) -> str:

@@ -1,4 +1,4 @@
-"""`arsbench export`: a run's model for other people's software."""
+"""`arsbench export`: a run's model in the format of other software."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from .common import run_argument, warn
 @click.option("--to", "form", type=click.Choice(["hf"]), required=True, help="hf: Hugging Face transformers.")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 def export(run: Path, form: str, directory: Path) -> None:
-    """Write the model of RUN's newest checkpoint to DIR, with its configuration and tokenizer.
+    """Export the model of RUN's newest checkpoint to DIR.
 
-    DIR must be new, empty or an earlier export, which is then replaced.
+    The configuration and the tokenizer are exported with it. DIR must be new, empty, or an earlier export,
+    which is replaced.
     """
     from arsbench.runs.folder import RunFolder
 

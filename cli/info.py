@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from .common import json_option, print_json
+from .common import echo_table, json_option, print_json
 
 
 @click.command(epilog="Example: arsbench info --json")
 @json_option
 def info(as_json: bool) -> None:
-    """Show versions, how the compiled part was built, the backend of each op on each device, the presets."""
+    """Show versions, build, kernels on each device, and presets."""
     import torch
 
     from arsbench import ops
@@ -28,11 +28,16 @@ def info(as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
+    rows = []
     for name, value in facts.items():
         if isinstance(value, dict):
-            click.echo(f"{name}:")
-            for key, entry in value.items():
-                shown = ", ".join(f"{k}: {v}" for k, v in entry.items()) if isinstance(entry, dict) else entry
-                click.echo(f"  {key:22} {shown}")
+            rows += [(name, ""), *((f"  {key}", _shown(entry)) for key, entry in value.items())]
         else:
-            click.echo(f"{name:10} {', '.join(value) if isinstance(value, list) else value}")
+            rows.append((name, _shown(value)))
+    echo_table(rows)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {entry}" for key, entry in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)

@@ -1,7 +1,7 @@
-"""The `arsbench` command: its subcommands, and what becomes of their errors.
+"""The `arsbench` command: its subcommands and the handling of their errors.
 
-Nothing here imports torch, and every subcommand imports it only when it runs, so that `--help` and shell
-completion answer at once.
+Nothing here imports torch; a subcommand imports it when it runs. So `--help` and shell completion answer at
+once.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from traceback import walk_tb
 import click
 
 import arsbench
-from arsbench.errors import UserError, shown
+from arsbench.errors import INTERRUPTED, UserError, shown
 
 from . import compare, data, evaluate, export, info, presets, profile, report, sample, suite, train
 from .common import echo_line
 from .output import OutputError, drop_lost_output, guard_output
 
-INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
-
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: arsbench train demo",
+    epilog="Example: arsbench train demo\n\n\b\nShell completion:\n"
+    '  bash: add to ~/.bashrc   eval "$(_ARSBENCH_COMPLETE=bash_source arsbench)"\n'
+    '  zsh:  add to ~/.zshrc    eval "$(_ARSBENCH_COMPLETE=zsh_source arsbench)"',
 )
 @click.version_option(arsbench.__version__, prog_name="arsbench")
 def cli() -> None:
@@ -33,6 +33,7 @@ def cli() -> None:
 
 for command in (
     train.train,
+    train.resume,
     evaluate.evaluate,
     suite.suite,
     compare.compare,
@@ -48,7 +49,7 @@ for command in (
 
 
 def _require_text(arguments: list[str]) -> None:
-    """Refuse bytes that are not UTF-8, which neither a report nor standard output could hold."""
+    """Refuse bytes that are not UTF-8: neither a report nor standard output can hold them."""
     for argument in arguments:
         try:
             argument.encode()
@@ -59,9 +60,9 @@ def _require_text(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 the run went wrong, 2 bad input, 130 stopped by Ctrl-C."""
+    """Run the command line and exit: 0 done, 1 the run failed, 2 bad input, 130 stopped by Ctrl-C."""
     guard_output()
-    sys.path.append(os.getcwd())  # for an optimizer in a file of the user's, as under `python -m`
+    sys.path.append(os.getcwd())  # for optimizers in a user's file, as with `python -m`
     try:
         _require_text(sys.argv[1:])
         code = cli.main(standalone_mode=False)
@@ -74,7 +75,7 @@ def main() -> None:
         code = error.exit_code
     except OutputError as error:
         click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
-        drop_lost_output()  # or the interpreter would complain of what it still has to write
+        drop_lost_output()  # or the interpreter complains about its unwritten buffer
         code = 2
     except OSError as error:
         echo_line(f"Error: {_reason(error)}", err=True)
@@ -86,7 +87,7 @@ def main() -> None:
 
 
 def _reason(error: OSError) -> str:
-    """What the system refused, to which of our functions, and of which file, as far as that is known."""
+    """The system's error, with the file and the function of arsbench as far as they are available."""
     names = [f"{f.f_globals.get('__name__', '')}.{f.f_code.co_name}" for f, _ in walk_tb(error.__traceback__)]
     inner = [name for name in names if name.startswith("arsbench.")]
     where = f" (in {inner[-1]})" if inner else ""

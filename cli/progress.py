@@ -1,138 +1,168 @@
-"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere."""
+"""What a user sees while a run or a suite runs: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 
 from arsbench.metrics import perplexity_text
 from arsbench.runs.folder import RunFolder
 
+from .common import console
+
+if TYPE_CHECKING:
+    from arsbench.suite import Snapshot
+
 STEP_INTERVAL_S = 10.0
-# Epochs of a small task take less: only some of them are shown, and the report has them all.
+# Epochs of a small task take less time. Only some of them are shown; the report has them all.
 EPOCH_INTERVAL_S = 1.0
+SUITE_INTERVAL_S = 30.0
+SPEED_WINDOW_S = 600.0  # remaining time is estimated from the speed in this window
+MIN_BAR = 10  # columns
 FIGURES = {"loss": ".4f", "perplexity": ".2f", "accuracy": ".4f"}
 
 
-def create_observer(stream: IO[str]) -> contextlib.AbstractContextManager[Any]:
-    """An observer of training (see `arsbench.training.Observer`) that suits `stream`."""
-    return BarObserver() if stream.isatty() else PlainObserver()
+class _Observer:
+    """Shows messages and a rich progress display.
+
+    Args:
+        stream: where the output goes. Bars are drawn on a terminal only; elsewhere the display is not started
+            and only estimates the remaining time.
+        columns: shown right of the bar.
+    """
+
+    def __init__(self, stream: IO[str], *columns: ProgressColumn) -> None:
+        self._draws_bars = stream.isatty()
+        self._shown = {"step": time.monotonic(), "suite": time.monotonic()}
+        output = console()
+        # On a narrow terminal the bars are short and the texts wrap; nothing is cut.
+        self._progress = Progress(
+            TextColumn("{task.description}", table_column=Column(overflow="fold")),
+            BarColumn(bar_width=max(MIN_BAR, min(40, output.width - 64))),
+            *columns,
+            TextColumn("{task.fields[figures]}", table_column=Column(overflow="fold")),
+            console=output,
+            speed_estimate_period=SPEED_WINDOW_S,
+        )
+
+    def __enter__(self) -> Self:
+        if self._draws_bars:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._draws_bars:
+            self._progress.stop()
+
+    def message(self, text: str) -> None:
+        if self._draws_bars:
+            self._progress.console.print(text, markup=False)
+        else:
+            click.echo(text)
+
+    def _line(self, kind: str, text: str, interval: float) -> None:
+        """Show a line unless one of its kind was shown in the last `interval` seconds."""
+        now = time.monotonic()
+        if now - self._shown.get(kind, -interval) >= interval:
+            self._shown[kind] = now
+            self.message(text)
+
+    def _bar(self, title: str, completed: float, total: float | None) -> Task:
+        """The bar of that title, made if missing, at `completed`; a moving bar where `total` is None."""
+        for bar in self._progress.tasks:
+            if bar.description == title:
+                self._progress.update(bar.id, completed=completed, total=total)
+                return bar
+        self._progress.add_task(title, completed=completed, total=total, figures="")
+        return self._progress.tasks[-1]
 
 
-class PlainObserver(contextlib.nullcontext):
-    """Lines: one every ten seconds, one an epoch, but no more than one a second."""
+class TrainingObserver(_Observer):
+    """See `arsbench.training.Observer`.
 
-    def __init__(self) -> None:
-        super().__init__(self)
-        self._rate = _Rate()
-        self._shown = {"step": time.monotonic()}
+    Elsewhere than on a terminal: a line every ten seconds, and one per epoch but at most one per second.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(stream, MofNCompleteColumn(table_column=Column(no_wrap=True)))
 
     def configuration(self, run: RunFolder) -> None:
-        """Show what is run: the effective configuration and the parameter groups."""
+        """Show the effective configuration and the parameter groups."""
         for line in describe(run):
             self.message(line)
 
     def start(self, task: str, step: int, total_steps: int) -> None:
-        self._total_steps = total_steps
-        self.message(f"{task}: step {step} of {total_steps}")
+        self._seconds, self._tokens, self._total = 0.0, 0, total_steps
+        self._bar("training", step, total_steps)
+        if not self._draws_bars:
+            self.message(f"{task}: step {step} of {total_steps}")
 
     def step(self, record: dict[str, Any]) -> None:
-        self._rate.add(record)
-        if self._due("step", STEP_INTERVAL_S):
-            self.message(
-                f"step {record['step']}/{self._total_steps}  loss {record['loss']:.4f}  "
-                f"{self._rate.tokens_per_second:,.0f} tokens/s  "
-                f"{duration(self._rate.remaining(record['step'], self._total_steps))} left"
-            )
-
-    def evaluating(self, split: str) -> None:
-        if self._due(f"evaluating on {split}", EPOCH_INTERVAL_S):
-            self.message(f"evaluating on {split} ...")
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        if self._due("epoch", EPOCH_INTERVAL_S):
-            self.message(epoch_line(record))
-
-    def message(self, text: str) -> None:
-        click.echo(text)
-
-    def _due(self, line: str, interval: float) -> bool:
-        """Whether a line of this kind was last shown so many seconds ago, in which case it now is."""
-        now = time.monotonic()
-        due = now - self._shown.get(line, -interval) >= interval
-        if due:
-            self._shown[line] = now
-        return due
-
-
-class BarObserver(PlainObserver):
-    """One line that moves, with the epochs' lines above it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=Console(highlight=False),
-        )
-
-    def __enter__(self) -> BarObserver:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def start(self, task: str, step: int, total_steps: int) -> None:
-        self._total_steps = total_steps
-        self._bar = self._progress.add_task("training", total=total_steps, completed=step, figures="")
-
-    def step(self, record: dict[str, Any]) -> None:
-        self._rate.add(record)
-        figures = (
-            f"loss {record['loss']:.3f}  {self._rate.tokens_per_second:,.0f} tokens/s  "
-            f"{duration(self._rate.remaining(record['step'], self._total_steps))} left"
-        )
-        self._progress.update(self._bar, completed=record["step"], description="training", figures=figures)
-
-    def evaluating(self, split: str) -> None:
-        self._progress.update(self._bar, description=f"evaluating on {split}")
-
-    def message(self, text: str) -> None:
-        self._progress.console.print(text, markup=False)
-
-
-class _Rate:
-    """Speed over the steps of this process."""
-
-    def __init__(self) -> None:
-        self._seconds, self._tokens, self._steps = 0.0, 0, 0
-
-    def add(self, record: dict[str, Any]) -> None:
         self._seconds += record["seconds"]
         self._tokens += record["tokens"]
-        self._steps += 1
+        bar = self._bar("training", record["step"], self._total)
+        speed = f"{self._tokens / self._seconds:,.0f} tokens/s"
+        figures = "  ".join([f"loss {record['loss']:.4f}", speed, *remaining(bar)])
+        self._progress.update(bar.id, figures=figures)
+        if not self._draws_bars:
+            self._line("step", f"step {record['step']}/{self._total}  {figures}", STEP_INTERVAL_S)
 
-    @property
-    def tokens_per_second(self) -> float:
-        return self._tokens / self._seconds
+    def evaluating(self, split: str) -> None:
+        if not self._draws_bars:
+            self._line(f"evaluating on {split}", f"evaluating on {split} ...", EPOCH_INTERVAL_S)
 
-    def remaining(self, step: int, total_steps: int) -> float:
-        """Seconds of training still to come; evaluation is not counted."""
-        return (total_steps - step) * self._seconds / self._steps
+    def epoch(self, record: dict[str, Any]) -> None:
+        self._line("epoch", epoch_line(record), EPOCH_INTERVAL_S)
+
+
+class SuiteObserver(_Observer):
+    """See `arsbench.suite.SuiteObserver`.
+
+    Elsewhere than on a terminal: a line whenever a run begins or ends, and one on all runs every half minute.
+    """
+
+    def progress(self, snapshot: Snapshot) -> None:
+        done = snapshot.done + sum(fraction or 0.0 for _, fraction in snapshot.running)
+        bar = self._bar(snapshot.title, done, snapshot.total)
+        figures = summary(snapshot, bar)
+        if not self._draws_bars:
+            self._line("suite", f"{snapshot.title}: {figures}", SUITE_INTERVAL_S)
+            return
+        self._progress.update(bar.id, figures=figures)
+        running = {f"  {name}": fraction for name, fraction in snapshot.running}
+        for title, fraction in running.items():
+            bar = self._bar(title, fraction or 0.0, None if fraction is None else 1.0)
+            self._progress.update(bar.id, figures="" if fraction is None else f"{fraction:.0%}")
+        for bar in self._progress.tasks:
+            if bar.description not in {snapshot.title, *running}:
+                self._progress.remove_task(bar.id)
+
+
+def summary(snapshot: Snapshot, bar: Task) -> str:
+    """The numbers of jobs, the elapsed and the estimated remaining time."""
+    counts = [
+        f"{snapshot.done} of {snapshot.total} done",
+        f"{len(snapshot.running)} running",
+        f"{snapshot.waiting} waiting",
+        *([f"{snapshot.failed} failed"] if snapshot.failed else []),
+        f"{duration(bar.elapsed or 0)} elapsed",
+    ]
+    return ", ".join([*counts, *(f"about {text}" for text in remaining(bar))])
+
+
+def remaining(bar: Task) -> list[str]:
+    """The estimated time to the end; [] before there is an estimate."""
+    seconds = bar.time_remaining
+    return [] if seconds is None else [f"{duration(seconds)} left"]
 
 
 def epoch_line(record: dict[str, Any]) -> str:
     """An epoch in a line."""
-    # The first protocol is the one that the report's columns are of.
+    # The report's columns show the first protocol, too.
     figures = next(iter(record["evaluation"]["validation"].values()))
     shown = ", ".join(_figure(name, figures[name]) for name in FIGURES if name in figures)
     return (
@@ -148,7 +178,7 @@ def _figure(name: str, value: float) -> str:
 
 
 def describe(run: RunFolder) -> list[str]:
-    """The effective configuration, a line a section, and a line a parameter group."""
+    """The effective configuration, a line per section, and a line per parameter group."""
     lines = [f"run folder: {run.path}"]
     for section, table in run.effective.items():
         lines.append(f"{section}: " + ", ".join(f"{key}={value}" for key, value in table.items()))

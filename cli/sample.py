@@ -1,4 +1,4 @@
-"""`arsbench sample`: a trained run continues a text."""
+"""`arsbench sample`: a trained model continues a text."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ from .common import json_option, print_json, run_argument, warn
 @run_argument
 @click.option("--prompt", required=True, help="The text to continue.")
 @click.option(
-    "--tokens", default=60, show_default=True, type=click.IntRange(1), help="At most so many new tokens."
+    "--tokens", default=60, show_default=True, type=click.IntRange(1), help="Maximum number of new tokens."
 )
 @click.option(
     "--temperature",
     default=0.8,
     show_default=True,
     type=float,
-    help="Divides the logits; 0 always takes the likeliest token.",
+    help="Divides the logits; 0 takes the most likely token.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of the random draws."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**63 - 1),
+    help="Seed of the random draws.",
 )
 @json_option
 def sample(run: Path, prompt: str, tokens: int, temperature: float, seed: int, as_json: bool) -> None:
-    """Continue --prompt with the model of RUN's newest checkpoint, to the end of the sentence."""
+    """Continue a text with the model of RUN's newest checkpoint.
+
+    It stops at the end of the sentence.
+    """
     from arsbench.runs.folder import RunFolder
 
     folder = RunFolder.open(run)

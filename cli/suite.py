@@ -1,4 +1,4 @@
-"""`arsbench suite`: a grid of optimizers, settings and seeds over one task."""
+"""`arsbench suite`: a grid of optimizers, settings and seeds on one task."""
 
 from __future__ import annotations
 
@@ -9,44 +9,53 @@ from typing import Any
 
 import click
 
-from .common import echo_line, json_option, print_json
+from arsbench.errors import INTERRUPTED
+
+from .common import echo_line, echo_presets, echo_table, json_option, print_json
+from .completion import suite_folders, suite_names, suites
 from .output import drop_lost_output
 
 SUITES = Path("suites")
-INTERRUPTED = 130
 MOST_PROCESSES = 1024
 
 
 @click.group(epilog="Example: arsbench suite run demo-optimizers")
 def suite() -> None:
-    """Run many contenders with many seeds, and see where they stand."""
+    """Run and compare many optimizers with many seeds."""
 
 
 @suite.command(epilog="Example: arsbench suite run demo-optimizers --workers 2")
-@click.argument("source", metavar="SUITE.toml|PRESET")
+@click.argument("source", metavar="SUITE.toml|PRESET", shell_complete=suites)
 @click.option(
-    "--out", metavar="DIR", type=click.Path(path_type=Path), help="The suite's folder [default: suites/NAME]."
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    shell_complete=suite_folders,
+    help="The suite's folder [default: suites/NAME].",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, MOST_PROCESSES),
-    help="Runs at a time [default: cores divided by --threads; 1 on a GPU].",
+    help="Number of runs at a time [default: cores divided by --threads; 1 on a GPU].",
 )
 @click.option(
     "--threads",
     type=click.IntRange(1, MOST_PROCESSES),
-    help="Of each run [default: as the suite was begun with, or 1].",
+    help="Threads per run [default: the suite's first value, else 1].",
 )
 def run(source: str, out: Path | None, workers: int | None, threads: int | None) -> None:
-    """Run SUITE, or resume it: finished runs are kept, stopped ones continue where they were."""
+    """Run a suite, or resume it.
+
+    Finished runs are kept, stopped runs continue.
+    """
     from arsbench.suite import read_suite, run_suite, slug
 
-    from .suite_progress import create_observer
+    from .progress import SuiteObserver
 
-    drop_lost_output()  # runs are worth more than what is printed of them
+    drop_lost_output()  # the runs are worth more than their output
     loaded = read_suite(source)
     path = out or SUITES / slug(loaded.name)
-    with create_observer(sys.stdout) as observer:
+    with SuiteObserver(sys.stdout) as observer:
         outcome = run_suite(loaded, path, workers=workers, threads=threads, observer=observer)
     click.echo(f"{outcome.done} of {outcome.total} runs are done: {outcome.path}")
     if outcome.diverged:
@@ -54,11 +63,11 @@ def run(source: str, out: Path | None, workers: int | None, threads: int | None)
     for name, message in outcome.failures.items():
         echo_line(f"Failed: {name}: {message}", err=True)
     _report(outcome.path)
-    given = {"--out": out, "--workers": workers, "--threads": threads}
-    options = [text for name, value in given.items() if value for text in (name, str(value))]
     if outcome.interrupted or outcome.done < outcome.total:
+        values = {"--out": out, "--workers": workers, "--threads": threads}
+        options = [text for name, value in values.items() if value for text in (name, str(value))]
         command = shlex.join(["arsbench", "suite", "run", source, *options])
-        click.echo(f"Go on with: {command}", err=not outcome.interrupted)
+        click.echo(f"Resume with: {command}", err=not outcome.interrupted)
     if outcome.interrupted or outcome.failures or outcome.done < outcome.total:
         sys.exit(INTERRUPTED if outcome.interrupted else 1)
 
@@ -72,13 +81,16 @@ def _report(path: Path) -> None:
 
     runs = load([path])
     if any(run.metrics() for run in runs):
-        found, summary = write_suite(path, runs)
-        page = write_page(distinct(runs), path / "report.html", found)
-        click.echo(f"\n{found.verdict}\n\nReport: {summary}\nPage: {page}")
+        overview, summary = write_suite(path, runs)
+        page = write_page(distinct(runs), path / "report.html", overview)
+        click.echo()
+        for line in str(overview.verdict).splitlines():
+            echo_line(line)
+        click.echo(f"\nReport: {summary}\nPage: {page}")
 
 
 @suite.command(epilog="Example: arsbench suite status suites/demo-optimizers --json")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path), shell_complete=suite_folders)
 @json_option
 def status(directory: Path, as_json: bool) -> None:
     """Show the state, epoch, step and last deciding metric of every run in DIR."""
@@ -88,9 +100,10 @@ def status(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    work = "at work" if facts["at_work"] else "nobody at work"
-    echo_line(f"{facts['name']}: {facts['task']}, {work}")
-    for line in (*_table(facts["runs"]), *_tuning(facts)):
+    echo_line(f"{facts['name']}: {facts['task']}, {'running' if facts['at_work'] else 'not running'}")
+    metric = next((run["metric"] for run in facts["runs"] if run["metric"]), "metric")
+    echo_table(map(_row, facts["runs"]), titles=("run", "state", "epoch", "step", metric), right=2)
+    for line in _tuning(facts):
         echo_line(line)
     failures = {run["name"]: run["message"] for run in facts["runs"] if run["state"] == "failed"}
     for name, message in (facts["failures"] | failures).items():
@@ -98,48 +111,34 @@ def status(directory: Path, as_json: bool) -> None:
 
 
 @suite.command(epilog="Example: arsbench suite presets demo-optimizers > mine.toml")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=suite_names)
 @json_option
 def presets(name: str | None, as_json: bool) -> None:
-    """List the suites that ship, or print the one called NAME as TOML to start your own from."""
-    from arsbench.suite import load_suite, suite_names, suite_text
+    """List the built-in suites, or print NAME as TOML."""
+    from arsbench import suite as room
 
     if as_json:
-        print_json(load_suite(name).given if name else suite_names())
+        print_json(room.read_suite(name).content if name else room.suite_names())
     elif name:
-        click.echo(suite_text(name), nl=False)
+        click.echo(room.suite_text(name), nl=False)
     else:
-        width = max(map(len, suite_names()))
-        for suite_name in suite_names():
-            first_line = suite_text(suite_name).splitlines()[0].removeprefix("# ")
-            click.echo(f"{suite_name:{width}} {first_line}")
+        echo_presets(room.suite_names(), room.suite_text)
+
+
+def _row(run: dict[str, Any]) -> tuple[str, ...]:
+    """A run's row of the status table."""
+    at = run["diverged_at"]
+    state = run["state"] if at is None else f"{run['state']}, diverged at step {at:,d}"
+    value = "" if run["value"] is None else f"{run['value']:.4f}"
+    return run["name"], state, str(run["epoch"]), f"{run['step']}/{run['steps']}", value
 
 
 def _tuning(facts: dict[str, Any]) -> list[str]:
-    """What the trials have found, or how many there are, where there are any."""
+    """The result of tuning by contender, or the number of trials so far."""
     if facts["tuning"] is None:
         return [f"tuning: {name}: {n} trials begun" for name, n in facts["trials_begun"].items() if n]
     lines = []
-    for name, found in facts["tuning"]["contenders"].items():
-        best = ", ".join(f"{key} {value}" for key, value in (found["best"] or {}).items()) or "none"
-        lines.append(f"tuned: {name}: {found['trials']} trials, {found['pruned']} pruned, best {best}")
+    for name, result in facts["tuning"]["contenders"].items():
+        best = ", ".join(f"{key} {value}" for key, value in (result["best"] or {}).items()) or "none"
+        lines.append(f"tuned: {name}: {result['trials']} trials, {result['pruned']} pruned, best {best}")
     return lines
-
-
-def _table(runs: list[dict[str, Any]]) -> list[str]:
-    """The runs in aligned columns."""
-    metric = next((run["metric"] for run in runs if run["metric"]), "metric")
-    rows = [("run", "state", "epoch", "step", metric)]
-    for run in runs:
-        value = "" if run["value"] is None else f"{run['value']:.4f}"
-        at = run["diverged_at"]
-        state = run["state"] if at is None else f"{run['state']}, diverged at step {at:,d}"
-        rows.append((run["name"], state, str(run["epoch"]), f"{run['step']}/{run['steps']}", value))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:<{width}}" if column < 2 else f"{cell:>{width}}"
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]

@@ -1,18 +1,25 @@
-"""`arsbench train`: a configuration becomes a run."""
+"""`arsbench train` and `arsbench resume`: a configuration becomes a run."""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import RUNS, config_argument, set_option, warn
+from arsbench.errors import INTERRUPTED, UserError
+
+from .common import RUNS, config_argument, echo_line, run_argument, set_option, warn
 from .output import drop_lost_output
 
-INTERRUPTED = 130
-SHOWN_EPOCHS = 20  # on the terminal; the report has all
+if TYPE_CHECKING:
+    from arsbench.config import Config
+
+SHOWN_EPOCHS = 20  # the report has all epochs and, on a terminal, more columns
+SHOWN_COLUMNS = ("Epoch", "Train Loss", "Epoch Time (s)", "Eval")
 
 
 @click.command(epilog="Example: arsbench train seed --set experiment.device=cpu --set train.epochs=1")
@@ -21,14 +28,19 @@ SHOWN_EPOCHS = 20  # on the terminal; the report has all
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the latest of this name.")
+@click.option(
+    "--resume", is_flag=True, help="Resume the run in --out [default: the newest run of CONFIG's name]."
+)
 def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: bool) -> None:
-    """Train CONFIG (a .json or .toml file, or a preset), evaluate it and write its report."""
+    """Train CONFIG, evaluate it and write its report.
+
+    CONFIG is a .json or .toml file, or a preset.
+    """
     from arsbench.config import load_config
     from arsbench.runs.folder import RunFolder
     from arsbench.runs.paths import default_path, is_vacant, latest
 
-    drop_lost_output()  # a run is worth more than what it prints
+    drop_lost_output()  # a run is worth more than its output
     stem = Path(config).stem
     begun = None
     if resume:
@@ -38,15 +50,51 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
     loaded = load_config(config, overrides, warn, begun=begun)
     if not resume:
         path = out or default_path(RUNS, stem)
+    _train(path, loaded, resume=resume, made=out is None)
 
+
+@click.command(epilog="Example: arsbench resume runs/demo --set train.epochs=4")
+@run_argument
+@set_option
+def resume(run: Path, overrides: tuple[str, ...]) -> None:
+    """Resume RUN with its stored configuration.
+
+    A stopped or failed run continues from its last checkpoint; a finished one with more epochs.
+    """
+    from arsbench.config import load_config
+    from arsbench.runs.folder import RunFolder
+
+    drop_lost_output()
+    folder = RunFolder.open(run)
+    before = folder.effective.get("train", {})
+    try:
+        loaded = load_config(str(run / "config.json"), overrides, warn, begun=folder.config)
+    except UserError as error:
+        if overrides:
+            raise
+        raise UserError(f"{run / 'config.json'} is damaged: {error}; restore the file") from None
+    if folder.status["state"] == "finished" and loaded.train.epochs == before.get("epochs"):
+        from arsbench.training import check_resumable
+
+        if overrides:
+            check_resumable(folder, loaded)
+        click.echo(f"{run} is finished after step {folder.status['step']}; there is nothing to resume.")
+        if before.get("max_steps") is None and before.get("stop_at") is None:
+            more = f"--set train.epochs={before['epochs'] + 1}"
+            click.echo(f"To train longer, raise train.epochs: {resume_command(run)} {more}")
+        return
+    _train(run, loaded, resume=True, made=False)
+
+
+def _train(path: Path, config: Config, *, resume: bool, made: bool) -> None:
+    """Train, write the report, and print the results; exits with 1 or 130 if the run is not finished."""
     from arsbench import report, training
-    from arsbench.errors import UserError
 
-    from .progress import create_observer
+    from .progress import TrainingObserver
 
     with (
-        create_observer(sys.stdout) as observer,
-        training.held_run(path, loaded, observer, resume=resume, made=out is None) as (folder, trainer),
+        TrainingObserver(sys.stdout) as observer,
+        training.held_run(path, config, observer, resume=resume, made=made) as (folder, trainer),
     ):
         observer.configuration(folder)
         failure = None
@@ -56,39 +104,36 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
             raise
         except Exception as error:  # of a model or an optimizer, perhaps the user's
             failure = training.describe_failure(error)
-        if failure is None:
+        with contextlib.suppress(*[UserError] if failure else []):  # of a full disk; the failure matters more
             summary = report.write(folder)
-        else:
-            with contextlib.suppress(UserError):  # of a full disk; the failure matters more
-                report.write(folder)
     if failure is not None:
-        click.echo(
+        echo_line(
             f"Error: training failed: {failure}; {folder.traceback_path} has the traceback: correct the "
-            f"cause, then resume with: {_resume_command(config, overrides, folder.path)}",
+            f"cause, then resume with: {resume_command(path)}",
             err=True,
         )
         sys.exit(1)
     headers, *rows = report.results_table(folder)
     if len(rows) > SHOWN_EPOCHS:
         click.echo(f"The last {SHOWN_EPOCHS} of {len(rows)} epochs:")
-    click.echo("\n".join(report.table_lines([headers, *rows[-SHOWN_EPOCHS:]])))
+    table = [headers, *rows[-SHOWN_EPOCHS:]]
+    if sys.stdout.isatty():  # whose lines are too short for all columns
+        shown = [column for column, name in enumerate(headers) if name.startswith(SHOWN_COLUMNS)]
+        table = [[row[column] for column in shown] for row in table]
+    click.echo("\n".join(report.table_lines(table)))
     click.echo(f"Report: {summary}")
     diverged_at = folder.status.get("diverged_at")
     if state == "finished" and diverged_at is not None:
         click.echo(f"The run diverged at step {diverged_at}.")
     if state == "interrupted":
-        resume_command = _resume_command(config, overrides, folder.path)
-        click.echo(f"Stopped after step {folder.status['step']}; resume with: {resume_command}")
+        click.echo(f"Stopped after step {folder.status['step']}; resume with: {resume_command(path)}")
         sys.exit(INTERRUPTED)
     if state == "non_finite":
-        click.echo(
-            f"Error: training stopped: {folder.status['message']}; the last good checkpoint is kept", err=True
-        )
+        message = folder.status["message"]
+        click.echo(f"Error: training stopped: {message}; the last good checkpoint is kept", err=True)
         sys.exit(1)
 
 
-def _resume_command(config: str, overrides: tuple[str, ...], path: Path) -> str:
-    import shlex
-
-    arguments = [part for override in overrides for part in ("--set", override)]
-    return shlex.join(["arsbench", "train", config, *arguments, "--out", str(path), "--resume"])
+def resume_command(run: Path) -> str:
+    """The command that resumes a run."""
+    return shlex.join(["arsbench", "resume", str(run)])

@@ -1,23 +1,23 @@
-"""Suites: a grid of optimizers, settings and seeds over one task, from one file.
+"""Suites: contenders (an optimizer with its settings) and seeds on one task, from one TOML file.
 
-`definition` and `contender` read the file, `folder` keeps the plan, `runner` runs it with the processes of
-`pool`, and `tuning` gives every contender the same search before. Training is imported in those processes
-alone (`prepare`, `worker`, `trial`).
+`file` reads the suite file, `folder` keeps the plan, `run` runs it in the processes of `processes`, and
+`tuning` gives every contender the same search beforehand. Only the processes (`prepare`, `worker`, `trial`)
+import training.
 """
 
-from arsbench.suite.definition import Suite, load_suite, read_suite, suite_names, suite_text
 from arsbench.suite.entries import slug
+from arsbench.suite.file import Suite, load_suite, read_suite, suite_names, suite_text
 from arsbench.suite.folder import SuiteFolder
-from arsbench.suite.progress import Snapshot, SuiteObserver
-from arsbench.suite.runner import Outcome, run_suite
+from arsbench.suite.processes import Snapshot, SuiteObserver
+from arsbench.suite.run import SuiteOutcome, run_suite
 from arsbench.suite.status import suite_status
 
 __all__ = [
-    "Outcome",
     "Snapshot",
     "Suite",
     "SuiteFolder",
     "SuiteObserver",
+    "SuiteOutcome",
     "load_suite",
     "read_suite",
     "run_suite",

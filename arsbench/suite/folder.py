@@ -1,11 +1,11 @@
-"""A suite's folder: the plan, the runs, and what failed.
+"""A suite's folder: the plan, the runs, and the failures.
 
 suites/<name>/
-  plan.json                          the suite, every run with its configuration, what tuning found
+  plan.json                          the suite, the configuration of every run, the result of tuning
   runs/<contender>/seed-<n>/         run folders
-  tuning/<contender>/journal.log     its trials, in Optuna's form; beside it their run folders
-  failures/<job>.json                what ended a run or a trial before its end; gone when it is tried again
-  logs/<job>.log                     what its process said
+  tuning/<contender>/journal.log     trials in Optuna's journal format; beside it their run folders
+  failures/<job>.json                why a run or a trial failed; removed when it is tried again
+  logs/<job>.log                     output of its process
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from arsbench import __version__
 from arsbench.analysis.plans import PLAN_FILE
 from arsbench.config import Config, config_from_dict
 from arsbench.config.schema import OptimizerConfig
+from arsbench.documents import parse_json
 from arsbench.errors import UserError
 from arsbench.runs import checks
 from arsbench.runs.checks import read_checked
@@ -26,8 +27,10 @@ from arsbench.runs.folder import RunFolder
 from arsbench.runs.json_files import write_json
 from arsbench.runs.version_0_1_0 import with_second_moment
 from arsbench.suite.contender import Contender
-from arsbench.suite.definition import Suite, planned_suite
 from arsbench.suite.entries import Sections
+from arsbench.suite.file import Suite, suite_from_dict
+
+_TAIL_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,10 @@ class PlannedRun:
 
     Attributes:
         name: unique in the suite.
-        contender: its label.
-        path: its run folder, which need not exist yet.
-        sections: its configuration as `config_from_dict` takes it.
-        steps: optimizer steps to its end, should it not end early.
+        contender: the contender's name.
+        path: the run folder, which need not exist yet.
+        sections: the configuration as `config_from_dict` takes it.
+        steps: optimizer steps of the whole run, unless it ends early.
     """
 
     name: str
@@ -55,20 +58,27 @@ class PlannedRun:
 
     @property
     def is_done(self) -> bool:
-        """Whether it is finished, diverged or not, and has its report."""
-        return (self.path / "summary.md").is_file() and self.state in ("finished", "non_finite")
-
-    @property
-    def state(self) -> str:
-        """As in `RunFolder.status`, or "waiting"."""
-        return self._status["state"]
+        """Whether the run is finished or diverged, and its report is written."""
+        return (self.path / "summary.md").is_file() and self._status["state"] in ("finished", "non_finite")
 
     @property
     def divergence(self) -> str:
-        """ "diverged", or "diverged at step 812" where the numbers were finite; "" of a run that has not."""
+        """ "diverged", or "diverged at step 812" if the loss stayed finite; "" if the run did not diverge."""
         if "diverged_at" in self._status:
             return f"diverged at step {self._status['diverged_at']:,d}"
-        return "diverged" if self.state == "non_finite" else ""
+        return "diverged" if self._status["state"] == "non_finite" else ""
+
+    @property
+    def step(self) -> int:
+        """The last recorded step, 0 without one; read from the end of the file, however long the run."""
+        try:
+            with (self.path / "steps.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+                *lines, _torn = file.read().split(b"\n")
+            record = parse_json(lines[-1])
+        except (OSError, IndexError, ValueError):
+            return 0
+        return record["step"] if checks.STEP(record, "") is None else 0
 
     @property
     def _status(self) -> dict[str, Any]:
@@ -93,7 +103,7 @@ class SuiteFolder:
         folder = cls(path)
         if not (folder.path / PLAN_FILE).is_file():
             raise UserError(
-                f"{folder.path} is no suite's folder (it has no {PLAN_FILE}); give one, such as suites/NAME"
+                f"{folder.path} is not a suite folder (it has no {PLAN_FILE}); give one, such as suites/NAME"
             )
         if not {"suite", "base", "threads", "tuning", "runs"} <= set(folder._plan):
             raise UserError(
@@ -107,23 +117,23 @@ class SuiteFolder:
 
     @property
     def suite(self) -> Suite:
-        """The suite as it was planned, whatever has become of its file."""
+        """The suite as planned, whatever its file says now."""
         plan = self._plan
-        return planned_suite(plan["suite"], plan["base"])
+        return suite_from_dict(plan["suite"], plan["base"])
 
     @property
     def threads(self) -> int:
-        """Of each run."""
+        """Threads per run."""
         return self._plan["threads"]
 
     @property
     def tuning(self) -> dict[str, Any] | None:
-        """What tuning found; None before it is over, or without it."""
+        """The result of tuning; None before tuning is finished, or without tuning."""
         return self._plan["tuning"]
 
     @property
     def runs(self) -> list[PlannedRun]:
-        """All runs in the order in which they begin: every contender's first seed, then the second, …"""
+        """All runs in starting order: every contender's first seed, then the second, …"""
         plan = self._plan
         return [
             PlannedRun(
@@ -137,26 +147,23 @@ class SuiteFolder:
         ]
 
     def as_begun(self, sections: Sections) -> Sections:
-        """A configuration of the suite as the version that began it understood it."""
+        """A configuration of the suite with the defaults of the version that began it."""
         return _as_begun(sections, self._plan)
-
-    def run(self, name: str) -> PlannedRun:
-        """The run of that name."""
-        return next(run for run in self.runs if run.name == name)
 
     def plan(
         self, suite: Suite, steps: dict[str, int], threads: int, tuning: dict[str, Any] | None = None
     ) -> None:
-        """Write the plan, or write it anew with more seeds or with what tuning found.
+        """Write the plan, or replace it after seeds are added or tuning is finished.
 
         Args:
             suite: what to run.
-            steps: those of a run to its end, by contender.
-            threads: of each run, which decide the last bits of its figures, and its seconds.
-            tuning: as in `tuning`; its best values go into the configurations. A contender of which it found
-                none has no runs.
+            steps: optimizer steps of a whole run, by contender.
+            threads: threads per run; they decide the last bits of a run's figures, and its seconds.
+            tuning: as in the property `tuning`. The best values go into the configurations; a contender
+                without best values gets no runs.
         """
-        best = {name: found["best"] for name, found in tuning["contenders"].items()} if tuning else {}
+        results = tuning["contenders"] if tuning else {}
+        best = {name: result["best"] for name, result in results.items()}
         runs = [
             {
                 "name": f"{contender.slug}-seed-{seed}",
@@ -174,7 +181,7 @@ class SuiteFolder:
             **({"version": begun["version"]} if "version" in begun else {}),  # 0.1.0 did not record it
             "name": suite.name,
             "task": suite.task,
-            "suite": suite.given,
+            "suite": suite.content,
             "base": suite.base,
             "baseline": suite.baseline,
             "threads": threads,
@@ -184,64 +191,56 @@ class SuiteFolder:
         write_json(self.path / PLAN_FILE, plan)
 
     def check_continues(self, suite: Suite, threads: int | None) -> None:
-        """Refuse to resume the folder's suite as another one.
+        """Refuse to resume the folder's suite as a different one.
 
         Args:
-            suite: to resume.
-            threads: of each run, None for as many as before.
+            suite: the suite to resume.
+            threads: threads per run; None for the folder's.
 
         Raises:
-            UserError: names what differs, but for more seeds.
+            UserError: names the differences; only seeds may be added.
         """
         before = self._plan
-        if threads not in (None, before["threads"]):
-            raise UserError(
-                f"{self.path} was begun with {before['threads']} threads a run, and {threads} would compute "
-                f"other bits; leave --threads out, or choose another folder with --out"
-            )
-        if before["name"] != suite.name:
-            raise UserError(
-                f"{self.path} holds the suite {before['name']!r}; choose another folder with --out"
-            )
-        old, new = before["suite"], suite.given
+        old, new = before["suite"], suite.content
         differing = [key for key in {**old, **new} if key != "seeds" and old.get(key) != new.get(key)]
         differing += ["the configuration"] if before["base"] != suite.base else []
-        if differing:
-            raise UserError(
-                f"{self.path} was begun with other values of {', '.join(differing)}, and only seeds may be "
-                f"added; choose another folder with --out"
+        removed = [str(seed) for seed in old["seeds"] if seed not in suite.seeds]
+        if threads not in (None, before["threads"]):
+            problem = (
+                f"uses {before['threads']} threads per run, and {threads} would change the results bitwise; "
+                f"leave --threads out"
             )
-        lost = [str(seed) for seed in old["seeds"] if seed not in suite.seeds]
-        if lost:
-            raise UserError(
-                f"{self.path} was begun with seeds that the suite no longer has ({', '.join(lost)}); put "
-                f"them back, or choose another folder with --out"
+        elif before["name"] != suite.name:
+            problem = f"holds the suite {before['name']!r}; run {suite.name!r} elsewhere"
+        elif differing:
+            problem = f"was begun with other values of {', '.join(differing)}; only seeds may be added"
+        elif removed:
+            problem = (
+                f"has runs of seeds that the suite no longer lists ({', '.join(removed)}); add them again"
             )
+        else:
+            return
+        raise UserError(f"{self.path} {problem}, or choose another folder with --out")
 
     def trials(self, contender: Contender) -> Path:
-        """Where a contender's trials are."""
+        """The folder of a contender's trials."""
         return self.path / "tuning" / contender.slug
 
     def log(self, job: str) -> Path:
-        """What the process of a job says."""
+        """The output of a job's process."""
         return self.path / "logs" / f"{job}.log"
 
-    def failure(self, job: str) -> dict[str, Any] | None:
-        """The message and exit code of a job that failed, or None."""
-        path = self._failure_path(job)
-        return read_checked(path, checks.FAILURE) if path.is_file() else None
-
     def failures(self) -> dict[str, str]:
-        """The messages of all jobs that failed, by their names."""
+        """The messages of all failed jobs, by the job's name."""
         paths = sorted((self.path / "failures").glob("*.json"))
         return {path.stem: read_checked(path, checks.FAILURE)["message"] for path in paths}
 
     def record_failure(self, job: str, message: str, exit_code: int) -> None:
-        """Say why a job ended before its end."""
+        """Record why a job failed."""
         write_json(self._failure_path(job), {"message": message, "exit_code": exit_code})
 
     def forget_failure(self, job: str) -> None:
-        """The job is tried again."""
+        """Remove the record of a job that is tried again."""
         self._failure_path(job).unlink(missing_ok=True)
 
     def _failure_path(self, job: str) -> Path:

@@ -1,6 +1,6 @@
-"""Tries what a suite's workers will do: reads and caches the data, makes every contender's optimizer.
+"""Checks a suite before it runs: reads and caches the data, makes every contender's optimizer.
 
-python -m arsbench.suite.prepare    configurations on standard input, as JSON
+python -m arsbench.suite.prepare    reads configurations from standard input and prints the result, as JSON
 """
 
 from __future__ import annotations
@@ -17,53 +17,51 @@ from arsbench.training import check_memory, choose_device
 
 
 def prepare(configs: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Prepare for these configurations.
+    """Prepare the data and check the optimizers of configurations.
 
     Args:
         configs: by kind ("runs", "trials") and contender.
 
     Returns:
-        by kind and contender the "steps" and "epochs" to the end, and the "device".
+        "steps" and "epochs" of the whole run by kind and contender, and the "device".
 
     Raises:
-        UserError: data, device, model or an optimizer cannot be had.
+        UserError: the data, device, model or an optimizer is not available.
     """
     tasks: dict[str, Task] = {}
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for kind, contenders in configs.items():
-        found[kind] = {}
-        for name, given in contenders.items():
-            config = config_from_dict(given)
+        result[kind] = {}
+        for name, sections in contenders.items():
+            config = config_from_dict(sections)
             device = choose_device(config.experiment.device)
-            found["device"] = device.type
-            # Whatever the optimizer's table has, data and model are the same.
-            key = json.dumps({section: table for section, table in given.items() if section != "optimizer"})
+            result["device"] = device.type
+            # Data and model do not depend on the optimizer's section.
+            key = json.dumps(
+                {section: table for section, table in sections.items() if section != "optimizer"}
+            )
             if key not in tasks:
                 check_memory(config, device)
                 tasks[key] = prepare_task(config)
+            task, keys = tasks[key], sections.get("optimizer", {})
             try:
-                check_memory(config, device, tasks[key].classes)
-                create_optimizer(
-                    tasks[key].build_model(),
-                    config.optimizer,
-                    given.get("optimizer", {}),
-                    config.train.matrices,
-                )
+                check_memory(config, device, task.classes)
+                create_optimizer(task.build_model(), config.optimizer, keys, config.train.matrices)
             except UserError as error:
                 raise UserError(f"contender {name!r}: {error}") from None
-            found[kind][name] = _extent(config, tasks[key])
-    return found
+            result[kind][name] = _extent(config, task)
+    return result
 
 
 def _extent(config: Config, task: Task) -> dict[str, int]:
-    """Optimizer steps and epochs, the last perhaps shorter, of a run that does not end early."""
+    """Optimizer steps and epochs of a run that does not end early; its last epoch may be shorter."""
     steps = config.train.epochs * task.steps_per_epoch
     steps = min(steps, config.train.max_steps or steps)
     return {"steps": steps, "epochs": -(-steps // task.steps_per_epoch)}
 
 
 def main() -> None:
-    """Exit code 2, and the reason on standard error, where something cannot be had."""
+    """Exit with code 2 and the reason on standard error if something is not available."""
     try:
         print(json.dumps(prepare(json.load(sys.stdin))))
     except UserError as error:

@@ -2,8 +2,8 @@
 
     python -m arsbench.suite.trial DIR JOB --threads N --contender NAME --number N [--continue]
 
-It trains on one tuning seed after the other and reports, after every evaluation, the mean of the finished
-seeds' values and the current one's; successive halving may end it there.
+It trains on one tuning seed after the other. After every evaluation it reports the mean of
+the finished seeds' values and the current value; successive halving may then prune the trial.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from optuna import Study
 from optuna.trial import Trial, TrialState
 
 from arsbench.config import config_from_dict
+from arsbench.errors import INTERRUPTED
 from arsbench.metrics import Metric
 from arsbench.runs.folder import RunFolder
 from arsbench.suite.folder import SuiteFolder
-from arsbench.suite.pool import INTERRUPTED
 from arsbench.suite.tuning import (
     NON_FINITE,
     PASSES,
@@ -29,6 +28,7 @@ from arsbench.suite.tuning import (
     STEPS,
     deciding_metric,
     open_study,
+    reopen_trial,
     suggest,
 )
 from arsbench.suite.worker import LogObserver, held_run, run_job
@@ -36,18 +36,18 @@ from arsbench.training import StopTraining
 
 
 class Pruned(StopTraining):
-    """Successive halving ends the trial."""
+    """The trial ends early: successive halving, or a run that diverged."""
 
 
 class TrialObserver(LogObserver):
     """Reports evaluations to a trial.
 
     Args:
-        trial: it.
-        metric: what it is judged by.
-        before: the finished seeds' values.
-        evaluations: of the finished seeds.
-        last: whether no other seed follows.
+        trial: the trial.
+        metric: the metric by which it is judged.
+        before: values of the finished seeds.
+        evaluations: number of evaluations on the finished seeds.
+        last: whether this is the last seed.
     """
 
     def __init__(
@@ -64,35 +64,28 @@ class TrialObserver(LogObserver):
     def epoch(self, record: dict[str, Any]) -> None:
         super().epoch(record)
         position = self._evaluations + record["epoch"]
-        # One that goes on computes again what came after its last checkpoint.
+        # A continued trial repeats what came after its last checkpoint.
         if position not in self._reported:
             self._trial.report(_mean([*self._before, self._metric.value(record)]), position)
-        over = self._last and record["step"] == self._total_steps
-        if not over and self._trial.should_prune():
+        finished = self._last and record["step"] == self._total_steps
+        if not finished and self._trial.should_prune():
             raise Pruned
 
 
 def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
-    suite = folder.suite
-    contender = next(one for one in suite.contenders if one.name == arguments.contender)
-    metric = deciding_metric(suite)
-    study = open_study(
-        folder.trials(contender),
-        metric,
-        suite.tuning.trials,
-        seed=arguments.number,
-        evaluations=arguments.evaluations,
-    )
-    trial = _reopened(study, arguments.number) if arguments.resume else study.ask()
-    directory = folder.trials(contender) / f"trial-{trial.number}"
-    paths = [directory / f"seed-{seed}" for seed in suite.tuning.seeds]
+    suite, number = folder.suite, arguments.number
+    contender = next(c for c in suite.contenders if c.name == arguments.contender)
+    metric, directory = deciding_metric(suite), folder.trials(contender)
+    study = open_study(directory, metric, suite.tuning.trials, number, arguments.evaluations)
+    trial = reopen_trial(study, directory, number) if arguments.resume else study.ask()
+    paths = [directory / f"trial-{trial.number}" / f"seed-{seed}" for seed in suite.tuning.seeds]
     state, values = None, []
     try:
         optimizer = suggest(trial, contender.search)
         print(f"trial {trial.number}: {optimizer}", flush=True)
         for seed, path in zip(suite.tuning.seeds, paths, strict=True):
-            given = contender.config(seed, optimizer, suite.tuning.changes).given
-            config = config_from_dict(folder.as_begun(given))
+            sections = contender.config(seed, optimizer, suite.tuning.changes).given
+            config = config_from_dict(folder.as_begun(sections))
             evaluations = sum(len(RunFolder(done).epochs()) for done in paths[: len(values)])
             observer = TrialObserver(trial, metric, values, evaluations, last=path == paths[-1])
             with held_run(path, config, observer) as (run, trainer):
@@ -106,7 +99,7 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
         state = TrialState.PRUNED
         if any(_diverged(path) for path in paths if path.exists()):
             trial.set_user_attr(NON_FINITE, True)
-    for name, value in _spent(paths).items():
+    for name, value in _cost(paths).items():
         trial.set_user_attr(name, value)
     study.tell(trial, None if state else _mean(values), state=state)
     for path in paths:
@@ -114,32 +107,27 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _reopened(study: Study, number: int) -> Trial:
-    """A trial that another process began; what it drew stays drawn."""
-    return Trial(study, study.trials[number]._trial_id)
-
-
 def _diverged(path: Path) -> bool:
-    """Whether a trial's run stopped at a number that is not finite, or diverged with finite ones."""
+    """Whether a trial's run diverged, whether or not its loss stayed finite."""
     status = RunFolder(path).status
     return status["state"] == "non_finite" or "diverged_at" in status
 
 
-def _spent(paths: list[Path]) -> dict[str, float]:
-    """Steps, passes and seconds of a trial's runs, wherever they ended."""
-    runs = [_spent_of(RunFolder(path)) for path in paths if path.exists()]
-    return {name: sum(run[name] for run in runs) for name in (STEPS, PASSES, SECONDS)}
+def _cost(paths: list[Path]) -> dict[str, float]:
+    """Steps, forward-backward passes and seconds of a trial's runs."""
+    costs = [_cost_of(RunFolder(path)) for path in paths if path.exists()]
+    return {name: sum(cost[name] for cost in costs) for name in (STEPS, PASSES, SECONDS)}
 
 
-def _spent_of(run: RunFolder) -> dict[str, float]:
-    """Of a run that diverged, what its last epoch took is estimated from the steps that were logged in it."""
+def _cost_of(run: RunFolder) -> dict[str, float]:
+    """The cost of a run; of an epoch that divergence cut short, estimated from its logged steps."""
     epochs = run.epochs()
     counted = epochs[-1]["step"] if epochs else 0
     rest = max(0, run.status["step"] - counted)
     logged = [record for record in run.steps() if record["step"] > counted]
 
-    def estimate(key: str, least: float) -> float:
-        return rest * (statistics.fmean(record[key] for record in logged) if logged else least)
+    def estimate(key: str, default: float) -> float:
+        return rest * (statistics.fmean(record[key] for record in logged) if logged else default)
 
     return {
         STEPS: counted + rest,
@@ -154,9 +142,9 @@ def _mean(values: list[float]) -> float:
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--contender", required=True)
-    parser.add_argument("--number", type=int, required=True, help="of the trial; of a new one, a guess")
-    parser.add_argument("--evaluations", type=int, required=True, help="of a whole trial")
-    parser.add_argument("--continue", dest="resume", action="store_true", help="a trial that was stopped")
+    parser.add_argument("--number", type=int, required=True, help="number of the trial; a guess if new")
+    parser.add_argument("--evaluations", type=int, required=True, help="evaluations of a whole trial")
+    parser.add_argument("--continue", dest="resume", action="store_true", help="continue a stopped trial")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Equal tuning: every contender gets the same number of trials over its own search space.
+"""Equal tuning: every contender gets the same number of trials over its search space.
 
-A trial is a process of its own that trains on the tuning seeds (arsbench/suite/trial.py). One study a
-contender keeps them, in Optuna's journal file, which all processes share. A trial whose process was stopped
-or killed stays in the study as running; whoever holds the suite's lock knows that nobody runs it, and
-continues it, with what it drew. So it does with one that failed.
+A trial is a process that trains on the tuning seeds (arsbench/suite/trial.py). One Optuna study per contender
+keeps the trials, in a journal file that all processes share. A trial whose process was stopped or killed, or
+failed, stays in the study as running. Whoever holds the suite's lock knows that no process runs it, and
+continues it with the values that it drew.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from arsbench.errors import UserError
 from arsbench.metrics import METRICS, Metric, task_name
 from arsbench.runs.json_files import drop_torn_line
 from arsbench.suite.contender import Contender
-from arsbench.suite.definition import Suite
+from arsbench.suite.file import Suite
 from arsbench.suite.folder import SuiteFolder
-from arsbench.suite.pool import Pool
-from arsbench.suite.progress import Job, SuiteObserver
+from arsbench.suite.processes import Job, Pool, SuiteObserver
 from arsbench.suite.search import Choices, Parameter
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.storages import JournalStorage
+    from optuna.trial import Trial
 
-# A trial that fails is continued once more before the suite gives up for today.
+# A failed trial is continued once more before `tune` gives up.
 ATTEMPTS = 2
 
 JOURNAL = "journal.log"
 
+# User attributes of a trial, in Optuna's journal and in the plan.
 NON_FINITE, STEPS, PASSES, SECONDS = "non_finite", "steps", "passes", "seconds"
 
 
 def require_optuna() -> None:
-    """Raise UserError where Optuna is not installed."""
+    """Raise UserError if Optuna is not installed."""
     try:
         import optuna  # noqa: F401
     except ImportError as error:
@@ -46,47 +47,66 @@ def require_optuna() -> None:
 
 
 def deciding_metric(suite: Suite) -> Metric:
-    """What a trial is judged by."""
+    """The metric by which trials are judged."""
     return METRICS[task_name(suite.task)][0]
 
 
-def open_study(directory: Path, metric: Metric, trials: int, seed: int = 0, evaluations: int = 1) -> Study:
-    """The study in a contender's folder, made if it is not there.
-
-    Args:
-        directory: of the contender's trials.
-        metric: gives the direction.
-        trials: how many there will be; half of them are drawn at random before the sampler learns.
-        seed: of the sampler; another one for every trial, or two that begin at once would be the same.
-        evaluations: of a trial that is not pruned, which the process of a trial must know.
+def open_storage(directory: Path) -> JournalStorage:
+    """Optuna's storage in a contender's folder, which is made if missing.
 
     Raises:
-        UserError: its journal is damaged.
+        UserError: the journal is damaged.
+    """
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    directory.mkdir(parents=True, exist_ok=True)
+    journal = directory / JOURNAL
+    try:
+        return JournalStorage(JournalFileBackend(str(journal)))
+    except (ValueError, KeyError) as error:  # not JSON, or not Optuna's
+        raise UserError(f"{journal} is damaged ({error}); restore the file") from error
+
+
+def open_study(directory: Path, metric: Metric, trials: int, seed: int = 0, evaluations: int = 1) -> Study:
+    """The study in a contender's folder, made if missing.
+
+    Args:
+        directory: the folder of the contender's trials.
+        metric: decides the direction.
+        trials: planned number of trials; the first half is drawn at random, before the sampler learns.
+        seed: the sampler's; a different one per trial, or two that start together would draw the same.
+        evaluations: of a trial that is not pruned; only the process of a trial needs the number.
+
+    Raises:
+        UserError: the journal is damaged.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    directory.mkdir(parents=True, exist_ok=True)
-    journal = directory / JOURNAL
-    backend = optuna.storages.journal.JournalFileBackend(str(journal))
-    try:
-        storage = optuna.storages.JournalStorage(backend)
-    except (ValueError, KeyError) as error:  # no JSON, or not Optuna's
-        raise UserError(f"{journal} is damaged ({error}); restore the file") from error
     return optuna.create_study(
-        storage=storage,
+        storage=open_storage(directory),
         study_name=directory.name,
         direction="maximize" if metric.higher_is_better else "minimize",
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=max(1, trials // 2), constant_liar=True
         ),
-        # The better half goes on after an eighth of a trial, a quarter and a half: none is judged by its very
-        # beginning, where small rates look worse than they are.
+        # The better half survives after an eighth, a quarter and a half of a trial. No trial is judged by its
+        # first steps, where small learning rates look worse than they are.
         pruner=optuna.pruners.SuccessiveHalvingPruner(
             min_resource=math.ceil(evaluations / 8), reduction_factor=2
         ),
     )
+
+
+def reopen_trial(study: Study, directory: Path, number: int) -> Trial:
+    """A trial that another process began; the values that it drew stay."""
+    from optuna.trial import Trial
+
+    storage = open_storage(directory)
+    study_id = storage.get_study_id_from_name(study.study_name)
+    return Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
 
 def suggest(trial: Trial, search: dict[str, Parameter]) -> dict[str, Any]:
@@ -95,103 +115,96 @@ def suggest(trial: Trial, search: dict[str, Parameter]) -> dict[str, Any]:
 
 
 def tune(
-    suite: Suite, folder: SuiteFolder, pool: Pool, evaluations: dict[str, int], observer: SuiteObserver
+    suite: Suite, folder: SuiteFolder, pool: Pool, epochs: dict[str, int], observer: SuiteObserver
 ) -> bool:
-    """Run the trials that are missing; once all are there, write the best into the plan.
+    """Run the missing trials; once all are finished, write the best values into the plan.
 
-    A contender of which every trial diverged or was pruned is recorded as a failure, and the others
-    are compared without it.
+    A contender whose trials all diverged or were pruned is recorded as a failure and left out.
 
     Args:
-        suite, folder, pool, observer: as in `runner.run_suite`.
-        evaluations: of a whole trial, by contender.
+        suite, folder, pool, observer: as in `run.run_suite`.
+        epochs: of a trial on one seed, by contender.
 
     Returns:
-        whether tuning is over: False after Ctrl-C and where trials keep failing.
+        whether tuning is finished; False after Ctrl-C and if trials keep failing.
 
     Raises:
         UserError: a journal is damaged.
     """
     if folder.tuning is not None:
         return True
-    for contender in suite.contenders:  # no process is at them: the suite's lock is held
+    for contender in suite.contenders:  # no process writes them: this one holds the suite's lock
         drop_torn_line(folder.trials(contender) / JOURNAL)
     for _ in range(ATTEMPTS):
-        jobs, done = _missing(suite, folder, evaluations)
+        jobs, done = _missing(suite, folder, epochs)
         if not jobs:
             break
         pool.run("trials", jobs, done)
         if pool.interrupted:
             return False
-    if _missing(suite, folder, evaluations)[0]:
+    if _missing(suite, folder, epochs)[0]:
         return False
-    for name in folder.failures():  # of trials that went well, or were replaced, at the second attempt
+    for name in folder.failures():  # of trials that succeeded, or were replaced, at the second attempt
         folder.forget_failure(name)
-    found = {contender.name: _summary(suite, folder, contender) for contender in suite.contenders}
+    results = {contender.name: _result(suite, folder, contender) for contender in suite.contenders}
     for contender in suite.contenders:
-        figures = found[contender.name]
-        if figures["best"] is None:
+        result = results[contender.name]
+        if result["best"] is None:
             message = (
-                f"none of its {figures['trials']} trials ended without diverging; "
+                f"none of its {result['trials']} trials finished without diverging; "
                 f"search smaller values, in another folder"
             )
             folder.record_failure(f"{contender.slug}-tuning", message, 1)
             observer.message(f"{contender.name}: {message}")
         else:
-            best = ", ".join(f"{key} {value}" for key, value in figures["best"].items())
-            observer.message(f"{contender.name}: best of {figures['trials']} trials: {best}")
-    tuning = {"trials": suite.tuning.trials, "seeds": list(suite.tuning.seeds), "contenders": found}
+            best = ", ".join(f"{key} {value}" for key, value in result["best"].items())
+            observer.message(f"{contender.name}: best of {result['trials']} trials: {best}")
+    tuning = {"trials": suite.tuning.trials, "seeds": list(suite.tuning.seeds), "contenders": results}
     steps = {run.contender: run.steps for run in folder.runs}
     folder.plan(suite, steps, folder.threads, tuning)
     return True
 
 
-def _missing(suite: Suite, folder: SuiteFolder, evaluations: dict[str, int]) -> tuple[list[Job], int]:
-    """A job for every trial that was stopped or never begun, and how many are over."""
+def _missing(suite: Suite, folder: SuiteFolder, epochs: dict[str, int]) -> tuple[list[Job], int]:
+    """A job for every trial that was stopped or not begun, and the number of finished trials."""
     jobs, done = [], 0
     for contender in suite.contenders:
         trials = open_study(folder.trials(contender), deciding_metric(suite), suite.tuning.trials).trials
-        over = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
         stopped = [trial.number for trial in trials if trial.state.name == "RUNNING"]
-        new = range(len(trials), len(trials) + suite.tuning.trials - over - len(stopped))
-        done += over
-        extent = f"--evaluations={evaluations[contender.name]}"
-        own = [_job(contender, number, extent, "--continue") for number in stopped]
-        own += [_job(contender, number, extent) for number in new]
-        jobs += enumerate(own)
-    # Every contender's next trial, then every contender's next but one, ...
+        finished = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
+        new = range(len(trials), len(trials) + suite.tuning.trials - finished - len(stopped))
+        done += finished
+        evaluations = f"--evaluations={epochs[contender.name] * len(suite.tuning.seeds)}"
+        jobs += enumerate(
+            [_job(contender, number, evaluations, "--continue") for number in stopped]
+            + [_job(contender, number, evaluations) for number in new]
+        )
+    # Every contender's next trial first, then every contender's second next, …
     return [job for _, job in sorted(jobs, key=lambda entry: entry[0])], done
 
 
 def _job(contender: Contender, number: int, *options: str) -> Job:
     return Job(
         f"{contender.slug}-trial-{number}",
-        contender.name,
         "arsbench.suite.trial",
         (f"--contender={contender.name}", f"--number={number}", *options),
     )
 
 
-def _summary(suite: Suite, folder: SuiteFolder, contender: Contender) -> dict[str, Any]:
-    """What the plan says of a contender's trials."""
+def _result(suite: Suite, folder: SuiteFolder, contender: Contender) -> dict[str, Any]:
+    """The plan's entry for a contender's trials."""
     study = open_study(folder.trials(contender), deciding_metric(suite), suite.tuning.trials)
-    over = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
-    complete = [trial for trial in over if trial.state.name == "COMPLETE"]
+    finished = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    complete = sum(trial.state.name == "COMPLETE" for trial in finished)
     best = study.best_trial if complete else None
     return {
-        "trials": len(over),
-        "pruned": len(over) - len(complete),
-        "non_finite": sum(NON_FINITE in trial.user_attrs for trial in over),
-        "steps": _total(over, STEPS),
-        "passes": _total(over, PASSES),
-        "seconds": _total(over, SECONDS),
-        "best": best and {key: _decoded(own, best.params[key]) for key, own in contender.search.items()},
+        "trials": len(finished),
+        "pruned": len(finished) - complete,
+        "non_finite": sum(NON_FINITE in trial.user_attrs for trial in finished),
+        **{name: sum(trial.user_attrs[name] for trial in finished) for name in (STEPS, PASSES, SECONDS)},
+        "best": best and {key: _decoded(p, best.params[key]) for key, p in contender.search.items()},
         "value": best and best.value,
     }
-
-
-def _total(trials: list[FrozenTrial], what: str) -> float:
-    return sum(trial.user_attrs[what] for trial in trials)
 
 
 def _draw(trial: Trial, key: str, parameter: Parameter) -> Any:

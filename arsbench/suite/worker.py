@@ -2,7 +2,7 @@
 
     python -m arsbench.suite.worker DIR RUN --threads N
 
-Exit codes: 0 at the run's end, also if it diverged; 1 and 2 failed; 130 stopped by SIGINT, its state saved.
+Exit codes: 0 finished or diverged, 1 and 2 failed, 130 stopped by SIGINT with its state saved.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ import torch
 from arsbench import report, training
 from arsbench.analysis.runs import lost_status
 from arsbench.config import Config
-from arsbench.errors import UserError
+from arsbench.errors import INTERRUPTED, UserError
 from arsbench.metrics import METRICS, task_name
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.paths import STATUS, is_vacant
 from arsbench.suite.folder import SuiteFolder
-from arsbench.suite.pool import INTERRUPTED
 
 
 class LogObserver:
-    """Writes what happens to standard output, which is the job's log."""
+    """Writes training's events to standard output, which is the job's log."""
 
     def start(self, task: str, step: int, total_steps: int) -> None:
         self._metric = METRICS[task_name(task)][0]
@@ -57,7 +56,7 @@ class LogObserver:
 def held_run(
     path: Path, config: Config, observer: training.Observer
 ) -> contextlib.AbstractContextManager[tuple[RunFolder, training.Trainer]]:
-    """A run of the suite, from where it stopped if it has begun (see `training.held_run`).
+    """A run of the suite, resumed if it has begun (see `training.held_run`).
 
     Raises:
         UserError: the run's folder has lost its status.
@@ -71,13 +70,13 @@ def run_job(
     work: Callable[[SuiteFolder, argparse.Namespace], int],
     configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> None:
-    """The main function of a worker: does its work, records a failure, exits.
+    """The main function of a worker: do the work, record a failure, exit.
 
     Args:
-        work: gets the suite's folder and the command line; returns the exit code.
-        configure: adds the command line's further options.
+        work: takes the suite's folder and the command line; returns the exit code.
+        configure: adds further options to the command line.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in a shell's background jobs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
@@ -104,17 +103,17 @@ def run_job(
 
 
 def _stop_with_parent() -> None:
-    """Standard input ends when the process that started this one has ended, however it ended."""
+    """Interrupt this process once its parent has ended: standard input ends with the parent."""
     os.read(0, 1)
     os.kill(os.getpid(), signal.SIGINT)
 
 
 def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
-    run = folder.run(arguments.job)
+    run = next(run for run in folder.runs if run.name == arguments.job)
     with held_run(run.path, run.config, LogObserver()) as (run_folder, trainer):
         if trainer.run(run_folder) == "interrupted":
             return INTERRUPTED
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report is a matter of a moment
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # writing the report takes only a moment
         report.write(RunFolder.open(run.path))
     return 0
 

@@ -7,7 +7,7 @@ import pytest
 from arsbench_cli import main as program
 
 from arsbench.config import config_from_dict
-from arsbench.suite.definition import suite_from_dict
+from arsbench.suite.file import suite_from_dict
 from arsbench.suite.folder import SuiteFolder
 
 READING = {

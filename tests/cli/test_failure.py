@@ -42,7 +42,7 @@ def test_a_third_partys_exception_is_one_sentence(invoke, config, tmp_path):
     assert (code, error) == (
         1,
         f"Error: training failed: {message}; run/traceback.txt has the traceback: correct the cause, then "
-        f"resume with: arsbench train {path} --out run --resume\n",
+        "resume with: arsbench resume run\n",
     )
     run = RunFolder.open(tmp_path / "run")
     assert run.status == {"state": "failed", "step": 9, "message": message}
@@ -57,7 +57,7 @@ def test_a_third_partys_exception_is_one_sentence(invoke, config, tmp_path):
 
     config("pass")
     assert not run.checkpoints.exists()
-    code, _, error = invoke("train", path, "--out", "run", "--resume")
+    code, _, error = invoke("resume", "run")
     assert (code, error) == (0, "")
     assert RunFolder.open(run.path).status["state"] == "finished"
 

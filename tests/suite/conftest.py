@@ -21,7 +21,7 @@ k = 3
 
 
 class Silent:
-    """An observer that keeps what it was told."""
+    """An observer that keeps messages and snapshots."""
 
     def __init__(self):
         self.messages, self.snapshots = [], []
@@ -56,6 +56,11 @@ def write_suite(tiny, tmp_path, write_config):
 @pytest.fixture
 def parse(tiny):
     """A suite from its text, on the tiny configuration."""
-    from arsbench.suite.definition import suite_from_dict
+    from arsbench.suite.file import check_suite, suite_from_dict
 
-    return lambda text: suite_from_dict(tomllib.loads(text), json.loads(json.dumps(tiny)))
+    def parse(text):
+        suite = suite_from_dict(tomllib.loads(text), json.loads(json.dumps(tiny)))
+        check_suite(suite)
+        return suite
+
+    return parse

@@ -123,13 +123,15 @@ def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch
 
     for old, new, problem in (
         ("epochs = 1", "epochs = 2", "only seeds may be added"),
-        ("[1]", "[2]", r"seeds that the suite no longer has \(1\); put them back"),
+        ("[1]", "[2]", r"seeds that the suite no longer lists \(1\); add them again"),
     ):
         changed = load_suite(write_suite(text.replace(old, new)))
         with pytest.raises(UserError, match=problem):
             run_suite(changed, out, workers=1, threads=1, observer=observer)
     other = load_suite(write_suite(text.replace("mixed", "other")))
-    with pytest.raises(UserError, match="holds the suite 'mixed'; choose another folder"):
+    with pytest.raises(
+        UserError, match="holds the suite 'mixed'; run 'other' elsewhere, or choose another folder"
+    ):
         run_suite(other, out, workers=1, threads=1, observer=observer)
 
 
@@ -150,7 +152,7 @@ def test_a_killed_worker_and_ctrl_c_lose_nothing(write_suite, tmp_path, observer
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert "Go on with: arsbench suite run" in output
+    assert "Resume with: arsbench suite run" in output
     facts = suite_status(out)
     assert {run["name"]: run["state"] for run in facts["runs"]} == {
         "adamw-seed-1": "failed",
@@ -191,7 +193,7 @@ def test_folders_that_are_refused(write_suite, tmp_path, observer):
     suite = load_suite(write_suite())
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("kept")
-    with pytest.raises(UserError, match="is not empty and holds no suite"):
+    with pytest.raises(UserError, match="is not empty and is not a suite folder"):
         run_suite(suite, tmp_path / "full", workers=1, threads=1, observer=observer)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
     (tmp_path / "busy").mkdir()
@@ -200,7 +202,7 @@ def test_folders_that_are_refused(write_suite, tmp_path, observer):
         pytest.raises(UserError, match=r"another process \(pid \d+ on .* is writing"),
     ):
         run_suite(suite, tmp_path / "busy", workers=1, threads=1, observer=observer)
-    with pytest.raises(UserError, match="is no suite's folder"):
+    with pytest.raises(UserError, match="is not a suite folder"):
         suite_status(tmp_path / "full")
 
 
@@ -255,7 +257,7 @@ def test_what_was_begun_goes_on_alike(write_suite, tmp_path, observer):
     assert run_suite(suite, out, observer=observer, threads=2).done == 1
     folder = SuiteFolder.open(out)
     assert RunFolder.open(folder.runs[0].path).environment["threads"] == 2
-    with pytest.raises(UserError, match="was begun with 2 threads a run"):
+    with pytest.raises(UserError, match="uses 2 threads per run, and 1 would change the results bitwise"):
         run_suite(suite, out, observer=observer, threads=1)
     folder.record_failure("adamw-seed-1", "its process was ended by SIGKILL", -9)
     assert run_suite(suite, out, observer=observer).failures == {}

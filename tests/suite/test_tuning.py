@@ -13,7 +13,7 @@ from arsbench.metrics import METRICS
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.json_files import drop_torn_line
 from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
-from arsbench.suite.trial import _spent
+from arsbench.suite.trial import _cost
 from arsbench.suite.tuning import open_study
 
 from .test_run import FIXED, begin, pid_of, steps, wait_for
@@ -76,7 +76,7 @@ def test_contenders_that_only_diverge_are_left_out(write_suite, tmp_path, observ
     runs = analysis.load([out])
     assert list(contenders.tuning(runs)) == ["AdamW", "Wild", "Jolted"]
     for name in ("Wild", "Jolted"):
-        assert "none of its 2 trials ended without diverging" in outcome.failures[f"{name.lower()}-tuning"]
+        assert "none of its 2 trials finished without diverging" in outcome.failures[f"{name.lower()}-tuning"]
         assert (tuned[name]["trials"], tuned[name]["non_finite"], tuned[name]["best"]) == (2, 2, None)
         assert tuned[name]["steps"] == tuned[name]["passes"] > 0
         left_out = f"{name} is left out: all of its tuning trials diverged."
@@ -91,7 +91,7 @@ def test_trials_run_to_their_end(parse):
     (contender,) = suite.contenders
     assert contender.config(1).train.stop_at == 3.5
     assert contender.config(101, changes=suite.tuning.changes).train.stop_at is None
-    with pytest.raises(UserError, match="trials run to their end"):
+    with pytest.raises(UserError, match="trials are judged by their last value"):
         parse(text + "set.train.stop_at = 3.0\n")
 
 
@@ -110,7 +110,7 @@ def test_a_journal_that_was_cut_off_or_damaged(tmp_path):
         open_study(tmp_path, METRIC, 2)
 
 
-def test_what_a_diverged_trial_spent(tmp_path):
+def test_what_a_diverged_trial_cost(tmp_path):
     """One epoch of ten steps, then seven more, of which two were logged: of two passes and of one."""
     run = RunFolder.create(tmp_path / "run", config={}, effective={}, environment={}, groups=[])
     epoch = {"epoch": 1, "task": "mod_addition", "step": 10}
@@ -118,13 +118,13 @@ def test_what_a_diverged_trial_spent(tmp_path):
     for step, passes in ((10, 1), (12, 2), (14, 1)):
         run.append_step({"step": step, "forward_backward_passes": passes, "seconds": 0.5})
     run.set_status("non_finite", 17)
-    assert _spent([run.path, tmp_path / "none"]) == {
+    assert _cost([run.path, tmp_path / "none"]) == {
         "steps": 17,
         "passes": 14 + 7 * 1.5,
         "seconds": 5.0 + 7 * 0.5,
     }
     run.set_status("running", 0)  # of a trial that was pruned at its epoch's end
-    assert _spent([run.path])["steps"] == 10
+    assert _cost([run.path])["steps"] == 10
 
 
 def test_without_optuna_it_names_the_extra(write_suite, tmp_path, observer, monkeypatch):

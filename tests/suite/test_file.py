@@ -8,7 +8,7 @@ from arsbench.config import config_from_dict
 from arsbench.errors import UserError
 from arsbench.suite import load_suite, suite_names
 from arsbench.suite.contender import Contender
-from arsbench.suite.definition import planned_suite
+from arsbench.suite.file import suite_from_dict
 from arsbench.suite.search import Choices, Range
 
 HEAD = 'name = "s"\nconfig = "demo"\nseeds = [1, 2]\n'
@@ -118,7 +118,7 @@ def test_tuning_and_its_budget(parse):
         ),
         (HEAD + ADAMW + 'set.experiment.tasks = ["x"]\n', "set it in the suite's config or set"),
         (HEAD + ADAMW + "set.optimizer.lr = 1\n", "write the contender's optimizer keys in its table"),
-        (HEAD + ADAMW.replace("lr = 1e-3\n", TUNED), "has a search, and the suite no [tuning]"),
+        (HEAD + ADAMW.replace("lr = 1e-3\n", TUNED), "has a search but the suite has no [tuning]"),
         (HEAD + ADAMW + TUNING, "contender 'AdamW' has no search.lr"),
         (HEAD + ADAMW + TUNED + TUNING, "contenders.AdamW sets lr twice"),
         (HEAD + "[contenders.A]\n" + TUNED + TUNING.replace("101", "2"), "tuning.seeds and seeds share 2"),
@@ -166,7 +166,7 @@ def test_tuning_and_its_budget(parse):
         ),
         (
             HEAD + "[set]\noptimizer.momentum = 0.5\n[contenders.A]\n" + ADAMW,
-            "set.optimizer.momentum is a key that no contender's optimizer (ARS, AdamW) has; remove it",
+            "no optimizer of the suite (ARS, AdamW) has the key set.optimizer.momentum; remove it",
         ),
         (
             HEAD.replace('"s"', r'"s\nt"') + ADAMW,
@@ -187,11 +187,11 @@ def test_tuning_and_its_budget(parse):
         (
             HEAD.replace("[1, 2]", str(list(range(1000))))
             + f"[contenders.A]\ngrid.lr = {list(range(1, 12))}\n",
-            "the suite has 11,000 runs, 11 contenders with 1,000 seeds each; it may have at most 10,000",
+            "the suite has 11,000 runs (11 contenders, 1,000 seeds each); it may have at most 10,000",
         ),
         (
             HEAD + "[contenders.A]\n" + TUNED + TUNING.replace("3", "10001"),
-            "tuning.trials is 10001; it must be a whole number of at least 1 and at most 10,000",
+            "tuning.trials is 10001; it must be a whole number from 1 to 10,000",
         ),
         (
             HEAD + "[contenders.A]\n" + TUNED + f"search.k = {list(range(101))}\n" + TUNING,
@@ -259,7 +259,7 @@ def test_a_plan_is_read_without_checking_every_configuration_again(parse, tiny, 
     text = HEAD + "[contenders.A]\n" + TUNED + TUNING
     suite = parse(text)
     monkeypatch.setattr(Contender, "config", None)
-    assert planned_suite(suite.given, suite.base) == suite
+    assert suite_from_dict(suite.content, suite.base) == suite
 
 
 @pytest.mark.parametrize(

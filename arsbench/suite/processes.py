@@ -1,4 +1,4 @@
-"""Worker processes, so many at a time, until all jobs are done or Ctrl-C."""
+"""The processes of a suite: a limited number at a time, until all jobs are done or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,20 +9,65 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from arsbench.errors import INTERRUPTED
 from arsbench.suite.folder import SuiteFolder
-from arsbench.suite.progress import Job, Progress, SuiteObserver
 
 POLL_S = 0.05
 PROGRESS_S = 1.0
 
-# What a shell reports of a program that SIGINT ended.
-INTERRUPTED = 130
-
-# Of the libraries that may be below torch.
+# Read by the libraries that torch may be built on.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The work of one process.
+
+    Attributes:
+        name: unique among the suite's jobs.
+        module: run with the suite's folder, the name and `arguments`.
+        arguments: further command-line arguments.
+        fraction: returns the fraction that is done, 0 to 1; None if unknown.
+        outcome: returns what to add to the message that the job is done.
+    """
+
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    fraction: Callable[[], float | None] = lambda: None
+    outcome: Callable[[], str] = lambda: ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of all jobs of a kind at one moment.
+
+    Attributes:
+        title: the kind, "trials" or "runs".
+        total, done, failed, waiting: numbers of jobs.
+        running: name and fraction done (None if unknown) of each running job.
+    """
+
+    title: str
+    total: int
+    done: int
+    failed: int
+    waiting: int
+    running: tuple[tuple[str, float | None], ...]
+
+
+class SuiteObserver(Protocol):
+    """Receives the events of a running suite."""
+
+    def message(self, text: str) -> None:
+        """Show a message."""
+
+    def progress(self, snapshot: Snapshot) -> None:
+        """Show the progress; called about once a second."""
 
 
 @dataclass
@@ -33,18 +78,18 @@ class _Worker:
 
 
 class Pool:
-    """Runs jobs of a suite in processes of their own.
+    """Runs jobs of a suite, each in a process of its own.
 
     Args:
-        folder: the suite's.
-        workers: processes at a time.
-        threads: of each.
-        lock: descriptor of the folder's lock, which the processes inherit: should this one be killed, the
-            folder stays locked until they have noticed.
-        observer: told of what happens.
+        folder: the suite's folder.
+        workers: number of processes at a time.
+        threads: threads per process.
+        lock: descriptor of the folder's lock. The processes inherit it: if this process is killed, the folder
+            stays locked until they have noticed.
+        observer: receives messages and progress.
 
     Attributes:
-        interrupted: whether Ctrl-C has ended it.
+        interrupted: whether Ctrl-C ended it.
     """
 
     def __init__(
@@ -58,22 +103,22 @@ class Pool:
         self._observer = observer
 
     def run(self, title: str, jobs: Sequence[Job], done: int) -> None:
-        """Run jobs; one that fails is recorded as a failure, and the rest goes on.
+        """Run jobs; one that fails is recorded as a failure and does not stop the others.
 
         Args:
-            title: what they are, for the progress.
-            jobs: in their order.
-            done: how many of the kind were done before.
+            title: the kind of the jobs, for the progress.
+            jobs: in starting order.
+            done: number of jobs of the kind that were done before.
         """
-        progress = Progress(title, jobs, done, self.workers)
+        total, failed = len(jobs) + done, 0
         waiting, active = list(jobs), []
         reported, stopping = 0.0, False
         with self._listening(active):
             try:
                 while active or (waiting and not self.interrupted):
                     while waiting and len(active) < self.workers and not self.interrupted:
-                        active.append(self._start(waiting.pop(0), progress))
-                    if self.interrupted and not stopping:  # also those that started at that very moment
+                        active.append(self._start(waiting.pop(0)))
+                    if self.interrupted and not stopping:  # also workers that started at that very moment
                         stopping = True
                         self._observer.message("stopping: every run finishes its step and saves ...")
                         for worker in active:
@@ -81,15 +126,18 @@ class Pool:
                     time.sleep(POLL_S)
                     for worker in [worker for worker in active if worker.process.poll() is not None]:
                         active.remove(worker)
-                        self._ended(worker, progress)
+                        state = self._ended(worker)
+                        done += state == "done"
+                        failed += state == "failed"
                     if time.monotonic() - reported >= PROGRESS_S or not active:
                         reported = time.monotonic()
-                        self._observer.progress(progress.snapshot())
+                        running = tuple((worker.job.name, worker.job.fraction()) for worker in active)
+                        self._observer.progress(Snapshot(title, total, done, failed, len(waiting), running))
             finally:
-                for worker in active:  # only where an error of this process ended the loop
+                for worker in active:  # only if an error in this process ended the loop
                     worker.process.stdin.close()
 
-    def _start(self, job: Job, progress: Progress) -> _Worker:
+    def _start(self, job: Job) -> _Worker:
         self.folder.forget_failure(job.name)
         log = self.folder.log(job.name)
         log.parent.mkdir(exist_ok=True)
@@ -102,29 +150,28 @@ class Pool:
                 stderr=subprocess.STDOUT,
                 env=os.environ | dict.fromkeys(_THREAD_VARIABLES, str(self.threads)),
                 pass_fds=(self._lock,),
-                # Ctrl-C reaches it through this process alone: a second SIGINT would end it in mid-step.
+                # Only this process passes Ctrl-C on: a second SIGINT would end the worker in mid-step.
                 start_new_session=True,
             )
-        progress.started(job)
         self._observer.message(f"{job.name}: started")
         return _Worker(job, process)
 
-    def _ended(self, worker: _Worker, progress: Progress) -> None:
+    def _ended(self, worker: _Worker) -> str:
+        """Record and report how a worker ended: "done", "stopped" or "failed"."""
         name, code = worker.job.name, worker.process.returncode
         worker.process.stdin.close()
-        stopped = code == INTERRUPTED or (self.interrupted and code != 0)
-        failed = code != 0 and not stopped
-        if failed and self.folder.failure(name) is None:
-            message = f"{how_it_ended(code)}; {self.folder.log(name)} may tell more"
-            self.folder.record_failure(name, message, code)
-        progress.ended(worker.job, failed=failed, stopped=stopped)
-        if failed:
-            self._observer.message(f"{name}: failed: {self.folder.failure(name)['message']}")
-        elif stopped:
-            self._observer.message(f"{name}: stopped")
-        else:
+        if code == 0:
             seconds = time.monotonic() - worker.started
             self._observer.message(f"{name}: done in {seconds:,.0f} s{worker.job.outcome()}")
+            return "done"
+        if code == INTERRUPTED or self.interrupted:
+            self._observer.message(f"{name}: stopped")
+            return "stopped"
+        if name not in self.folder.failures():
+            message = f"{how_it_ended(code)}; see {self.folder.log(name)}"
+            self.folder.record_failure(name, message, code)
+        self._observer.message(f"{name}: failed: {self.folder.failures()[name]}")
+        return "failed"
 
     @contextlib.contextmanager
     def _listening(self, active: list[_Worker]) -> Iterator[None]:
@@ -134,10 +181,10 @@ class Pool:
             return
 
         def handle(signum: int, frame: object) -> None:
-            if self.interrupted:  # again: at once
+            if self.interrupted:  # a second Ctrl-C stops at once
                 for worker in active:
                     worker.process.send_signal(signal.SIGINT)
-            self.interrupted = True  # the loop tells the workers
+            self.interrupted = True  # the loop passes the first one on
 
         previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -148,7 +195,7 @@ class Pool:
 
 
 def how_it_ended(code: int) -> str:
-    """How a process ended that left no message."""
+    """How a process that left no message ended."""
     if code < 0:
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         return f"its process was ended by {signal.Signals(-code).name}{hint}"
@@ -156,7 +203,7 @@ def how_it_ended(code: int) -> str:
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
