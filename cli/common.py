@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arsbench.characters import printable
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.json_files import encode
 
 from . import completion
 
@@ -40,7 +42,10 @@ class OutputFile(click.Path):
 
 config_argument = click.argument("config", metavar="CONFIG|PRESET", shell_complete=completion.configs)
 run_argument = click.argument(
-    "run", metavar="RUN", type=click.Path(path_type=Path), shell_complete=completion.runs
+    "run",
+    metavar="RUN",
+    callback=lambda ctx, param, value: RunFolder.open(value),
+    shell_complete=completion.runs,
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 csv_option = click.option(
@@ -135,6 +140,4 @@ def warn(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON; NaN and the infinities become strings, which every reader takes."""
-    from arsbench.runs.json_files import encode
-
     click.echo(json.dumps(encode(value), indent=2))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from glob import escape, glob
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, ZshComplete, add_completion_class
@@ -17,60 +17,38 @@ from arsbench.config import SECTIONS, preset_names
 from arsbench.config.optimizers import BUILT_IN
 from arsbench.metrics import METRICS
 
-Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-
-def _completion(candidates: Callable[[str], Iterable[str]], otherwise: str | None = None) -> Completion:
-    """A `shell_complete` function.
+def _completion(
+    words: Callable[[str], Iterable[str]] = lambda incomplete: (),
+    suffixes: Iterable[str] = (),
+    markers: Iterable[str] = (),
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """A `shell_complete` function. Where nothing matches, the shell completes files or folders by itself.
 
     Args:
-        candidates: takes the incomplete word and returns words; those that begin with it are offered.
-        otherwise: "file" or "dir", completed by the shell where no word fits.
+        words: takes the incomplete word; those of its words that begin with it are offered.
+        suffixes: files with these suffixes are offered.
+        markers: folders that hold a file of these names are offered.
     """
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        words = sorted({word for word in candidates(incomplete) if word.startswith(incomplete)})
-        if not words and otherwise is not None:
-            return [CompletionItem(incomplete, type=otherwise)]
-        return [CompletionItem(word) for word in words]
+        start = escape(incomplete)
+        offered = {word for word in words(incomplete) if word.startswith(incomplete)}
+        for pattern in ("*", "*/*") if incomplete else ("*",):
+            offered.update(path for suffix in suffixes for path in glob(start + pattern + suffix))
+        for pattern in ("*/", "*/*/"):
+            offered.update(os.path.dirname(path) for name in markers for path in glob(start + pattern + name))
+        if offered or not (suffixes or markers):
+            return [CompletionItem(word) for word in sorted(offered)]
+        return [CompletionItem(incomplete, type="file" if suffixes else "dir")]
 
     return complete
 
 
-def _files(incomplete: str, *suffixes: str) -> Iterator[str]:
-    """Files with these suffixes in the word's folder, and in a folder of which the word is the beginning."""
-    folder, beginning = os.path.split(incomplete)
-    for path in _entries(folder):
-        inside = _entries(path) if beginning and path.name.startswith(beginning) else []
-        yield from (str(file) for file in (path, *inside) if file.suffix in suffixes and file.is_file())
-
-
-def _folders(root: str, marker: str) -> Iterator[str]:
-    """Folders in `root` that hold the file `marker`."""
-    return (str(path) for path in _entries(root) if (path / marker).is_file())
-
-
-def _entries(folder: str | Path) -> list[Path]:
-    try:
-        return list(Path(folder).iterdir())
-    except OSError:
-        return []
-
-
-def _suite_presets() -> list[str]:
+def _suite_presets(incomplete: str) -> list[str]:
     from arsbench.suite import suite_names
 
     return suite_names()
-
-
-def _runs(incomplete: str) -> Iterator[str]:
-    yield from _folders("runs", "status.json")
-    yield from _folders(os.path.dirname(incomplete) or ".", "status.json")
-
-
-def _suites(incomplete: str) -> Iterator[str]:
-    yield from _folders("suites", "plan.json")
-    yield from _folders(os.path.dirname(incomplete) or ".", "plan.json")
 
 
 def _overrides(incomplete: str) -> Iterator[str]:
@@ -78,30 +56,27 @@ def _overrides(incomplete: str) -> Iterator[str]:
     for section, table in SECTIONS.items():
         for field in dataclasses.fields(table):
             word = f"{section}.{field.name}="
-            if not incomplete.startswith(word):
-                yield word
-                continue
-            values = ("true", "false") if isinstance(field.default, bool) else field.metadata.get("choices")
-            names = BUILT_IN if word == "optimizer.name=" else values or ()
-            yield from (f"{word}{name}" for name in names)
+            values = BUILT_IN if word == "optimizer.name=" else field.metadata.get("choices", ())
+            values = ("false", "true") if isinstance(field.default, bool) else values
+            yield from (f"{word}{value}" for value in values) if incomplete.startswith(word) else [word]
 
 
-configs = _completion(lambda word: [*preset_names(), *_files(word, ".toml", ".json")], "file")
-config_names = _completion(lambda word: preset_names())
-suites = _completion(lambda word: [*_suite_presets(), *_files(word, ".toml")], "file")
-suite_names = _completion(lambda word: _suite_presets())
-runs = _completion(_runs, "dir")
-suite_folders = _completion(_suites, "dir")
-sources = _completion(lambda word: [*_runs(word), *_suites(word), *_files(word, ".md")], "file")
+configs = _completion(lambda incomplete: preset_names(), suffixes=(".toml", ".json"))
+config_names = _completion(lambda incomplete: preset_names())
+suites = _completion(_suite_presets, suffixes=(".toml",))
+suite_names = _completion(_suite_presets)
+runs = _completion(markers=("status.json",))
+suite_folders = _completion(markers=("plan.json",))
+sources = _completion(suffixes=(".md",), markers=("status.json", "plan.json"))
 overrides = _completion(_overrides)
-metrics = _completion(lambda word: {metric.name for metrics in METRICS.values() for metric in metrics})
+metrics = _completion(lambda incomplete: {metric.name for table in METRICS.values() for metric in table})
 
 
 @add_completion_class
 class Bash(BashComplete):
-    """Bash breaks words at "=", and adds a blank after every completed word.
+    """Bash breaks words at "=" and adds a blank after every completed word.
 
-    Words of `--set` are put together again, and no blank is added after `section.key=`.
+    Words of `--set` are joined again, and no blank is added after `section.key=`.
     """
 
     source_template = BashComplete.source_template.replace(

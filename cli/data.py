@@ -6,6 +6,10 @@ from typing import Any
 
 import click
 
+from arsbench.config import load_config
+from arsbench.errors import UserError
+from arsbench.metrics import task_name
+
 from .common import config_argument, echo_line, echo_table, json_option, print_json, set_option, warn
 
 
@@ -46,10 +50,7 @@ def inspect(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 def _corpus(config: str, overrides: tuple[str, ...]) -> Any:
-    from arsbench.config import load_config
     from arsbench.data import prepare as prepare_data
-    from arsbench.errors import UserError
-    from arsbench.metrics import task_name
 
     loaded = load_config(config, overrides, warn)
     if task_name(loaded.task) != "wikitext2_line":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from arsbench.errors import UserError
 from arsbench.metrics import perplexity_text
+from arsbench.runs.folder import RunFolder
 
 from .common import echo_line, json_option, print_json, run_argument, warn
 
@@ -17,18 +17,13 @@ from .common import echo_line, json_option, print_json, run_argument, warn
     "--split", "splits", metavar="NAME", multiple=True, help="validation or test [default: all splits]."
 )
 @json_option
-def evaluate(run: Path, splits: tuple[str, ...], as_json: bool) -> None:
+def evaluate(run: RunFolder, splits: tuple[str, ...], as_json: bool) -> None:
     """Evaluate RUN's newest checkpoint by every protocol of its task."""
-    from arsbench.runs.folder import RunFolder
-
-    folder = RunFolder.open(run)
-
-    from arsbench.errors import UserError
     from arsbench.training import evaluate_run
 
-    results = evaluate_run(folder, splits, warn)
+    results = evaluate_run(run, splits, warn)
     if not results:
-        raise UserError(f"{run} has nothing to evaluate")
+        raise UserError(f"{run.path} has nothing to evaluate")
     if as_json:
         print_json(results)
         return

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from arsbench.runs.folder import RunFolder
+
 from .common import run_argument, warn
 
 
@@ -13,17 +15,13 @@ from .common import run_argument, warn
 @run_argument
 @click.option("--to", "form", type=click.Choice(["hf"]), required=True, help="hf: Hugging Face transformers.")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-def export(run: Path, form: str, directory: Path) -> None:
+def export(run: RunFolder, form: str, directory: Path) -> None:
     """Export the model of RUN's newest checkpoint to DIR.
 
     The configuration and the tokenizer are exported with it. DIR must be new, empty, or an earlier export,
     which is replaced.
     """
-    from arsbench.runs.folder import RunFolder
-
-    folder = RunFolder.open(run)
-
     from arsbench.training import export_run
 
-    export_run(folder, directory, warn)
+    export_run(run, directory, warn)
     click.echo(directory)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from arsbench.runs.folder import RunFolder
 
 from .common import json_option, print_json, run_argument, warn
 
@@ -30,18 +30,14 @@ from .common import json_option, print_json, run_argument, warn
     help="Seed of the random draws.",
 )
 @json_option
-def sample(run: Path, prompt: str, tokens: int, temperature: float, seed: int, as_json: bool) -> None:
+def sample(run: RunFolder, prompt: str, tokens: int, temperature: float, seed: int, as_json: bool) -> None:
     """Continue a text with the model of RUN's newest checkpoint.
 
     It stops at the end of the sentence.
     """
-    from arsbench.runs.folder import RunFolder
-
-    folder = RunFolder.open(run)
-
     from arsbench.training import sample_run
 
-    text = sample_run(folder, prompt, tokens, temperature, seed, warn)
+    text = sample_run(run, prompt, tokens, temperature, seed, warn)
     if as_json:
         print_json({"prompt": prompt, "text": text})
     else:

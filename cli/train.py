@@ -6,17 +6,16 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from arsbench.config import Config, load_config
 from arsbench.errors import INTERRUPTED, UserError
+from arsbench.runs.folder import RunFolder
+from arsbench.runs.paths import default_path, is_vacant, latest
 
 from .common import RUNS, config_argument, echo_line, run_argument, set_option, warn
 from .output import drop_lost_output
-
-if TYPE_CHECKING:
-    from arsbench.config import Config
 
 SHOWN_EPOCHS = 20  # the report has all epochs and, on a terminal, more columns
 SHOWN_COLUMNS = ("Epoch", "Train Loss", "Epoch Time (s)", "Eval")
@@ -36,10 +35,6 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
 
     CONFIG is a .json or .toml file, or a preset.
     """
-    from arsbench.config import load_config
-    from arsbench.runs.folder import RunFolder
-    from arsbench.runs.paths import default_path, is_vacant, latest
-
     drop_lost_output()  # a run is worth more than its output
     stem = Path(config).stem
     begun = None
@@ -56,34 +51,28 @@ def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: boo
 @click.command(epilog="Example: arsbench resume runs/demo --set train.epochs=4")
 @run_argument
 @set_option
-def resume(run: Path, overrides: tuple[str, ...]) -> None:
+def resume(run: RunFolder, overrides: tuple[str, ...]) -> None:
     """Resume RUN with its stored configuration.
 
     A stopped or failed run continues from its last checkpoint; a finished one with more epochs.
     """
-    from arsbench.config import load_config
-    from arsbench.runs.folder import RunFolder
-
     drop_lost_output()
-    folder = RunFolder.open(run)
-    before = folder.effective.get("train", {})
+    stored, before = run.path / "config.json", run.effective.get("train", {})
     try:
-        loaded = load_config(str(run / "config.json"), overrides, warn, begun=folder.config)
+        loaded = load_config(str(stored), overrides, warn, begun=run.config)
     except UserError as error:
-        if overrides:
-            raise
-        raise UserError(f"{run / 'config.json'} is damaged: {error}; restore the file") from None
-    if folder.status["state"] == "finished" and loaded.train.epochs == before.get("epochs"):
+        raise error if overrides else UserError(f"{stored} is damaged: {error}; restore the file") from None
+    if run.status["state"] != "finished" or loaded.train.epochs != before.get("epochs"):
+        _train(run.path, loaded, resume=True, made=False)
+        return
+    if overrides:
         from arsbench.training import check_resumable
 
-        if overrides:
-            check_resumable(folder, loaded)
-        click.echo(f"{run} is finished after step {folder.status['step']}; there is nothing to resume.")
-        if before.get("max_steps") is None and before.get("stop_at") is None:
-            more = f"--set train.epochs={before['epochs'] + 1}"
-            click.echo(f"To train longer, raise train.epochs: {resume_command(run)} {more}")
-        return
-    _train(run, loaded, resume=True, made=False)
+        check_resumable(run, loaded)
+    click.echo(f"{run.path} is finished after step {run.status['step']}; there is nothing to resume.")
+    if loaded.train.max_steps is None and loaded.train.stop_at is None:
+        more = f"{resume_command(run.path)} --set train.epochs={loaded.train.epochs + 1}"
+        click.echo(f"To train longer, raise train.epochs: {more}")
 
 
 def _train(path: Path, config: Config, *, resume: bool, made: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from arsbench.errors import INTERRUPTED
 from arsbench.suite.folder import SuiteFolder
@@ -29,15 +30,15 @@ class Job:
 
     Attributes:
         name: unique among the suite's jobs.
-        module: run with the suite's folder, the name and `arguments`.
-        arguments: further command-line arguments.
+        module: run with the suite's folder, the name, the number of threads and `options` as JSON.
+        options: arguments of the work (see `worker.run_job`).
         fraction: returns the fraction that is done, 0 to 1; None if unknown.
         outcome: returns what to add to the message that the job is done.
     """
 
     name: str
     module: str
-    arguments: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
     fraction: Callable[[], float | None] = lambda: None
     outcome: Callable[[], str] = lambda: ""
 
@@ -141,10 +142,10 @@ class Pool:
         self.folder.forget_failure(job.name)
         log = self.folder.log(job.name)
         log.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", job.module, str(self.folder.path), job.name, *job.arguments]
+        arguments = [str(self.folder.path), job.name, str(self.threads), json.dumps(job.options)]
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [*command, "--threads", str(self.threads)],
+                [sys.executable, "-m", job.module, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

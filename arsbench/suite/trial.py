@@ -1,14 +1,11 @@
 """One trial of a contender's tuning, in a process of its own.
 
-    python -m arsbench.suite.trial DIR JOB --threads N --contender NAME --number N [--continue]
-
 It trains on one tuning seed after the other. After every evaluation it reports the mean of
 the finished seeds' values and the current value; successive halving may then prune the trial.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 from pathlib import Path
@@ -72,12 +69,21 @@ class TrialObserver(LogObserver):
             raise Pruned
 
 
-def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
-    suite, number = folder.suite, arguments.number
-    contender = next(c for c in suite.contenders if c.name == arguments.contender)
+def _work(folder: SuiteFolder, job: str, name: str, number: int, evaluations: int, resume: bool) -> int:
+    """Run a trial; the number of a new one is a guess that only seeds the sampler.
+
+    Args:
+        folder, job: as in `worker.run_job`.
+        name: the contender's.
+        number: of the trial.
+        evaluations: of a trial that is not pruned.
+        resume: whether to continue a stopped trial.
+    """
+    suite = folder.suite
+    contender = next(c for c in suite.contenders if c.name == name)
     metric, directory = deciding_metric(suite), folder.trials(contender)
-    study = open_study(directory, metric, suite.tuning.trials, number, arguments.evaluations)
-    trial = reopen_trial(study, directory, number) if arguments.resume else study.ask()
+    study = open_study(directory, metric, suite.tuning.trials, number, evaluations)
+    trial = reopen_trial(study, directory, number) if resume else study.ask()
     paths = [directory / f"trial-{trial.number}" / f"seed-{seed}" for seed in suite.tuning.seeds]
     state, values = None, []
     try:
@@ -86,8 +92,8 @@ def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
         for seed, path in zip(suite.tuning.seeds, paths, strict=True):
             sections = contender.config(seed, optimizer, suite.tuning.changes).given
             config = config_from_dict(folder.as_begun(sections))
-            evaluations = sum(len(RunFolder(done).epochs()) for done in paths[: len(values)])
-            observer = TrialObserver(trial, metric, values, evaluations, last=path == paths[-1])
+            before = sum(len(RunFolder(done).epochs()) for done in paths[: len(values)])
+            observer = TrialObserver(trial, metric, values, before, last=path == paths[-1])
             with held_run(path, config, observer) as (run, trainer):
                 ended = trainer.run(run)
             if ended == "interrupted":
@@ -140,12 +146,5 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--contender", required=True)
-    parser.add_argument("--number", type=int, required=True, help="number of the trial; a guess if new")
-    parser.add_argument("--evaluations", type=int, required=True, help="evaluations of a whole trial")
-    parser.add_argument("--continue", dest="resume", action="store_true", help="continue a stopped trial")
-
-
 if __name__ == "__main__":
-    run_job(_work, _configure)
+    run_job(_work)

@@ -174,21 +174,17 @@ def _missing(suite: Suite, folder: SuiteFolder, epochs: dict[str, int]) -> tuple
         finished = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
         new = range(len(trials), len(trials) + suite.tuning.trials - finished - len(stopped))
         done += finished
-        evaluations = f"--evaluations={epochs[contender.name] * len(suite.tuning.seeds)}"
+        options = {"name": contender.name, "evaluations": epochs[contender.name] * len(suite.tuning.seeds)}
         jobs += enumerate(
-            [_job(contender, number, evaluations, "--continue") for number in stopped]
-            + [_job(contender, number, evaluations) for number in new]
+            Job(
+                f"{contender.slug}-trial-{number}",
+                "arsbench.suite.trial",
+                options | {"number": number, "resume": number in stopped},
+            )
+            for number in (*stopped, *new)
         )
     # Every contender's next trial first, then every contender's second next, …
     return [job for _, job in sorted(jobs, key=lambda entry: entry[0])], done
-
-
-def _job(contender: Contender, number: int, *options: str) -> Job:
-    return Job(
-        f"{contender.slug}-trial-{number}",
-        "arsbench.suite.trial",
-        (f"--contender={contender.name}", f"--number={number}", *options),
-    )
 
 
 def _result(suite: Suite, folder: SuiteFolder, contender: Contender) -> dict[str, Any]:

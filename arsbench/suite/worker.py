@@ -1,14 +1,12 @@
 """One run of a suite, in a process of its own.
 
-    python -m arsbench.suite.worker DIR RUN --threads N
-
 Exit codes: 0 finished or diverged, 1 and 2 failed, 130 stopped by SIGINT with its state saved.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -66,38 +64,31 @@ def held_run(
     return training.held_run(path, config, observer, resume=True)
 
 
-def run_job(
-    work: Callable[[SuiteFolder, argparse.Namespace], int],
-    configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
-) -> None:
+def run_job(work: Callable[..., int]) -> None:
     """The main function of a worker: do the work, record a failure, exit.
 
+    The command line has the suite's folder, the job's name, the number of threads, and options as JSON.
+
     Args:
-        work: takes the suite's folder and the command line; returns the exit code.
-        configure: adds further options to the command line.
+        work: takes the suite's folder, the job's name and the options; returns the exit code.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    parser = argparse.ArgumentParser()
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("job")
-    parser.add_argument("--threads", type=int, required=True)
-    configure(parser)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    folder = SuiteFolder(arguments.directory)
+    directory, job, threads, options = sys.argv[1:]
+    torch.set_num_threads(int(threads))
+    folder = SuiteFolder(directory)
     print(f"process {os.getpid()}", flush=True)
     try:
-        code = work(folder, arguments)
+        code = work(folder, job, **json.loads(options))
     except KeyboardInterrupt:
         code = INTERRUPTED
     except UserError as error:
         print(f"Error: {error}", flush=True)
-        folder.record_failure(arguments.job, str(error), 2)
+        folder.record_failure(job, str(error), 2)
         code = 2
     except Exception as error:
         traceback.print_exc(file=sys.stdout)
-        folder.record_failure(arguments.job, training.describe_failure(error), 1)
+        folder.record_failure(job, training.describe_failure(error), 1)
         code = 1
     sys.exit(code)
 
@@ -108,8 +99,8 @@ def _stop_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _work(folder: SuiteFolder, arguments: argparse.Namespace) -> int:
-    run = next(run for run in folder.runs if run.name == arguments.job)
+def _work(folder: SuiteFolder, job: str) -> int:
+    run = next(run for run in folder.runs if run.name == job)
     with held_run(run.path, run.config, LogObserver()) as (run_folder, trainer):
         if trainer.run(run_folder) == "interrupted":
             return INTERRUPTED
