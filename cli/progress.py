@@ -17,6 +17,7 @@ from .common import console
 if TYPE_CHECKING:
     from arsbench.suite import Snapshot
 
+REFRESH_S = 0.1
 STEP_INTERVAL_S = 10.0
 # Epochs of a small task take less time. Only some of them are shown; the report has them all.
 EPOCH_INTERVAL_S = 1.0
@@ -64,12 +65,13 @@ class _Observer:
         else:
             click.echo(text)
 
-    def _line(self, kind: str, text: str, interval: float) -> None:
-        """Show a line unless one of its kind was shown in the last `interval` seconds."""
+    def _due(self, kind: str, interval: float) -> bool:
+        """Whether a line of this kind is due: the last was shown `interval` seconds ago or earlier."""
         now = time.monotonic()
-        if now - self._shown.get(kind, -interval) >= interval:
+        due = now - self._shown.get(kind, -interval) >= interval
+        if due:
             self._shown[kind] = now
-            self.message(text)
+        return due
 
     def _bar(self, title: str, completed: float, total: float | None) -> Task:
         """The bar of that title, made if missing, at `completed`; a moving bar where `total` is None."""
@@ -105,18 +107,24 @@ class TrainingObserver(_Observer):
         self._seconds += record["seconds"]
         self._tokens += record["tokens"]
         bar = self._bar("training", record["step"], self._total)
+        if not self._due("step", REFRESH_S if self._draws_bars else STEP_INTERVAL_S):
+            return  # an estimate per step would slow a small task down
         speed = f"{self._tokens / self._seconds:,.0f} tokens/s"
         figures = "  ".join([f"loss {record['loss']:.4f}", speed, *remaining(bar)])
-        self._progress.update(bar.id, figures=figures)
-        if not self._draws_bars:
-            self._line("step", f"step {record['step']}/{self._total}  {figures}", STEP_INTERVAL_S)
+        if self._draws_bars:
+            self._progress.update(bar.id, figures=figures)
+        else:
+            self.message(f"step {record['step']}/{self._total}  {figures}")
 
     def evaluating(self, split: str) -> None:
-        if not self._draws_bars:
-            self._line(f"evaluating on {split}", f"evaluating on {split} ...", EPOCH_INTERVAL_S)
+        if self._draws_bars:
+            self._progress.update(self._progress.tasks[0].id, figures=f"evaluating on {split} ...")
+        elif self._due(f"evaluating on {split}", EPOCH_INTERVAL_S):
+            self.message(f"evaluating on {split} ...")
 
     def epoch(self, record: dict[str, Any]) -> None:
-        self._line("epoch", epoch_line(record), EPOCH_INTERVAL_S)
+        if self._due("epoch", EPOCH_INTERVAL_S):
+            self.message(epoch_line(record))
 
 
 class SuiteObserver(_Observer):
@@ -130,7 +138,8 @@ class SuiteObserver(_Observer):
         bar = self._bar(snapshot.title, done, snapshot.total)
         figures = summary(snapshot, bar)
         if not self._draws_bars:
-            self._line("suite", f"{snapshot.title}: {figures}", SUITE_INTERVAL_S)
+            if self._due("suite", SUITE_INTERVAL_S):
+                self.message(f"{snapshot.title}: {figures}")
             return
         self._progress.update(bar.id, figures=figures)
         running = {f"  {name}": fraction for name, fraction in snapshot.running}
