@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 WIDTH = 100  # longest line on a terminal
+FOLDER = click.Path(path_type=Path)
 
 
 class OutputFile(click.Path):
@@ -47,6 +48,13 @@ run_argument = click.argument(
     callback=lambda ctx, param, value: RunFolder.open(value),
     shell_complete=completion.runs,
 )
+sources_argument = click.argument(
+    "sources",
+    metavar="RUN|SUITE|REPORT.md...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.sources,
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 csv_option = click.option(
     "--csv",
@@ -55,9 +63,7 @@ csv_option = click.option(
     help="Write one row per run and epoch to FILE.csv, one per logged step to FILE.steps.csv, and one per "
     "evaluation within epochs to FILE.evaluations.csv.",
 )
-plots_option = click.option(
-    "--plots", metavar="DIR", type=click.Path(path_type=Path), help="Write charts to DIR and link them."
-)
+plots_option = click.option("--plots", metavar="DIR", type=FOLDER, help="Write charts to DIR and link them.")
 set_option = click.option(
     "--set",
     "overrides",
@@ -107,18 +113,31 @@ def echo_table(
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def echo_presets(names: Sequence[str], text: Callable[[str], str]) -> None:
-    """Print the names of built-in files and the first paragraph of each file's comment.
+def print_presets(
+    name: str | None,
+    as_json: bool,
+    names: Sequence[str],
+    text: Callable[[str], str],
+    content: Callable[[str], Any],
+) -> None:
+    """List built-in files with the first paragraph of each file's comment, or print one of them.
 
     Args:
-        names: of the files.
-        text: returns the text of a file.
+        name: of the file to print; None for the list.
+        as_json: whether to print JSON.
+        names: of all files.
+        text, content: return a file's TOML, and what it holds.
     """
-    rows = []
-    for name in names:
-        comment = takewhile(lambda line: line.startswith("# "), text(name).splitlines())
-        rows.append((name, " ".join(line.removeprefix("# ") for line in comment)))
-    echo_table(rows)
+    if as_json:
+        print_json(content(name) if name else names)
+    elif name:
+        click.echo(text(name), nl=False)
+    else:
+        rows = []
+        for each in names:
+            comment = takewhile(lambda line: line.startswith("# "), text(each).splitlines())
+            rows.append((each, " ".join(line.removeprefix("# ") for line in comment)))
+        echo_table(rows)
 
 
 def echo_line(text: str, *, err: bool = False, indent: str = "  ") -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import OutputFile, csv_option, json_option, plots_option, print_json, warn
+from .common import OutputFile, csv_option, json_option, plots_option, print_json, sources_argument, warn
+from .completion import metrics
 
 if TYPE_CHECKING:
     from arsbench.analysis.overview import Overview, Shortfall
@@ -36,9 +37,12 @@ class Tolerance(click.ParamType):
 
 
 @click.command(epilog="Example: arsbench compare report.md runs/demo runs/mine --baseline AdamW")
-@click.argument("sources", metavar="RUN|SUITE|REPORT.md...", nargs=-1, required=True)
+@sources_argument
 @click.option(
-    "--metric", metavar="NAME", help="What to compare [default: the first of the task's that all have]."
+    "--metric",
+    metavar="NAME",
+    shell_complete=metrics,
+    help="What to compare [default: the first of the task's that all have].",
 )
 @click.option(
     "--baseline",
@@ -87,7 +91,7 @@ def compare(
     html: Path | None,
     tolerance: tuple[float, bool] | None,
 ) -> None:
-    """Compare runs, suites and reports of one task, in any mixture, as Markdown."""
+    """Compare runs, suites and reports of one task."""
     from arsbench.analysis import load
     from arsbench.analysis.contenders import distinct
     from arsbench.analysis.overview import overview

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from .common import json_option, plots_option, print_json
+from .common import json_option, plots_option, print_json, sources_argument
 
 
 @click.command(epilog="Example: arsbench profile suites/demo-optimizers suites/grokking")
-@click.argument("sources", metavar="RUN|SUITE|REPORT.md...", nargs=-1, required=True)
+@sources_argument
 @click.option(
     "--baseline",
     metavar="NAME",
@@ -19,7 +19,7 @@ from .common import json_option, plots_option, print_json
 @json_option
 @plots_option
 def profile(sources: tuple[str, ...], baseline: str | None, as_json: bool, plots: Path | None) -> None:
-    """Show performance profiles of the contenders that runs of several tasks have in common."""
+    """Show performance profiles of contenders over several tasks."""
     from arsbench.analysis import load, problems
     from arsbench.pages.profile import profile_charts, profiles_dict, render_profiles
 

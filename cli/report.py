@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
-from .common import csv_option, json_option, plots_option, print_json, warn
+from .common import FOLDER, csv_option, json_option, plots_option, print_json, warn
+from .completion import run_or_suite_folders
 
 
 @click.command(epilog="Example: arsbench report runs/demo --html")
-@click.argument("source", metavar="[RUN|SUITE]", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "source", metavar="[RUN|SUITE]", required=False, type=FOLDER, shell_complete=run_or_suite_folders
+)
 @click.option(
     "--html", is_flag=True, help="Write report.html beside summary.md: a page that needs nothing else."
 )
@@ -43,7 +46,7 @@ def report(
     markdown: Path | None,
     out: Path | None,
 ) -> None:
-    """Rebuild summary.md of RUN or SUITE from what was recorded, or read a report back into a folder.
+    """Rebuild the report of RUN or SUITE, or read a report back.
 
     Prints the paths of the files that it wrote.
     """
