@@ -22,7 +22,7 @@ def data() -> None:
 @config_argument
 @set_option
 def prepare(config: str, overrides: tuple[str, ...]) -> None:
-    """Train the tokenizer of CONFIG and pack its rows, so that training starts at once."""
+    """Train CONFIG's tokenizer and pack its rows."""
     corpus = _corpus(config, overrides)
     echo_line(corpus.origin)
     echo_line(f"tokenizer: {corpus.tokenizer.path}, {corpus.tokenizer.vocabulary_size:,} entries")
@@ -35,7 +35,7 @@ def prepare(config: str, overrides: tuple[str, ...]) -> None:
 @set_option
 @json_option
 def inspect(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show the texts, sentences, rows, tokens and padding of CONFIG's splits, and a few decoded rows."""
+    """Show statistics of CONFIG's splits and a few decoded rows."""
     description = _corpus(config, overrides).describe()
     if as_json:
         print_json(description)

@@ -8,13 +8,13 @@ import click
 
 from arsbench.runs.folder import RunFolder
 
-from .common import run_argument, warn
+from .common import FOLDER, run_argument, warn
 
 
 @click.command(epilog="Example: arsbench export runs/demo --to hf exported/")
 @run_argument
 @click.option("--to", "form", type=click.Choice(["hf"]), required=True, help="hf: Hugging Face transformers.")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=FOLDER)
 def export(run: RunFolder, form: str, directory: Path) -> None:
     """Export the model of RUN's newest checkpoint to DIR.
 

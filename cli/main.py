@@ -21,7 +21,7 @@ from .output import OutputError, drop_lost_output, guard_output
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     epilog="Example: arsbench train demo\n\n\b\nShell completion:\n"
     '  bash: add to ~/.bashrc   eval "$(_ARSBENCH_COMPLETE=bash_source arsbench)"\n'
     '  zsh:  add to ~/.zshrc    eval "$(_ARSBENCH_COMPLETE=zsh_source arsbench)"',

@@ -6,7 +6,7 @@ import click
 
 from arsbench.config import load_config, preset_names, preset_text
 
-from .common import echo_presets, json_option, print_json
+from .common import json_option, print_presets
 from .completion import config_names
 
 
@@ -15,9 +15,4 @@ from .completion import config_names
 @json_option
 def presets(name: str | None, as_json: bool) -> None:
     """List the built-in configurations, or print NAME as TOML."""
-    if as_json:
-        print_json(load_config(name).given if name else preset_names())
-    elif name:
-        click.echo(preset_text(name), nl=False)
-    else:
-        echo_presets(preset_names(), preset_text)
+    print_presets(name, as_json, preset_names(), preset_text, lambda source: load_config(source).given)

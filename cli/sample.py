@@ -12,23 +12,9 @@ from .common import json_option, print_json, run_argument, warn
 @click.command(epilog='Example: arsbench sample runs/demo --prompt "Return the"')
 @run_argument
 @click.option("--prompt", required=True, help="The text to continue.")
-@click.option(
-    "--tokens", default=60, show_default=True, type=click.IntRange(1), help="Maximum number of new tokens."
-)
-@click.option(
-    "--temperature",
-    default=0.8,
-    show_default=True,
-    type=float,
-    help="Divides the logits; 0 takes the most likely token.",
-)
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, 2**63 - 1),
-    help="Seed of the random draws.",
-)
+@click.option("--tokens", default=60, type=click.IntRange(1), help="Maximum number of new tokens.")
+@click.option("--temperature", default=0.8, help="Divides the logits; 0 takes the most likely token.")
+@click.option("--seed", default=0, type=click.IntRange(0, 2**63 - 1), help="Seed of the random draws.")
 @json_option
 def sample(run: RunFolder, prompt: str, tokens: int, temperature: float, seed: int, as_json: bool) -> None:
     """Continue a text with the model of RUN's newest checkpoint.

@@ -11,7 +11,7 @@ import click
 
 from arsbench.errors import INTERRUPTED
 
-from .common import echo_line, echo_presets, echo_table, json_option, print_json
+from .common import FOLDER, echo_line, echo_table, json_option, print_json, print_presets
 from .completion import suite_folders, suite_names, suites
 from .output import drop_lost_output
 
@@ -29,7 +29,7 @@ def suite() -> None:
 @click.option(
     "--out",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=FOLDER,
     shell_complete=suite_folders,
     help="The suite's folder [default: suites/NAME].",
 )
@@ -90,10 +90,10 @@ def _report(path: Path) -> None:
 
 
 @suite.command(epilog="Example: arsbench suite status suites/demo-optimizers --json")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path), shell_complete=suite_folders)
+@click.argument("directory", metavar="DIR", type=FOLDER, shell_complete=suite_folders)
 @json_option
 def status(directory: Path, as_json: bool) -> None:
-    """Show the state, epoch, step and last deciding metric of every run in DIR."""
+    """Show the state and the deciding metric of every run."""
     from arsbench.suite import suite_status
 
     facts = suite_status(directory)
@@ -115,14 +115,11 @@ def status(directory: Path, as_json: bool) -> None:
 @json_option
 def presets(name: str | None, as_json: bool) -> None:
     """List the built-in suites, or print NAME as TOML."""
-    from arsbench import suite as room
+    from arsbench import suite
 
-    if as_json:
-        print_json(room.read_suite(name).content if name else room.suite_names())
-    elif name:
-        click.echo(room.suite_text(name), nl=False)
-    else:
-        echo_presets(room.suite_names(), room.suite_text)
+    print_presets(
+        name, as_json, suite.suite_names(), suite.suite_text, lambda source: suite.read_suite(source).content
+    )
 
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:

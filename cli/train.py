@@ -14,7 +14,7 @@ from arsbench.errors import INTERRUPTED, UserError
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.paths import default_path, is_vacant, latest
 
-from .common import RUNS, config_argument, echo_line, run_argument, set_option, warn
+from .common import FOLDER, RUNS, config_argument, echo_line, run_argument, set_option, warn
 from .output import drop_lost_output
 
 SHOWN_EPOCHS = 20  # the report has all epochs and, on a terminal, more columns
@@ -24,12 +24,8 @@ SHOWN_COLUMNS = ("Epoch", "Train Loss", "Epoch Time (s)", "Eval")
 @click.command(epilog="Example: arsbench train seed --set experiment.device=cpu --set train.epochs=1")
 @config_argument
 @set_option
-@click.option(
-    "--out", metavar="DIR", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
-)
-@click.option(
-    "--resume", is_flag=True, help="Resume the run in --out [default: the newest run of CONFIG's name]."
-)
+@click.option("--out", metavar="DIR", type=FOLDER, help="The run's folder [default: runs/NAME].")
+@click.option("--resume", is_flag=True, help="Resume the run in --out, or else CONFIG's newest run.")
 def train(config: str, overrides: tuple[str, ...], out: Path | None, resume: bool) -> None:
     """Train CONFIG, evaluate it and write its report.
 

@@ -46,9 +46,9 @@ def show(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("command", [("presets",), ("suite", "presets"), ("info",), ("--help",)])
+@pytest.mark.parametrize("command", ["presets", "suite presets", "info", "--help", "suite -h", "data -h"])
 def test_lists_fit_the_terminal(show, columns, command):
-    lines = show(columns, *command)
+    lines = show(columns, *command.split())
     assert max(map(len, lines)) <= min(columns, 100)
     assert not any("…" in line or "..." in line for line in lines)
 
