@@ -306,7 +306,9 @@ def test_a_run_folder_half_made_is_made_again(write_suite, tmp_path, observer):
 
     (row,) = json.loads(show("status", str(out), "--json"))["runs"]
     assert (row["metric"], row["step"]) == ("loss", row["steps"])
-    assert "adamw-seed-1  finished" in show("status", str(out))
+    status = show("status", str(out))
+    assert status.startswith("s: wikitext2_line (tiny), not running\n")
+    assert "adamw-seed-1  finished" in status
     shown = show("run", str(tmp_path / "suite.toml"), "--out", str(out))
     assert "1 of 1 runs are done" in shown
     assert "there is nothing to compare it with" in shown  # the verdict

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,10 @@ from arsbench.errors import UserError
 from arsbench.metrics import METRICS
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.json_files import drop_torn_line
-from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
+from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status, trial, tuning
+from arsbench.suite.search import Choices, Range
 from arsbench.suite.trial import _cost
-from arsbench.suite.tuning import open_study
+from arsbench.suite.tuning import open_study, reopen_trial, suggest
 
 from .test_run import FIXED, begin, pid_of, steps, wait_for
 
@@ -85,7 +87,7 @@ def test_contenders_that_only_diverge_are_left_out(write_suite, tmp_path, observ
 
 
 def test_trials_run_to_their_end(parse):
-    """What a run that stops at a target ended with says nothing about its settings."""
+    """The last value of a run that stops at a target says nothing about its settings."""
     text = ONE.replace("[contenders", "[set]\ntrain.stop_at = 3.5\n[contenders", 1) + TUNING
     suite = parse(text)
     (contender,) = suite.contenders
@@ -108,6 +110,23 @@ def test_a_journal_that_was_cut_off_or_damaged(tmp_path):
     journal.write_bytes(b"{cut\n" + whole)
     with pytest.raises(UserError, match=r"journal\.log is damaged .*; restore the file"):
         open_study(tmp_path, METRIC, 2)
+
+
+def test_a_reopened_trial_keeps_its_values(tmp_path):
+    """As a trial whose process was killed and that another process continues."""
+    search = {"lr": Range(1e-4, 1e-2, True), "betas": Choices(([0.9, 0.95], [0.9, 0.99]))}
+    open_study(tmp_path, METRIC, 4, seed=0).ask()
+    drawn = suggest(open_study(tmp_path, METRIC, 4, seed=1).ask(), search)
+    study = open_study(tmp_path, METRIC, 4, seed=2)
+    reopened = reopen_trial(study, tmp_path, 1)
+    assert (reopened.number, suggest(reopened, search)) == (1, drawn)
+    study.tell(reopened, 3.0)
+    assert [t.state.name for t in open_study(tmp_path, METRIC, 4).trials] == ["RUNNING", "COMPLETE"]
+
+
+@pytest.mark.parametrize("module", [tuning, trial])
+def test_optuna_is_used_by_its_public_names(module):
+    assert not re.findall(r"(?<!self)\._[a-z]\w*", Path(module.__file__).read_text(encoding="utf-8"))
 
 
 def test_what_a_diverged_trial_cost(tmp_path):
