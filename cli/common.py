@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -103,7 +103,7 @@ def echo_table(
     table = Table(
         box=None, show_header=titles is not None, header_style="", pad_edge=False, padding=(0, 2, 0, 0)
     )
-    for column, title in enumerate(titles or rows[0]):
+    for column, title in enumerate(titles or next(iter(rows), ())):
         table.add_column(title, justify="right" if column >= right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
@@ -114,19 +114,11 @@ def echo_table(
 
 
 def print_presets(
-    name: str | None,
-    as_json: bool,
-    names: Sequence[str],
-    text: Callable[[str], str],
-    content: Callable[[str], Any],
+    name: str | None, as_json: bool, names: Sequence[str], text: Callable, content: Callable
 ) -> None:
-    """List built-in files with the first paragraph of each file's comment, or print one of them.
+    """List built-in files with the first paragraph of their comments, or print the one called `name`.
 
-    Args:
-        name: of the file to print; None for the list.
-        as_json: whether to print JSON.
-        names: of all files.
-        text, content: return a file's TOML, and what it holds.
+    `text` returns a file's TOML by its name, `content` what it holds.
     """
     if as_json:
         print_json(content(name) if name else names)
@@ -140,15 +132,14 @@ def print_presets(
         echo_table(rows)
 
 
-def echo_line(text: str, *, err: bool = False, indent: str = "  ") -> None:
-    """Print a line of text, possibly of other people: no character of it acts on the terminal.
-
-    On a terminal it wraps, further lines with that indent.
-    """
+def echo_line(text: str, *, err: bool = False) -> None:
+    """Print a text, possibly of other people, as a line; on a terminal it wraps with a hanging indent."""
     text = printable(text)
     if (sys.stderr if err else sys.stdout).isatty():
-        width = console().width
-        text = textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
+        # Paths and commands stay whole, to be copied.
+        text = fill(
+            text, console().width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
     click.echo(text, err=err)
 
 
