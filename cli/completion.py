@@ -14,7 +14,7 @@ import click
 from click.shell_completion import BashComplete, CompletionItem, ZshComplete, add_completion_class
 
 from arsbench.config import SECTIONS, preset_names
-from arsbench.config.optimizers import BUILT_IN
+from arsbench.config.hyperparameters import BUILT_IN
 from arsbench.metrics import METRICS
 
 
