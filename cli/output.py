@@ -1,4 +1,4 @@
-"""Standard output and standard error whose readers may go away."""
+"""Standard output and standard error that outlive their readers, such as `head`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TextIO
 
 
 class OutputError(OSError):
-    """Standard output cannot be written to: its reader is gone, or its disk is full."""
+    """Standard output cannot be written: its reader has gone, or the disk is full."""
 
 
 class _Output(io.FileIO):
-    """An open descriptor to write to; it stays open when this object is closed.
+    """A writer to an open descriptor, which stays open when this object is closed.
 
     Attributes:
-        lasting: whether what can no longer be written is dropped, instead of raising `OutputError`.
+        lasting: whether output that cannot be written is dropped; otherwise it raises `OutputError`.
     """
 
     def __init__(self, descriptor: int, *, lasting: bool) -> None:
@@ -37,21 +37,21 @@ class _Output(io.FileIO):
 
 
 def guard_output() -> None:
-    """Make a failed write to standard output an `OutputError`, and one to standard error no error at all.
+    """Make a failed write to standard output an `OutputError`, and ignore one to standard error.
 
-    A standard stream that is closed becomes the null device, or the next file to be opened would be it.
+    A closed standard stream becomes the null device; otherwise the next opened file would take its place.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest descriptor that is free
+            os.open(os.devnull, os.O_RDWR)  # opens the lowest free descriptor
     sys.stdout = _guarded(sys.stdout, 1, lasting=False)
     sys.stderr = _guarded(sys.stderr, 2, lasting=True)
 
 
 def drop_lost_output() -> None:
-    """From here on, do not let the command fail where its standard output cannot be written to."""
+    """From here on, drop standard output that cannot be written instead of failing."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, _Output):
         raw.lasting = True
@@ -61,7 +61,7 @@ def _guarded(stream: TextIO | None, descriptor: int, *, lasting: bool) -> TextIO
     if stream is not None:
         try:
             descriptor = stream.fileno()
-        except (AttributeError, OSError, ValueError):  # something in memory, as in tests
+        except (AttributeError, OSError, ValueError):  # a stream in memory, as in tests
             return stream
     return io.TextIOWrapper(
         io.BufferedWriter(_Output(descriptor, lasting=lasting)),

@@ -6,7 +6,7 @@ import training.
 """
 
 from arsbench.suite.entries import slug
-from arsbench.suite.file import Suite, load_suite, read_suite, suite_names, suite_text
+from arsbench.suite.file import Suite, check_suite, read_suite, suite_names, suite_text
 from arsbench.suite.folder import SuiteFolder
 from arsbench.suite.processes import Snapshot, SuiteObserver
 from arsbench.suite.run import SuiteOutcome, run_suite
@@ -18,7 +18,7 @@ __all__ = [
     "SuiteFolder",
     "SuiteObserver",
     "SuiteOutcome",
-    "load_suite",
+    "check_suite",
     "read_suite",
     "run_suite",
     "slug",

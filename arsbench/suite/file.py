@@ -94,17 +94,8 @@ def suite_text(name: str) -> str:
     return (SUITES / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def load_suite(source: str) -> Suite:
-    """Read a suite and check it; errors as in `read_suite` and `check_suite`."""
-    suite = read_suite(source)
-    check_suite(suite)
-    return suite
-
-
 def read_suite(source: str) -> Suite:
-    """Read a suite without checking its configurations.
-
-    A suite that an older version began is read this way: its configurations may be invalid today.
+    """Read a suite; `check_suite` checks its configurations, which may be invalid in one of an older version.
 
     Args:
         source: path of a .toml file, or the name of a built-in suite.

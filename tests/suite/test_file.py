@@ -6,7 +6,7 @@ import pytest
 
 from arsbench.config import config_from_dict
 from arsbench.errors import UserError
-from arsbench.suite import load_suite, suite_names
+from arsbench.suite import check_suite, read_suite, suite_names
 from arsbench.suite.contender import Contender
 from arsbench.suite.file import suite_from_dict
 from arsbench.suite.search import Choices, Range
@@ -15,6 +15,12 @@ HEAD = 'name = "s"\nconfig = "demo"\nseeds = [1, 2]\n'
 ADAMW = '[contenders.AdamW]\nname = "AdamW"\nlr = 1e-3\n'
 TUNED = "search.lr = { low = 1e-4, high = 1e-2, log = true }\n"
 TUNING = "[tuning]\ntrials = 3\nseeds = [101]\n"
+
+
+def load_suite(source):
+    suite = read_suite(source)
+    check_suite(suite)
+    return suite
 
 
 def contender(parse, text, label="A"):

@@ -19,7 +19,7 @@ from arsbench import analysis
 from arsbench.errors import UserError
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.lock import is_locked, locked
-from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status
+from arsbench.suite import SuiteFolder, read_suite, run_suite, suite_status
 
 COMMAND = [sys.executable, "-c", "from arsbench_cli.main import main; main()", "suite", "run"]
 PACKAGE = """
@@ -86,7 +86,7 @@ def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch
         '[contenders.SGD]\nname = "torch.optim:SGD"\nlr = 1e30\n'
         '[contenders.Jolted]\nname = "their_package:Jolted"\nlr = 1e-3\n'
     )
-    suite, out = load_suite(write_suite(text)), tmp_path / "out"
+    suite, out = read_suite(write_suite(text)), tmp_path / "out"
     outcome = run_suite(suite, out, workers=2, threads=1, observer=observer)
     assert (outcome.done, outcome.total) == (3, 4)
     assert outcome.diverged == ("sgd-seed-1", "jolted-seed-1")
@@ -116,7 +116,7 @@ def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch
     package.write_text(FIXED)
     kept = out / "runs" / "adamw" / "seed-1"
     before = {path: path.stat().st_mtime_ns for path in kept.rglob("*")}
-    more = load_suite(write_suite(text.replace("seeds = [1]", "seeds = [1, 2]")))
+    more = read_suite(write_suite(text.replace("seeds = [1]", "seeds = [1, 2]")))
     outcome = run_suite(more, out, workers=2, threads=1, observer=observer)
     assert (outcome.done, outcome.total, outcome.failures) == (8, 8, {})
     assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
@@ -125,10 +125,10 @@ def test_runs_failures_and_going_on(write_suite, tmp_path, observer, monkeypatch
         ("epochs = 1", "epochs = 2", "only seeds may be added"),
         ("[1]", "[2]", r"seeds that the suite no longer lists \(1\); add them again"),
     ):
-        changed = load_suite(write_suite(text.replace(old, new)))
+        changed = read_suite(write_suite(text.replace(old, new)))
         with pytest.raises(UserError, match=problem):
             run_suite(changed, out, workers=1, threads=1, observer=observer)
-    other = load_suite(write_suite(text.replace("mixed", "other")))
+    other = read_suite(write_suite(text.replace("mixed", "other")))
     with pytest.raises(
         UserError, match="holds the suite 'mixed'; run 'other' elsewhere, or choose another folder"
     ):
@@ -166,7 +166,7 @@ def test_a_killed_worker_and_ctrl_c_lose_nothing(write_suite, tmp_path, observer
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert f"step {saved} of" in (out / "logs" / "ars-seed-1.log").read_text()
-    undisturbed = run_suite(load_suite(source), tmp_path / "whole", workers=2, threads=1, observer=observer)
+    undisturbed = run_suite(read_suite(source), tmp_path / "whole", workers=2, threads=1, observer=observer)
     assert undisturbed.done == 2
     for run in (adamw, ars):
         theirs = weights(tmp_path / "whole" / run.relative_to(out))
@@ -190,7 +190,7 @@ def test_a_killed_parent_takes_its_workers_along(write_suite, tmp_path):
 
 
 def test_folders_that_are_refused(write_suite, tmp_path, observer):
-    suite = load_suite(write_suite())
+    suite = read_suite(write_suite())
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("kept")
     with pytest.raises(UserError, match="is not empty and is not a suite folder"):
@@ -215,15 +215,15 @@ def test_a_start_that_was_killed_can_be_repeated(write_suite, tmp_path, observer
     out.mkdir()
     for name in (".lock", ".plan.json.abcd1234"):
         (out / name).write_text("{")
-    assert run_suite(load_suite(write_suite(ONE, epochs=1)), out, threads=1, observer=observer).done == 1
+    assert run_suite(read_suite(write_suite(ONE, epochs=1)), out, threads=1, observer=observer).done == 1
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "plan.json").write_text('{"Monday": "run"}')
     with pytest.raises(UserError, match=r"plan\.json is damaged: name is missing"):
-        run_suite(load_suite(write_suite(ONE, epochs=1)), tmp_path / "theirs", observer=observer)
+        run_suite(read_suite(write_suite(ONE, epochs=1)), tmp_path / "theirs", observer=observer)
 
 
 def test_a_run_that_somebody_resumes_by_hand_is_left_to_them(write_suite, tmp_path, observer):
-    suite, out = load_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
+    suite, out = read_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
     path = out / "runs" / "adamw" / "seed-1"
     path.mkdir(parents=True)
     SuiteFolder(out).plan(suite, {"AdamW": 10}, 1)
@@ -246,14 +246,14 @@ def test_a_preparation_that_ends_badly_says_how(write_suite, tmp_path, observer,
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     text = 'name = "s"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.A]\nname = "their_package:A"\n'
     with pytest.raises(UserError) as error:
-        run_suite(load_suite(write_suite(text)), tmp_path / "out", threads=1, observer=observer)
+        run_suite(read_suite(write_suite(text)), tmp_path / "out", threads=1, observer=observer)
     assert words in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_what_was_begun_goes_on_alike(write_suite, tmp_path, observer):
     """With as many threads as before; and a process that broke after its run's end has broken nothing."""
-    suite, out = load_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
+    suite, out = read_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
     assert run_suite(suite, out, observer=observer, threads=2).done == 1
     folder = SuiteFolder.open(out)
     assert RunFolder.open(folder.runs[0].path).environment["threads"] == 2
@@ -283,13 +283,13 @@ def test_what_was_begun_goes_on_alike(write_suite, tmp_path, observer):
 def test_an_optimizer_that_cannot_be_made_leaves_no_folder(write_suite, tmp_path, observer, contender, words):
     text = f'name = "s"\nconfig = "tiny.json"\nseeds = [1]\n[contenders.A]\n{contender}\n'
     with pytest.raises(UserError, match="contender 'A'") as error:
-        run_suite(load_suite(write_suite(text)), tmp_path / "out", workers=1, threads=1, observer=observer)
+        run_suite(read_suite(write_suite(text)), tmp_path / "out", workers=1, threads=1, observer=observer)
     assert words in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_run_folder_half_made_is_made_again(write_suite, tmp_path, observer):
-    suite, out = load_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
+    suite, out = read_suite(write_suite(ONE, epochs=1)), tmp_path / "out"
     half = out / "runs" / "adamw" / "seed-1"
     SuiteFolder(out).plan(suite, {"AdamW": 10}, 1)
     half.mkdir(parents=True)

@@ -13,7 +13,7 @@ from arsbench.errors import UserError
 from arsbench.metrics import METRICS
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.json_files import drop_torn_line
-from arsbench.suite import SuiteFolder, load_suite, run_suite, suite_status, trial, tuning
+from arsbench.suite import SuiteFolder, read_suite, run_suite, suite_status, trial, tuning
 from arsbench.suite.search import Choices, Range
 from arsbench.suite.trial import _cost
 from arsbench.suite.tuning import open_study, reopen_trial, suggest
@@ -36,7 +36,7 @@ def states(folder: SuiteFolder, contender: str) -> list[str]:
 
 
 def test_the_best_values_become_the_comparisons(write_suite, tmp_path, observer):
-    suite, out = load_suite(write_suite(ONE + TUNING, epochs=2)), tmp_path / "out"
+    suite, out = read_suite(write_suite(ONE + TUNING, epochs=2)), tmp_path / "out"
     assert run_suite(suite, out, workers=2, threads=1, observer=observer).done == 1
     folder = SuiteFolder.open(out)
     found = folder.tuning["contenders"]["AdamW"]
@@ -72,7 +72,7 @@ def test_contenders_that_only_diverge_are_left_out(write_suite, tmp_path, observ
         + TUNING
     )
     out = tmp_path / "out"
-    outcome = run_suite(load_suite(write_suite(text, epochs=1)), out, workers=2, observer=observer)
+    outcome = run_suite(read_suite(write_suite(text, epochs=1)), out, workers=2, observer=observer)
     assert (outcome.done, outcome.total) == (1, 1)
     tuned = SuiteFolder.open(out).tuning["contenders"]
     runs = analysis.load([out])
@@ -148,7 +148,7 @@ def test_what_a_diverged_trial_cost(tmp_path):
 
 def test_without_optuna_it_names_the_extra(write_suite, tmp_path, observer, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    suite = load_suite(write_suite(ONE + TUNING))
+    suite = read_suite(write_suite(ONE + TUNING))
     with pytest.raises(UserError, match=r"pip install arsbench\[tuning\]"):
         run_suite(suite, tmp_path / "out", workers=1, threads=1, observer=observer)
     assert not (tmp_path / "out").exists()
@@ -193,7 +193,7 @@ def test_a_contender_whose_trials_all_fail_stops_before_the_comparison(
     )
     text = ONE + '[contenders.Broken]\nname = "their_package:Broken"\n' + SEARCH + TUNING
     outcome = run_suite(
-        load_suite(write_suite(text)), tmp_path / "out", workers=2, threads=1, observer=observer
+        read_suite(write_suite(text)), tmp_path / "out", workers=2, threads=1, observer=observer
     )
     assert outcome.done == 0
     assert len(outcome.failures) == 2
