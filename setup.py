@@ -195,6 +195,7 @@ setup(
         "arsbench.config.suites": ["*.toml"],
         "arsbench.pages.templates": ["*"],
         "arsbench.report.templates": ["*"],
+        "arsbench.training": ["*.jinja"],
     },
     **native(),
 )

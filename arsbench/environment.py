@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, the backend of each op, the commit."""
+"""The environment of a run: versions, machine, the backend of each op, the commit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _M_MMAP_THRESHOLD = -3
 
 
 class CalledOps:
-    """The ops called since this object was made: those of one run, of several in a process.
+    """The ops called since this object was made: those of one run, if a process has several.
 
     Args:
         earlier: ops that an earlier process of the run called.
@@ -39,11 +39,11 @@ class CalledOps:
 
 
 def environment(device: torch.device, called: Set[str] = frozenset()) -> dict[str, Any]:
-    """Facts to store beside every figure, as plain JSON types.
+    """What every run records beside its figures, as plain JSON types.
 
     Args:
-        device: where the run is.
-        called: the ops that it has called (`CalledOps.names`); backends are named of these alone.
+        device: the run's device.
+        called: the ops that the run has called (`CalledOps.names`), whose backends are listed.
     """
     return {
         "arsbench": arsbench.__version__,
@@ -61,7 +61,7 @@ def environment(device: torch.device, called: Set[str] = frozenset()) -> dict[st
 
 
 def cpu_name() -> str:
-    """The processor's name as its maker gives it, or the architecture where the system does not tell."""
+    """The processor's model name, or the architecture if the system does not report it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -85,12 +85,11 @@ def peak_resident_bytes() -> int:
 
 
 def give_back_large_memory() -> None:
-    """Let the C library map every piece of memory of 6 MiB and more by itself, so that freeing it frees it.
+    """Let the C library map allocations of 6 MiB and more separately: freeing them then returns the memory.
 
-    By itself glibc raises its limit for that to 32 MiB as it sees such pieces freed. A training step's
-    activations then come from one heap, whose holes between what stays are lost: the seed's configuration
-    takes an eighth more memory so, and no less time. It holds for the whole process; elsewhere than on glibc
-    nothing happens.
+    By default glibc raises this threshold to 32 MiB when such allocations are freed. The activations of a
+    training step then come from one fragmented heap, and the seed's configuration takes an eighth more memory
+    and no less time. The setting holds for the whole process; without glibc nothing happens.
     """
     if sys.platform != "linux":
         return
@@ -99,7 +98,7 @@ def give_back_large_memory() -> None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the package is run from, marked where it has changes."""
+    """The commit of the checkout that the package runs from, marked "-dirty" if it has changes."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

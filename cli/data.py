@@ -50,12 +50,12 @@ def inspect(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 def _corpus(config: str, overrides: tuple[str, ...]) -> Any:
-    from arsbench.data import prepare as prepare_data
+    from arsbench.data import load_corpus
 
     loaded = load_config(config, overrides, warn)
     if task_name(loaded.task) != "wikitext2_line":
         raise UserError(f"{loaded.task} reads no texts; give a configuration of wikitext2_line")
-    return prepare_data(
+    return load_corpus(
         loaded.data,
         vocabulary_size=loaded.model.vocabulary_size,
         sequence_length=loaded.model.sequence_length,

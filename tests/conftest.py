@@ -138,7 +138,7 @@ def record_run(tmp_path: Path) -> Callable[..., Path]:
     """
     from arsbench.config import config_from_dict
     from arsbench.runs.folder import RunFolder
-    from arsbench.training.start import as_run
+    from arsbench.training.start import effective_tables
 
     def record(name: str, losses=(4.5, 4.0), *, optimizer="ARS", seed=1, config=None, **changes: Any) -> Path:
         given = {"experiment": {"seed": seed}, "optimizer": {"name": optimizer}}
@@ -155,7 +155,7 @@ def record_run(tmp_path: Path) -> Callable[..., Path]:
         folder = RunFolder.create(
             tmp_path / name,
             config=given,
-            effective=as_run(config_from_dict(given)),
+            effective=effective_tables(config_from_dict(given)),
             environment=machine | changes.get("environment", {}),
             groups=[],
         )

@@ -1,7 +1,7 @@
 """Packed rows kept on disk, so that a text is tokenized once.
 
 An entry is two files named by its key: the rows as .npy, which is memory-mapped, and a JSON file with the
-statistics and the hash of the first. Nothing is pickled. An entry that does not fit together is made again.
+statistics and the hash of the first. Nothing is pickled. A damaged entry is made again.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def cached_rows(
 ) -> tuple[np.ndarray, Statistics]:
     """The rows that `pack` makes, from the cache if they are there.
 
-    The arguments but `pack`, and the packing's version, are the key: everything that decides the content.
-    A damaged entry is replaced, and a cache that cannot be written to is done without; both are logged.
+    The other arguments and the packing's version decide the content and form the key. A damaged entry is
+    replaced; if the cache cannot be written, the rows are used without it. Both are logged.
 
     Returns:
         rows: int32 (rows, sequence_length + 1), read-only where it comes from the cache.
@@ -51,25 +51,25 @@ def cached_rows(
         try:
             return _read(array, record)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _logger.warning("the cached rows in %s are damaged (%s) and are made again", array, error)
+            _logger.warning("the cached rows in %s are damaged (%s); they are packed again", array, error)
     rows, statistics = pack()
     try:
         _write(array, record, rows, statistics)
         return _read(array, record)
     except (UserError, OSError, ValueError) as error:
-        _logger.warning("going on without a cache: %s", error)
+        _logger.warning("the packed rows are not cached: %s", error)
         return rows, statistics
 
 
 def _read(array: Path, record: Path) -> tuple[np.ndarray, Statistics]:
-    known = parse_json(read_regular(record))
-    if known["sha256"] != sha256_of(array):
-        raise ValueError("its hash is not the recorded one")
-    return np.load(array, mmap_mode="r", allow_pickle=False), Statistics(**known["statistics"])
+    entry = parse_json(read_regular(record))
+    if entry["sha256"] != sha256_of(array):
+        raise ValueError("the hash differs from the recorded one")
+    return np.load(array, mmap_mode="r", allow_pickle=False), Statistics(**entry["statistics"])
 
 
 def _write(array: Path, record: Path, rows: np.ndarray, statistics: Statistics) -> None:
-    # The record comes last: an entry without it does not exist yet.
+    # The record comes last: an entry without a record is incomplete and not used.
     with atomic_write(array, "wb") as file:
         np.save(file, rows, allow_pickle=False)
     with atomic_write(record) as file:

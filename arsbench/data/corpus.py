@@ -39,7 +39,7 @@ class Corpus:
         tokenizer: its `vocabulary_size` is the one the model takes.
         train, validation: always there.
         test: None where the source has no third split.
-        origin: where the text comes from, for people.
+        origin: where the text comes from, for readers.
     """
 
     tokenizer: Tokenizer
@@ -49,12 +49,12 @@ class Corpus:
     origin: str
 
     def splits(self) -> dict[str, PackedSplit]:
-        """The splits that there are, by name."""
+        """The splits by name; "test" only where the source has one."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
     def describe(self, examples: int = 3) -> dict[str, Any]:
-        """Figures of every split and its first `examples` rows as text, padding left out; JSON-able."""
+        """Figures and the first `examples` rows (text without padding) of every split; plain JSON types."""
         return {
             "origin": self.origin,
             "tokenizer": {
@@ -73,16 +73,16 @@ class Corpus:
         return self.tokenizer.decode(row[row != self.tokenizer.pad_id], keep_special=True)
 
 
-def prepare(data: DataConfig, *, vocabulary_size: int, sequence_length: int) -> Corpus:
-    """Read the texts, train or read the tokenizer, pack every split; what is cached is not made again.
+def load_corpus(data: DataConfig, *, vocabulary_size: int, sequence_length: int) -> Corpus:
+    """Read the texts, train or read the tokenizer, and pack every split or take it from the cache.
 
     Args:
         data: source, its path and files, and the tokenizer's path.
-        vocabulary_size: most entries that the tokenizer may have.
-        sequence_length: tokens the model sees at once; rows are one longer.
+        vocabulary_size: maximum number of entries of the tokenizer.
+        sequence_length: tokens in a row that the model reads; packed rows are one token longer.
 
     Raises:
-        UserError: the texts, the tokenizer or the lengths do not allow it.
+        UserError: a text or the tokenizer cannot be used, or no sentence fits into a row.
     """
     texts = load_texts(data)
     tokenizer = load_or_train(data.tokenizer_path, texts.train, vocabulary_size)
@@ -92,8 +92,8 @@ def prepare(data: DataConfig, *, vocabulary_size: int, sequence_length: int) -> 
             rows, statistics = pack_texts(split, tokenizer, sequence_length)
             if not len(rows):
                 raise UserError(
-                    f"no sentence of the {name} text fits into model.sequence_length = {sequence_length}; "
-                    "use a longer one or another text"
+                    f"model.sequence_length is {sequence_length}, and no sentence of the {name} text fits; "
+                    "use a larger value or another text"
                 )
             return rows, statistics
 

@@ -1,4 +1,4 @@
-"""Batches of packed rows, in an order that a position restores."""
+"""Batches of packed rows, in an order that (epoch, step) determines."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from arsbench.errors import UserError
 class BatchLoader:
     """Batches of a split's rows.
 
-    The order of an epoch depends on the seed and the epoch's number alone, never on a random state or on
-    `num_workers`, so (epoch, step) is the whole position: `epoch(e, start=s)` gives what followed step s.
+    The order of an epoch depends only on the seed and the epoch's number, not on a random state or on
+    `num_workers`. So (epoch, step) is the whole position: `epoch(e, start=s)` yields what followed step s.
     No global random state is read or changed.
 
     Attributes:
@@ -35,23 +35,24 @@ class BatchLoader:
         drop_last: bool = False,
         num_workers: int = 0,
     ) -> None:
-        """Training shuffles and drops the last incomplete batch; evaluation keeps order and every row.
+        """Training shuffles and drops an incomplete last batch; evaluation keeps the order and every row.
 
         Args:
             rows: int32 (rows, sequence_length + 1).
             batch_size: rows in a batch.
-            seed: decides every epoch's order, with the epoch's number.
-            shuffle: draw an order for each epoch.
-            drop_last: leave out a last batch that is not full.
-            num_workers: processes that make batches ahead of time; 0 makes them when asked.
+            seed: decides the order of every epoch, with the epoch's number.
+            shuffle: draw a new order for each epoch.
+            drop_last: leave out an incomplete last batch.
+            num_workers: processes that make batches ahead of time; 0 makes them on demand.
 
         Raises:
-            UserError: fewer rows than one batch takes.
+            UserError: fewer rows than one batch.
         """
         if len(rows) < batch_size:
             raise UserError(
-                f"the text makes {len(rows)} rows of {rows.shape[1]} tokens, fewer than one batch of "
-                f"{batch_size}; use a longer text, or a smaller data.batch_size or model.sequence_length"
+                f"data.batch_size is {batch_size}, and the text makes fewer than one batch: {len(rows)} rows "
+                f"of {rows.shape[1]} tokens; use a longer text, or lower data.batch_size or "
+                f"model.sequence_length"
             )
         self._rows = rows
         self.batch_size = batch_size
@@ -62,18 +63,19 @@ class BatchLoader:
         self.steps_per_epoch = full if drop_last or not rest else full + 1
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The batches of one epoch, from step `start` on (0-based).
+        """The batches of an epoch, from its step `start` (0-based) on.
 
         Yields:
-            inputs, targets: int64 (B, sequence_length) each, on the CPU; B is `batch_size`, or less in a
-            last batch that was kept.
+            inputs, targets: int64 (B, sequence_length) each, on the CPU; B is `batch_size`, or less in an
+            incomplete last batch.
         """
-        order = self._order(epoch)
+        count = len(self._rows)
+        order = shuffled(count, self._seed, epoch).numpy() if self._shuffle else np.arange(count)
         batches = [
             order[step * self.batch_size : (step + 1) * self.batch_size]
             for step in range(start, self.steps_per_epoch)
         ]
-        # DataLoader draws a seed for its workers: from a generator of its own, not from the global one.
+        # A separate generator: DataLoader draws a seed for its workers, by default from the global generator.
         yield from DataLoader(
             _Rows(self._rows),
             sampler=batches,
@@ -83,33 +85,27 @@ class BatchLoader:
             generator=torch.Generator(),
         )
 
-    def _order(self, epoch: int) -> np.ndarray:
-        if not self._shuffle:
-            return np.arange(len(self._rows))
-        return shuffled(len(self._rows), self._seed, epoch).numpy()
-
 
 def shuffled(count: int, seed: int, epoch: int) -> torch.Tensor:
-    """The numbers below `count`, int64 (count,), in an order that seed and epoch alone decide."""
-    # torch's CPU generator takes 32 bits: hashing spreads the pair over them, so that neither sums nor
-    # neighbours of (seed, epoch) meet.
+    """A permutation of the numbers below `count`, int64 (count,), from seed and epoch only."""
+    # torch's CPU generator uses 32 bits of a seed; hashing avoids collisions between similar (seed, epoch).
     digest = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
     return torch.randperm(count, generator=generator)
 
 
 class _Rows(Dataset):
-    """Indexed by a whole batch's row numbers."""
+    """Rows indexed by the row numbers of a whole batch."""
 
     def __init__(self, rows: np.ndarray) -> None:
         self._rows = rows
 
     def __getitem__(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         batch = torch.from_numpy(self._rows[indices].astype(np.int64))  # (B, sequence_length + 1)
-        # Copies of their own, so that both are contiguous and travel well between processes.
+        # Two contiguous copies: they are cheaper to send between processes than two views.
         return batch[:, :-1].contiguous(), batch[:, 1:].contiguous()
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal: the trainer decides, the workers keep serving it."""
+    """Ctrl-C reaches every process of the terminal; only the trainer reacts to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,26 +11,26 @@ import numpy as np
 from arsbench.data.tokenizer import Tokenizer
 
 PACKING_VERSION = 1
-"""Part of the cache's key: raise it whenever the same texts would give other rows or statistics."""
+"""Part of the cache's key: increase it whenever the same texts would give different rows or statistics."""
 
-# Sentences tokenized at a time: enough to keep every core busy, few enough not to hold a whole text twice.
+# Sentences tokenized at a time: enough to keep every core busy without a second copy of the text.
 _BATCH = 16384
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What became of a split's texts.
+    """Counts over a split's texts and rows.
 
     Attributes:
         texts: texts read.
         sentences: non-blank pieces between full stops.
         dropped_sentences: those of fewer than 2 or more than sequence_length + 1 tokens, in no row.
         rows: packed rows.
-        tokens: tokens in the rows, <|endoftext|> counted, padding not.
-        padding_share: padding as a share of all places in the rows.
-        targets: tokens less each row's first one, which nothing predicts.
+        tokens: tokens in the rows, <|endoftext|> included, padding excluded.
+        padding_share: padding as a share of all positions in the rows.
+        targets: tokens without the first of each row, which is never predicted.
         target_bytes: bytes of UTF-8 that the targets stand for (<|endoftext|> stands for none).
-        target_words: words between white space in the sentences' text, less that of each row's first token.
+        target_words: white-space words of the sentences, without those of each row's first token.
     """
 
     texts: int
@@ -47,12 +47,12 @@ class Statistics:
 def pack_texts(
     texts: Sequence[str], tokenizer: Tokenizer, sequence_length: int
 ) -> tuple[np.ndarray, Statistics]:
-    """Cut, tokenize and pack.
+    """Cut texts into sentences, tokenize them and pack them into rows.
 
-    A text's newlines become spaces; it is split on "." and each piece stripped of white space; a piece that
-    is not empty becomes the tokens of piece + "." and <|endoftext|>. Pieces of 2 to sequence_length + 1
-    tokens are kept, longest first and otherwise in order; a row takes pieces until the next does not fit,
-    and is then filled with <pad>.
+    A text's newlines become spaces; the text is split on "." and each piece is stripped of white space; a
+    non-empty piece becomes the tokens of piece + "." and <|endoftext|>. Pieces of 2 to sequence_length + 1
+    tokens are kept, longest first and otherwise in order. A row takes pieces until the next does not fit, and
+    is then filled with <pad>.
 
     Returns:
         rows: int32 (rows, sequence_length + 1). Inputs are row[:-1], targets row[1:].
@@ -110,7 +110,7 @@ def _sentences(texts: Sequence[str]) -> Iterator[str]:
 
 
 def _place(lengths: Sequence[int], width: int) -> tuple[list[int], list[int]]:
-    """Row and column of each piece, in the order given; a row is closed once a piece does not fit."""
+    """Row and column of each piece, in order; a row is closed once a piece does not fit."""
     rows, columns = [], []
     row, used = 0, 0
     for length in lengths:
@@ -123,7 +123,7 @@ def _place(lengths: Sequence[int], width: int) -> tuple[list[int], list[int]]:
 
 
 def _words_of_first_tokens(sentences: Sequence[str], byte_lengths: np.ndarray) -> int:
-    """Words that disappear when each sentence loses its first token, which may end within a character."""
+    """The words that the sentences lose with their first token, which may end inside a character."""
     lost = 0
     for sentence, length in zip(sentences, byte_lengths, strict=True):
         rest = sentence.encode()[length:].decode(errors="replace")

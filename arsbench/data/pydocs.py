@@ -1,7 +1,7 @@
-"""English text that every Python carries: pydoc's topics and the standard library's docstrings.
+"""English text that comes with Python: pydoc's topics and the standard library's docstrings.
 
-No network and no file of the project is needed. The text differs from one Python version to the next, so
-figures measured on it are comparable only within one version.
+It needs no network and no data file. The text differs between Python versions, so figures measured on it
+are comparable only within one version.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from arsbench.errors import UserError
 
 SHORTEST = 40
-"""Documents of fewer characters say too little to be worth a place."""
+"""Characters; shorter documents are left out, since they hold little text."""
 
 # One document in twenty goes to validation, one to test: 90/5/5.
 _BUCKETS = 20
@@ -27,15 +27,15 @@ def load_pydocs() -> dict[str, list[str]]:
     """Read the documents of the running Python and split them 90/5/5.
 
     A document is one topic of pydoc, or the docstring of one module, class or function, with every run of
-    white space made one space (line breaks mean nothing once a text is cut into sentences, and runs of
-    spaces would be easy targets that flatter a language model). The split is decided by the SHA-256 of the
-    document alone, so a document added by another Python version moves no other.
+    white space replaced by a space (line breaks mean nothing once a text is cut into sentences, and runs of
+    spaces would be easy targets). The SHA-256 of a document decides its split, so that a document added by
+    another Python version does not move the others.
 
     Returns:
         {"train": ..., "validation": ..., "test": ...}, the same for every run of one Python.
 
     Raises:
-        UserError: this Python carries no library in source form.
+        UserError: this Python comes without the source of its library.
     """
     splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     seen = set()
@@ -47,17 +47,17 @@ def load_pydocs() -> dict[str, list[str]]:
         splits[_split_of(text)].append(text)
     if not all(splits.values()):
         raise UserError(
-            f"the Python at {sys.executable} carries no documentation to train on; use another Python or "
+            f"the Python at {sys.executable} comes without documentation to train on; use another Python or "
             "--set data.source=files with data.path"
         )
     return splits
 
 
 def _documents() -> Iterator[str]:
-    """Topics by name, then docstrings by path and place in the file."""
+    """Topics by name, then docstrings by path and position in the file."""
     try:
         from pydoc_data.topics import topics
-    except ImportError:  # some distributions ship the interpreter without its documentation
+    except ImportError:  # some distributions package Python without its documentation
         topics = {}
     for name in sorted(topics):
         yield topics[name]
@@ -66,15 +66,15 @@ def _documents() -> Iterator[str]:
 
 
 def _library_sources() -> list[Path]:
-    """Source files of the standard library, without its tests, ordered by their path inside it."""
+    """Source files of the standard library without its tests, ordered by path."""
     root = Path(sysconfig.get_path("stdlib"))
-    found = []
+    sources = []
     for path in root.rglob("*.py"):
         inside = path.relative_to(root).with_suffix("")
-        # Naming what belongs, rather than what does not, keeps site-packages and stray files out.
+        # An allow-list keeps site-packages and stray files out.
         if inside.parts[0] in sys.stdlib_module_names and not any(map(_is_test, inside.parts)):
-            found.append((inside.parts, path))
-    return [path for _, path in sorted(found)]
+            sources.append((inside.parts, path))
+    return [path for _, path in sorted(sources)]
 
 
 def _is_test(part: str) -> bool:
@@ -84,10 +84,10 @@ def _is_test(part: str) -> bool:
 def _docstrings(path: Path) -> Iterator[str]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old escapes in the library's sources are not our business
+            warnings.simplefilter("ignore")  # about old escapes in the library's sources
             tree = ast.parse(path.read_bytes(), filename=str(path))
     except (OSError, SyntaxError, ValueError):
-        return  # a file kept on purpose in an encoding or syntax that does not parse
+        return  # a test file whose encoding or syntax is invalid on purpose
     unread: list[ast.AST] = [tree]
     while unread:
         node = unread.pop()
@@ -95,7 +95,7 @@ def _docstrings(path: Path) -> Iterator[str]:
             docstring = ast.get_docstring(node, clean=False)
             if docstring:
                 yield docstring
-        # Only blocks of statements hold definitions; looking into expressions would take most of the time.
+        # Only blocks of statements hold definitions; visiting expressions would take most of the time.
         for block in ("finalbody", "orelse", "cases", "handlers", "body"):
             unread.extend(reversed(getattr(node, block, [])))
 

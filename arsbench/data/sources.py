@@ -1,7 +1,6 @@
-"""Where the text comes from: a directory of files, the Hugging Face hub, or the running Python.
+"""The text's source: a directory of files, the Hugging Face hub, or the documentation of the running Python.
 
-Every source gives the same thing, `Texts`: lists of texts for training, validation and, where there is one,
-test.
+Every source gives `Texts`: lists of texts for training, validation and, where there is one, test.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ if TYPE_CHECKING:
     from arsbench.config.schema import DataConfig
 
 ENVIRONMENT_VARIABLE = "ARSBENCH_WIKITEXT2"
-"""Names a directory with WikiText-2's files, for machines without the hub."""
+"""Holds the path of a directory with WikiText-2's files."""
 
 HUB_DATASET = "Salesforce/wikitext"
 HUB_CONFIGURATION = "wikitext-2-raw-v1"
 
 FILE_KEYS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
 
-# WikiText's own names; the raw text is preferred to the one with <unk> in it.
-_KNOWN_NAMES = tuple(
+# WikiText's file names; the raw text is preferred to the one with <unk> in it.
+_WIKITEXT_NAMES = tuple(
     {"train": f"wiki.train.{form}", "validation": f"wiki.valid.{form}", "test": f"wiki.test.{form}"}
     for form in ("raw", "tokens")
 )
@@ -46,8 +45,8 @@ class Texts:
     Attributes:
         train: texts to train on, at least one.
         validation: texts to evaluate on after every epoch, at least one.
-        test: texts to evaluate on as well, or None where there is no such split.
-        origin: where the texts come from, for people.
+        test: texts to evaluate on after training, or None where there is no such split.
+        origin: where the texts come from, for readers.
     """
 
     train: list[str]
@@ -60,14 +59,14 @@ def load_texts(data: DataConfig) -> Texts:
     """Read the texts that the configuration's `data` section names.
 
     `data.source` is one of
-    files: a directory, `data.path` or else the one ARSBENCH_WIKITEXT2 names;
+    files: the directory `data.path`, or the one in ARSBENCH_WIKITEXT2;
     hub: WikiText-2 from the Hugging Face hub, or from `data.path`, a local copy of the hub's repository;
     pydocs: the running Python's documentation (see `arsbench.data.pydocs`);
-    auto: files where `data.path`, a file key or ARSBENCH_WIKITEXT2 is set, else hub where the `datasets`
-    library is installed.
+    auto: files if `data.path`, a file key or ARSBENCH_WIKITEXT2 is set, else hub if the `datasets` library
+    is installed.
 
     Raises:
-        UserError: nothing to read, unreadable or blank text, or keys that the source would not heed.
+        UserError: there is no text, it is unreadable or blank, or a key is set that the source does not read.
     """
     source = _resolve(data)
     if source == "files":
@@ -80,15 +79,15 @@ def load_texts(data: DataConfig) -> Texts:
         splits = load_pydocs()
         origin = f"pydoc's topics and the standard library's docstrings, Python {platform.python_version()}"
     else:
-        raise UserError(f"data.source {source!r} is unknown; use auto, hub, files or pydocs")
+        raise UserError(f"data.source is {source!r}; it must be auto, hub, files or pydocs")
     for split, texts in splits.items():
         if not texts:
-            raise UserError(f"the {split} text of {origin} is blank; give it some text or name another file")
+            raise UserError(f"the {split} text of {origin} is blank; use a file with text")
     return Texts(splits["train"], splits["validation"], splits.get("test"), origin)
 
 
 def hash_texts(texts: Iterable[str]) -> str:
-    """Hexadecimal SHA-256 of a sequence of texts; where one ends and the next begins counts too."""
+    """Hexadecimal SHA-256 of a sequence of texts, their boundaries included."""
     digest = hashlib.sha256()
     for text in texts:
         encoded = text.encode()
@@ -100,8 +99,8 @@ def hash_texts(texts: Iterable[str]) -> str:
 def _resolve(data: DataConfig) -> str:
     if data.source != "auto":
         return data.source
-    # File keys mean files even where no directory is known: the hub's full text must not be read under a
-    # configuration that names parts of it.
+    # File keys mean files even without a directory: a configuration that names parts of the text must not
+    # read the hub's full text.
     named = data.path or any(getattr(data, key) for key in FILE_KEYS.values())
     if named or os.environ.get(ENVIRONMENT_VARIABLE):
         return "files"
@@ -118,7 +117,7 @@ def _refuse(data: DataConfig, source: str, keys: Iterable[str]) -> None:
     for key in keys:
         if getattr(data, key):
             raise UserError(
-                f"data.{key} is set to {getattr(data, key)!r}, which data.source={source} does not read; "
+                f"data.{key} is {getattr(data, key)!r}, which data.source={source} does not read; "
                 "leave it out or use data.source=files"
             )
 
@@ -134,19 +133,19 @@ def _read_files(data: DataConfig) -> tuple[dict[str, list[str]], str]:
     root = Path(directory).expanduser()
     if not root.is_dir():
         raise UserError(f"{origin} is {directory}, which is not a directory; name one that holds the texts")
-    names = _named_files(data, root) or _known_files(root)
+    names = _named_files(data, root) or _wikitext_files(root)
     splits = {split: _read_lines(root / name) for split, name in names.items()}
     listed = ", ".join(f"{name} ({split})" for split, name in names.items())
     return splits, f"files in {root}: {listed}"
 
 
 def _named_files(data: DataConfig, root: Path) -> dict[str, str]:
-    """The files that the keys name, exactly those; empty if no key is set."""
+    """The files that the keys name, by split; empty if no key is set."""
     names = {split: getattr(data, key) for split, key in FILE_KEYS.items() if getattr(data, key)}
     for split in ("train", "validation") if names else ():
         if split not in names:
-            present = " and ".join(f"data.{FILE_KEYS[given]}" for given in names)
-            raise UserError(f"{present} is set but data.{FILE_KEYS[split]} is not; name that file too")
+            others = " and ".join(f"data.{FILE_KEYS[present]}" for present in names)
+            raise UserError(f"{others} is set and data.{FILE_KEYS[split]} is not; set it too")
     for split, name in names.items():
         if not (root / name).is_file():
             raise UserError(
@@ -155,12 +154,12 @@ def _named_files(data: DataConfig, root: Path) -> dict[str, str]:
     return names
 
 
-def _known_files(root: Path) -> dict[str, str]:
-    """WikiText's files under their own names."""
-    for names in _KNOWN_NAMES:
-        found = {split: name for split, name in names.items() if (root / name).is_file()}
-        if "train" in found and "validation" in found:
-            return found
+def _wikitext_files(root: Path) -> dict[str, str]:
+    """WikiText's files under their original names, by split."""
+    for names in _WIKITEXT_NAMES:
+        present = {split: name for split, name in names.items() if (root / name).is_file()}
+        if "train" in present and "validation" in present:
+            return present
     wanted = " and ".join(f"wiki.{split}.raw (or .tokens)" for split in ("train", "valid"))
     raise UserError(f"{root} has no {wanted}; name other files with data.train_file and data.validation_file")
 
@@ -177,7 +176,7 @@ def _read_lines(path: Path) -> list[str]:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: see byte {error.start}; convert it to UTF-8") from error
-    # Not splitlines(), which also breaks lines at form feeds and other characters that are part of a text.
+    # Not splitlines(), which also splits at form feeds and other characters that belong to a text.
     return _nonblank(text.replace("\r\n", "\n").split("\n"))
 
 
@@ -194,7 +193,7 @@ def _read_hub(path: str | None) -> tuple[dict[str, list[str]], str]:
         splits = {
             split: _nonblank(text.rstrip("\n") for text in dataset[split]["text"]) for split in FILE_KEYS
         }
-    except Exception as error:  # the library raises a great many kinds, of its own and of its transports
+    except Exception as error:  # the library and its transports raise many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(
             f"cannot load {HUB_CONFIGURATION} of {name} from the hub ({reason}); "

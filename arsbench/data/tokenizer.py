@@ -1,7 +1,7 @@
 """Byte-level BPE: trained on the training text, kept in a file, and bound to that text (ARS.md, section 3).
 
 Source of the method: Sennrich et al. 2016 (BPE) on bytes as in Radford et al. 2019 (GPT-2). The alphabet is
-all 256 bytes, so that any text survives a round trip.
+all 256 bytes, so that encoding and decoding returns any text unchanged.
 """
 
 from __future__ import annotations
@@ -28,20 +28,19 @@ SMALLEST_VOCABULARY = 256 + 2
 """Every byte, and the two special tokens."""
 
 LARGEST_VOCABULARY = 2**24
-"""Of the ids there are tables in memory."""
+"""Bounds the tables in memory, which have an entry for each id."""
 
 _logger = logging.getLogger(__name__)
 _ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
-# Set by hand, this keeps `tokenizers` from warning at every later fork; the loader's workers never tokenize.
+# If it is set, `tokenizers` does not warn at every later fork; the loader's workers never tokenize.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 class Tokenizer:
     """A byte-level BPE tokenizer read from a file.
 
-    Text is never taken for a special token: "<pad>" in a text becomes the tokens of its five characters, so
-    that the padding id means padding and nothing else.
+    "<pad>" in a text becomes the tokens of its five characters, so that the padding id always means padding.
 
     Attributes:
         path: the file it came from.
@@ -56,11 +55,16 @@ class Tokenizer:
         """Read a tokenizer file.
 
         Raises:
-            UserError: no such file, a damaged one, or one that is not byte-level BPE with the whole alphabet
-                and both special tokens.
+            UserError: the file is missing, damaged, or not byte-level BPE with all 256 bytes and both special
+                tokens.
         """
         self.path = Path(path)
-        self.sha256 = _hash_file(self.path)
+        try:
+            self.sha256 = sha256_of(self.path)
+        except OSError as error:
+            raise UserError(
+                f"cannot read the tokenizer file {self.path}: {error.strerror}; check the path"
+            ) from error
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(self.path))
         except Exception as error:  # the library raises plain Exception
@@ -69,7 +73,7 @@ class Tokenizer:
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._tokenizer.encode_special_tokens = True  # encode them as text, that is
+        self._tokenizer.encode_special_tokens = True  # despite its name: encode them as ordinary text
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         self._check(vocabulary)
         self.eos_id = vocabulary[END_OF_TEXT]
@@ -91,7 +95,7 @@ class Tokenizer:
         return self._tokenizer.decode([int(index) for index in ids], skip_special_tokens=not keep_special)
 
     def save_copy(self, path: Path) -> None:
-        """Write the tokenizer to another place, with what is known of its text.
+        """Copy the tokenizer's file, and the record of its text if there is one.
 
         Raises:
             UserError: it cannot be written.
@@ -104,41 +108,40 @@ class Tokenizer:
     def _check(self, vocabulary: dict[str, int]) -> None:
         for token in (END_OF_TEXT, PADDING):
             if token not in vocabulary:
-                raise self.foreign(f"it lacks {token}")
+                raise self.incompatible(f"it has no {token}")
         highest = max(vocabulary.values())
         if highest >= LARGEST_VOCABULARY:
-            raise self.foreign(f"an id is {highest}, and only those below {LARGEST_VOCABULARY} can be")
+            raise self.incompatible(f"its largest id is {highest}; ids must be < {LARGEST_VOCABULARY}")
         missing = sum(letter not in vocabulary for letter in _ALPHABET)
         if missing:
-            raise self.foreign(f"{missing} of the 256 bytes have no token")
+            raise self.incompatible(f"{missing} of the 256 bytes have no token")
         probe = "A  b\n\té \ufb01 \U0001f600"
         if self._tokenizer.decode(self._tokenizer.encode(probe, add_special_tokens=False).ids) != probe:
-            raise self.foreign("text does not survive a round trip through it")
+            raise self.incompatible("decoding does not return the encoded text")
 
-    def foreign(self, reason: str) -> UserError:
+    def incompatible(self, reason: str) -> UserError:
         """The error that says why this tokenizer cannot be used."""
         return UserError(
-            f"the tokenizer file {self.path} is of another vocabulary ({reason}); "
-            "remove it or name another data.tokenizer_path"
+            f"the tokenizer file {self.path} has a different vocabulary ({reason}); "
+            "remove it or set another data.tokenizer_path"
         )
 
 
 def load_or_train(path: str | os.PathLike[str], texts: Sequence[str], vocabulary_size: int) -> Tokenizer:
     """The tokenizer at `path`, trained on `texts` and saved there if there is none.
 
-    Beside the file lies `<path>.text.json`, the hashes of the training text and of the tokenizer, by which a
-    later call knows that both belong together. A tokenizer without it is somebody's own: it is used, with a
-    warning, since nothing can be said about its text. Removing that file is how one asks for a tokenizer to
-    be used with another text.
+    `<path>.text.json` beside the file holds the hashes of the training text and of the tokenizer; a later
+    call compares them. A tokenizer without that file is used with a warning, since its training text is
+    unknown. To use a tokenizer with another text, remove that file.
 
     Args:
         path: `data.tokenizer_path`.
         texts: the training split.
-        vocabulary_size: most entries that the vocabulary may have; a small text gives fewer.
+        vocabulary_size: maximum number of entries; a small text gives fewer.
 
     Raises:
-        UserError: a tokenizer that is damaged, of another text or of another vocabulary, or a path that
-            cannot be written to.
+        UserError: the tokenizer is damaged, was trained on another text or has a different vocabulary, or the
+            path cannot be written to.
     """
     path = Path(path).expanduser()
     if vocabulary_size < SMALLEST_VOCABULARY:
@@ -153,10 +156,10 @@ def load_or_train(path: str | os.PathLike[str], texts: Sequence[str], vocabulary
     size = tokenizer.vocabulary_size
     other_size = f"it has {size} entries, model.vocabulary_size is {vocabulary_size}"
     if size > vocabulary_size:
-        raise tokenizer.foreign(other_size)
+        raise tokenizer.incompatible(other_size)
     record = _read_record(path)
     if record is None:
-        _logger.warning("%s lies without %s: on what text it was trained is unknown", path, _beside(path))
+        _logger.warning("%s has no %s beside it, so its training text is unknown", path, _beside(path))
         return tokenizer
     if record["tokenizer_sha256"] != tokenizer.sha256:
         raise UserError(
@@ -165,11 +168,11 @@ def load_or_train(path: str | os.PathLike[str], texts: Sequence[str], vocabulary
     if record["text_sha256"] != text_sha256:
         raise UserError(
             f"the tokenizer file {path} was trained on another text; remove it to have it trained again, "
-            f"name another data.tokenizer_path, or remove {_beside(path)} to use it all the same"
+            f"set another data.tokenizer_path, or remove {_beside(path)} to use it with this text"
         )
-    # A vocabulary that filled its limit would have grown under a larger one; one that did not would not.
+    # A vocabulary that filled its limit would have grown under a larger limit.
     if size == record["vocabulary_size"] < vocabulary_size:
-        raise tokenizer.foreign(other_size)
+        raise tokenizer.incompatible(other_size)
     return tokenizer
 
 
@@ -192,7 +195,7 @@ def _train(path: Path, texts: Sequence[str], vocabulary_size: int, text_sha256: 
         "vocabulary_size": vocabulary_size,
         "tokenizers": tokenizers.__version__,
     }
-    # The record first: a crash between the two leaves no tokenizer, and both are then written again.
+    # The record first: after a crash between the two there is no tokenizer, and both are written again.
     with atomic_write(_beside(path)) as file:
         json.dump(record, file, indent=2)
     with atomic_write(path) as file:
@@ -210,13 +213,6 @@ def _read_record(path: Path) -> dict | None:
     except (OSError, ValueError, AttributeError):
         pass
     raise UserError(f"{beside} is damaged; remove it and {path} to have the tokenizer trained again")
-
-
-def _hash_file(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise UserError(f"cannot read the tokenizer file {path}: {error.strerror}; check the path") from error
 
 
 def _beside(path: Path) -> Path:

@@ -1,13 +1,13 @@
-"""The benchmark's models: Qwen3's architecture, interchangeable with Hugging Face's, and a one-layer one."""
+"""The benchmark's models: Qwen3's architecture, exchangeable with Hugging Face, and a one-layer one."""
 
 from __future__ import annotations
 
 from arsbench.models.exchange import export_huggingface, load_huggingface
-from arsbench.models.one_layer import ClassificationOutput, OneLayerTransformer
-from arsbench.models.transformer import LossOutput, Transformer, build_model
+from arsbench.models.loss_output import LossOutput
+from arsbench.models.one_layer import OneLayerTransformer
+from arsbench.models.transformer import Transformer, build_model
 
 __all__ = [
-    "ClassificationOutput",
     "LossOutput",
     "OneLayerTransformer",
     "Transformer",

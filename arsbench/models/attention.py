@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Attention(nn.Module):
     """Causal attention with normalised, rotated queries and keys, without biases.
 
-    The heads' width is `config.head_dim`, whatever embedding_size / num_heads is.
+    The width of a head is `config.head_dim`, independent of embedding_size / num_heads.
     """
 
     def __init__(self, config: ModelConfig):

@@ -1,7 +1,7 @@
 """Exchange with Hugging Face: a directory that transformers loads, and a Qwen3 directory read back.
 
 A directory holds config.json, model.safetensors (or shards with model.safetensors.index.json) and the
-tokenizer's files; an export also has a manifest (see `export_folder`). transformers itself is not needed.
+tokenizer's files; an export also has a manifest (see `export_folder`). transformers is not needed.
 Parameter names are the same on both sides.
 """
 
@@ -24,6 +24,7 @@ from arsbench.errors import UserError
 from arsbench.files import atomic_write, read_regular
 from arsbench.models.export_folder import export_folder
 from arsbench.models.transformer import INITIAL_STD, Transformer
+from arsbench.models.weights_file import write_safetensors
 from arsbench.ops import RMS_NORM_EPS
 
 CONFIG = "config.json"
@@ -31,6 +32,7 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+README = "README.md"
 
 
 def export_huggingface(
@@ -40,50 +42,51 @@ def export_huggingface(
     tokenizer_path: str | os.PathLike[str],
     eos_id: int,
     pad_id: int,
-    bos_id: int | None = None,
+    readme: str | None = None,
 ) -> None:
     """Write what `AutoModelForCausalLM` and `AutoTokenizer` load with `from_pretrained(directory)`.
 
     Args:
-        model: its weights are written in their own dtype.
+        model: its weights are written in their dtype.
         directory: made where missing; an earlier export in it is replaced, whole or not at all.
         tokenizer_path: file of the `tokenizers` library, of the model's vocabulary.
         eos_id: token at which generation ends.
         pad_id: token that pads batches.
-        bos_id: token at which a text starts, if the tokenizer has one.
+        readme: text of README.md, if the directory should have one.
 
     Raises:
-        UserError: the tokenizer cannot be read or has a different vocabulary, the directory holds other files
-            than an export's, or a file cannot be written.
+        UserError: the tokenizer cannot be read or has a different vocabulary, the directory holds files that
+            are not an export's, or a file cannot be written.
     """
     directory, tokenizer_path = Path(directory), Path(tokenizer_path)
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_path))
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library raises no narrower type
         raise UserError(f"cannot read the tokenizer {tokenizer_path}: {error}; restore the file") from error
     if tokenizer.get_vocab_size() != model.vocabulary_size:
         raise UserError(
             f"the tokenizer {tokenizer_path} has {tokenizer.get_vocab_size()} entries and the model "
-            f"{model.vocabulary_size}; give the tokenizer that it was trained with"
+            f"{model.vocabulary_size}; give the tokenizer that the model was trained with"
         )
-    ids = {"bos": bos_id, "eos": eos_id, "pad": pad_id}
-    tokens = {f"{name}_token": tokenizer.id_to_token(i) for name, i in ids.items() if i is not None}
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": model.config.sequence_length,
         "clean_up_tokenization_spaces": False,
-        **tokens,
+        "eos_token": tokenizer.id_to_token(eos_id),
+        "pad_token": tokenizer.id_to_token(pad_id),
     }
-    # A tied head is no parameter of its own, and transformers expects no entry for it.
-    weights = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
-    token_ids = {f"{name}_token_id": i for name, i in ids.items()}
-    with export_folder(directory, (WEIGHTS, TOKENIZER, TOKENIZER_CONFIG, CONFIG)) as folder:
+    token_ids = {"bos_token_id": None, "eos_token_id": eos_id, "pad_token_id": pad_id}
+    texts = {TOKENIZER_CONFIG: _json(tokenizer_config)} | ({README: readme} if readme else {})
+    texts[CONFIG] = _json(_to_huggingface(model) | token_ids)
+    with export_folder(directory, (WEIGHTS, TOKENIZER, *texts)) as folder:
         with atomic_write(folder / WEIGHTS, "wb") as file:
-            file.write(safetensors.torch.save(weights, metadata={"format": "pt"}))
+            # A tied head is not a separate parameter, and transformers expects no entry for it.
+            write_safetensors(file, dict(model.named_parameters()))
         with atomic_write(folder / TOKENIZER, "wb") as file:
             file.write(tokenizer_path.read_bytes())
-        _write_json(folder / TOKENIZER_CONFIG, tokenizer_config)
-        _write_json(folder / CONFIG, _to_huggingface(model) | token_ids)
+        for name, text in texts.items():
+            with atomic_write(folder / name) as file:
+                file.write(text)
 
 
 def load_huggingface(directory: str | os.PathLike[str]) -> Transformer:
@@ -94,15 +97,15 @@ def load_huggingface(directory: str | os.PathLike[str]) -> Transformer:
 
     Raises:
         UserError: a file is missing or damaged, the weights do not fit config.json, or the architecture is
-            not Qwen3 as this package computes it.
+            not the Qwen3 that this package computes.
     """
     directory = Path(directory)
     path = directory / CONFIG
-    given = _read_json(path)
+    table = _read_json(path)
     try:
-        config = _from_huggingface(given, path)
+        config = _from_huggingface(table, path)
         with torch.device("meta"):
-            model = Transformer(config, given["vocab_size"])
+            model = Transformer(config, table["vocab_size"])
     except KeyError as error:
         raise UserError(f"{path} lacks {error}; give a complete Qwen3 directory") from error
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
@@ -148,31 +151,31 @@ def _to_huggingface(model: Transformer) -> dict[str, Any]:
     }
 
 
-def _from_huggingface(given: dict[str, Any], path: Path) -> ModelConfig:
-    """Our configuration of theirs; what our model computes otherwise is refused."""
-    rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
+def _from_huggingface(table: dict[str, Any], path: Path) -> ModelConfig:
+    """Our configuration from Hugging Face's; a model that we would compute differently is refused."""
+    rope = table.get("rope_parameters") or table.get("rope_scaling") or {}
     fixed = {
-        "model_type": (given.get("model_type"), "qwen3"),
-        "hidden_act": (given.get("hidden_act", "silu"), "silu"),
-        "rms_norm_eps": (given.get("rms_norm_eps", RMS_NORM_EPS), RMS_NORM_EPS),
-        "attention_bias": (given.get("attention_bias", False), False),
-        "use_sliding_window": (given.get("use_sliding_window", False), False),
+        "model_type": (table.get("model_type"), "qwen3"),
+        "hidden_act": (table.get("hidden_act", "silu"), "silu"),
+        "rms_norm_eps": (table.get("rms_norm_eps", RMS_NORM_EPS), RMS_NORM_EPS),
+        "attention_bias": (table.get("attention_bias", False), False),
+        "use_sliding_window": (table.get("use_sliding_window", False), False),
         "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
     }
     for name, (value, wanted) in fixed.items():
         if value != wanted:
             raise UserError(f"{path} has {name} {value!r}; only Qwen3 with {wanted!r} can be read")
     return ModelConfig(
-        vocabulary_size=given["vocab_size"],
-        embedding_size=given["hidden_size"],
-        sequence_length=given["max_position_embeddings"],
-        num_heads=given["num_attention_heads"],
-        num_layers=given["num_hidden_layers"],
-        rope_theta=float(rope["rope_theta"] if "rope_theta" in rope else given["rope_theta"]),
-        intermediate_size=given["intermediate_size"],
-        tie_word_embeddings=given.get("tie_word_embeddings", False),
-        num_kv_heads=given["num_key_value_heads"],
-        head_dim=given["head_dim"],
+        vocabulary_size=table["vocab_size"],
+        embedding_size=table["hidden_size"],
+        sequence_length=table["max_position_embeddings"],
+        num_heads=table["num_attention_heads"],
+        num_layers=table["num_hidden_layers"],
+        rope_theta=float(rope["rope_theta"] if "rope_theta" in rope else table["rope_theta"]),
+        intermediate_size=table["intermediate_size"],
+        tie_word_embeddings=table.get("tie_word_embeddings", False),
+        num_kv_heads=table["num_key_value_heads"],
+        head_dim=table["head_dim"],
     )
 
 
@@ -194,18 +197,17 @@ def _read_weights(directory: Path) -> dict[str, Tensor]:
 
 
 def _misfit(parameters: dict[str, Tensor], weights: dict[str, Tensor]) -> str | None:
-    """What keeps `weights` from being the values of `parameters`, or None."""
+    """Why `weights` cannot be the values of `parameters`, or None."""
     for name in sorted(parameters.keys() ^ weights.keys()):
-        return f"{name} is {'missing' if name in parameters else 'no parameter of it'}"
+        return f"{name} is {'missing' if name in parameters else 'not a parameter of the model'}"
     for name, parameter in parameters.items():
         if parameter.shape != weights[name].shape:
             return f"{name} is {tuple(weights[name].shape)}, not {tuple(parameter.shape)}"
     return None
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

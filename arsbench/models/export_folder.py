@@ -1,7 +1,7 @@
-"""The folder of an export: files that appear together, and replace nothing but an earlier export.
+"""The folder of an export: its files appear together, and replace only an earlier export.
 
-`arsbench_export.json` beside the files holds their SHA-256: an export is recognised by it, and by files that
-nobody has changed since. The files are written to a subfolder and moved out of it once they are whole.
+`arsbench_export.json` beside the files holds their SHA-256; a folder is an export if it has that file and no
+other file has changed since. The files are written to a subfolder and moved out of it once they are whole.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from arsbench.files import atomic_write, read_regular, sha256_of, sync_directory
 MANIFEST = "arsbench_export.json"
 FORMAT = "arsbench export 1"
 STAGE = ".arsbench_export"
-MAX_MANIFEST = 2**16  # bytes; three hashes need a few hundred
+MAX_MANIFEST = 2**16  # bytes; a few hashes need a few hundred
 
 
 @contextlib.contextmanager
@@ -28,15 +28,15 @@ def export_folder(directory: Path, names: Sequence[str]) -> Iterator[Path]:
     """Write an export's files whole or not at all.
 
     Args:
-        directory: where they are to be; made where missing. Other files in it are left alone.
+        directory: where they go; made where missing. Other files in it stay.
         names: the files; while they are moved, the last one is missing.
 
     Yields:
         the folder to write them to.
 
     Raises:
-        UserError: `directory` holds files and is not an export, or an export that somebody has changed, or
-            cannot be written to. It is then as it was.
+        UserError: `directory` holds files and is not an export, or an export with changed files, or cannot be
+            written to. It then stays as it was.
     """
     _check_replaceable(directory, names)
     made, stage = not directory.exists(), directory / STAGE
@@ -56,7 +56,7 @@ def export_folder(directory: Path, names: Sequence[str]) -> Iterator[Path]:
             raise UserError(_unwritable(directory, error)) from error
         raise
     try:
-        # From here on the manifest in `stage` says that this is an export, should the process be killed.
+        # If the process is killed from here on, the manifest in `stage` marks the folder as an export.
         (directory / names[-1]).unlink(missing_ok=True)
         for name in (*names, MANIFEST):
             os.replace(stage / name, directory / name)
@@ -67,21 +67,21 @@ def export_folder(directory: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 def _check_replaceable(directory: Path, names: Sequence[str]) -> None:
-    """Refuse a folder in which an export would overwrite what is not an export's."""
+    """Refuse a folder in which an export would overwrite other files."""
     stage, manifest = directory / STAGE, directory / MANIFEST
     if not directory.is_dir() or (stage / MANIFEST).is_file() or set(directory.iterdir()) <= {stage}:
         return
     hashes = _hashes(manifest)
     if hashes is None:
         raise UserError(
-            f"{directory} is not empty, and is not an export that this version has written; choose another "
-            f"folder, or empty this one"
+            f"{directory} is not empty and is not an export of this version; choose another folder, or empty "
+            f"this one"
         )
     for name in names:
         path = directory / name
         if path.exists() and (not path.is_file() or sha256_of(path) != hashes.get(name)):
             raise UserError(
-                f"{path} has changed since it was exported, and is not overwritten; choose another folder, "
+                f"{path} has changed since it was exported and is not overwritten; choose another folder, "
                 f"or remove the file"
             )
 

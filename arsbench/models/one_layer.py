@@ -7,39 +7,24 @@ appendix A; Power et al., "Grokking: Generalization Beyond Overfitting on Small 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from arsbench.models.loss_output import LossOutput
+
 if TYPE_CHECKING:
     from arsbench.config.schema import ModelConfig
 
 
-class ClassificationOutput(NamedTuple):
-    """Result of `OneLayerTransformer.loss`, in float32 (float64 for a float64 model).
-
-    Attributes:
-        loss: (), mean over the rows, nats; differentiable.
-        token_loss: (B,), nats; not differentiable.
-        entropy: (B,), entropy of each prediction in nats; not differentiable.
-        correct: (B,) bool, whether the likeliest token is the target.
-    """
-
-    loss: Tensor
-    token_loss: Tensor
-    entropy: Tensor
-    correct: Tensor
-
-
 class OneLayerTransformer(nn.Module):
-    """Learned positions, causal attention, a ReLU MLP, no norms, an untied head; initialised when made.
+    """Learned positions, causal attention, a ReLU MLP, no norms, an untied head; initialised on creation.
 
-    It predicts one token, after the last of a row, and of a single layer only the last position leads there.
-    What enters its attention depends on tokens and positions alone: queries, keys, values and scores are
-    computed once for each token, or pair of tokens, rather than once for each row. That pays for vocabularies
-    as small as these (V ≲ B).
+    It predicts one token, the one after a row; a single layer needs only the last position for it. The inputs
+    of attention depend on tokens and positions alone, so queries, keys, values and scores are computed once
+    for each token or pair of tokens, not for each row. That is faster for small vocabularies (V ≲ B).
 
     Args:
         config: its `embedding_size`, `num_heads`, `head_dim`, `intermediate_size` and `sequence_length`.
@@ -77,9 +62,9 @@ class OneLayerTransformer(nn.Module):
         (V, _), S, H = self.embed_tokens.weight.shape, input_ids.shape[1], self.heads
         tokens, positions = self.embed_tokens.weight, self.embed_positions.weight[:S]  # (V, E), (S, E)
         last_ids = input_ids[:, -1]
-        ends = tokens + positions[-1]  # (V, E), each token as it would be in the last place
+        ends = tokens + positions[-1]  # (V, E), each token at the last position
         q = self.q_proj(ends).unflatten(-1, (H, -1))  # (V, H, D)
-        # A key is the sum of its token's and its position's, and so is a score.
+        # A key is the sum of a token's part and a position's part, and so is a score.
         of_tokens = torch.einsum("qhd,khd->qkh", q, self.k_proj(tokens).unflatten(-1, (H, -1)))
         of_positions = torch.einsum("qhd,shd->qsh", q, self.k_proj(positions).unflatten(-1, (H, -1)))
         pairs = last_ids.unsqueeze(1) * V + input_ids
@@ -92,7 +77,7 @@ class OneLayerTransformer(nn.Module):
         x = x + self.down_proj(functional.relu(self.up_proj(x), inplace=True))
         return self.lm_head(x)
 
-    def loss(self, input_ids: Tensor, targets: Tensor) -> ClassificationOutput:
+    def loss(self, input_ids: Tensor, targets: Tensor) -> LossOutput:
         """Cross-entropy of the predictions.
 
         Args:
@@ -100,10 +85,10 @@ class OneLayerTransformer(nn.Module):
             targets: (B,) int64.
         """
         logits = self(input_ids)
-        # Under autocast the logits are of lower precision than their probabilities are to be.
+        # Under autocast the logits have a lower precision than the loss needs.
         log_probabilities = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
         token_loss = functional.nll_loss(log_probabilities, targets, reduction="none")
         with torch.no_grad():
             entropy = -(log_probabilities.exp() * log_probabilities).sum(-1)
             correct = log_probabilities.argmax(-1) == targets
-        return ClassificationOutput(token_loss.mean(), token_loss.detach(), entropy, correct)
+        return LossOutput(token_loss.mean(), token_loss.detach(), entropy, correct)

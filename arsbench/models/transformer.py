@@ -6,35 +6,20 @@ Source: Qwen Team, "Qwen3 Technical Report" (2025), section 2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from arsbench.models.attention import Attention
 from arsbench.models.layers import Embedding, Linear, RMSNorm
+from arsbench.models.loss_output import LossOutput
 from arsbench.ops import RMS_NORM_EPS, linear_cross_entropy, swiglu_linear
 
 if TYPE_CHECKING:
     from arsbench.config.schema import ModelConfig
 
 INITIAL_STD = 0.02
-
-
-class LossOutput(NamedTuple):
-    """Result of `Transformer.loss`, in float32 (float64 for a float64 model).
-
-    Attributes:
-        loss: (), mean over the targets that count, nats; differentiable.
-        token_loss: (B, T), nats, 0 where the target is ignored; not differentiable.
-        entropy: (B, T), entropy of each prediction in nats, ignored or not; not differentiable.
-        correct: None; whether predictions are right would take the logits.
-    """
-
-    loss: Tensor
-    token_loss: Tensor
-    entropy: Tensor
-    correct = None
 
 
 class MLP(nn.Module):
@@ -71,7 +56,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding, blocks and final norm: everything but the head. Called with what the embedding gives."""
+    """Embedding, blocks and final norm: everything but the head. Called with the embedding's output."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int):
         super().__init__()
@@ -87,9 +72,9 @@ class Decoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The whole model, its weights not yet initialised; `build_model` makes an initialised one.
+    """The whole model with uninitialised weights; `build_model` makes an initialised one.
 
-    `lm_head` exists only where the head has a weight of its own; a tied head is the embedding's weight.
+    `lm_head` exists only if the head is untied; a tied head uses the embedding's weight.
 
     Args:
         config: sizes; `config.vocabulary_size` is only the tokenizer's upper limit and is not read.
@@ -112,12 +97,12 @@ class Transformer(nn.Module):
         return nn.functional.linear(*self._hidden_and_head(input_ids))
 
     def loss(self, input_ids: Tensor, targets: Tensor, ignore_index: int = -100) -> LossOutput:
-        """Cross-entropy without ever holding the logits.
+        """Cross-entropy without storing the logits.
 
         Args:
             input_ids: (B, T) int64.
             targets: (B, T) int64, `ignore_index` where a target does not count.
-            ignore_index: an impossible token, or a real one such as the padding's.
+            ignore_index: an id that no token has, or a token such as the padding.
 
         Raises:
             ValueError: a target is out of range.
@@ -128,7 +113,7 @@ class Transformer(nn.Module):
         return LossOutput(result.loss, token_loss, entropy)
 
     def _hidden_and_head(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) int64 → what the head projects, (B, T, E), and its weight, (V, E)."""
+        """(B, T) int64 → the input of the head, (B, T, E), and its weight, (V, E)."""
         embedding = self.model.embed_tokens
         if self.config.tie_word_embeddings:
             x, head = embedding.tied(input_ids)

@@ -12,7 +12,7 @@ from typing import Any
 from arsbench.config import Config, config_from_dict
 from arsbench.errors import UserError
 from arsbench.optim import create_optimizer
-from arsbench.tasks import Task, prepare_task
+from arsbench.tasks import Task, create_task
 from arsbench.training import check_memory, choose_device
 
 
@@ -42,7 +42,7 @@ def prepare(configs: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
             )
             if key not in tasks:
                 check_memory(config, device)
-                tasks[key] = prepare_task(config)
+                tasks[key] = create_task(config)
             task, keys = tasks[key], sections.get("optimizer", {})
             try:
                 check_memory(config, device, task.classes)

@@ -1,7 +1,7 @@
 """Addition modulo p from a part of all pairs ("mod_addition"), the task of grokking.
 
-A row is the tokens x, y and "=", and what follows it is (x + y) mod p. A network first learns its training
-pairs by heart and is wrong about all others; an optimizer is judged by how soon it is right about them.
+A row is the tokens x, y and "="; its target is (x + y) mod p. A network first memorises its training pairs
+and fails on all others; an optimizer is judged by how soon the network generalises to them.
 Source: Power et al., "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets" (2022); the
 sizes are those of Nanda et al. (2023).
 """
@@ -9,7 +9,7 @@ sizes are those of Nanda et al. (2023).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,20 +18,19 @@ from torch import Tensor
 from arsbench.config import Config
 from arsbench.data.loader import shuffled
 from arsbench.errors import UserError
-from arsbench.models import ClassificationOutput, OneLayerTransformer
+from arsbench.models import LossOutput, OneLayerTransformer
 from arsbench.runs.folder import RunFolder
-from arsbench.tasks.task import changed_names
 
 ROW_LENGTH = 3
-# More rows at once make activations so large that the C library fetches fresh memory for each of them.
+# Larger batches make activations so large that the C library requests fresh memory for each of them.
 EVALUATION_ROWS = 1024
-# Of the order that splits the pairs; no epoch of training has it.
+# The number of the "epoch" whose order splits the pairs; training starts at 0.
 SPLIT_EPOCH = -1
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Some of the pairs.
+    """Pairs and their sums.
 
     Attributes:
         inputs: int64 (n, 3), the tokens x, y and "=".
@@ -50,14 +49,14 @@ class Pairs:
 
 
 class AccuracyTally:
-    """Mean loss and the share of right answers over all pairs."""
+    """Mean loss and accuracy over all pairs."""
 
     def __init__(self, device: torch.device) -> None:
         self._nats = torch.zeros((), dtype=torch.float64, device=device)
         self._correct = torch.zeros((), dtype=torch.int64, device=device)
         self._targets = 0
 
-    def add(self, output: ClassificationOutput, targets: Tensor) -> None:
+    def add(self, output: LossOutput, targets: Tensor) -> None:
         """Count a batch."""
         self._nats += output.token_loss.sum(dtype=torch.float64)
         self._correct += output.correct.sum()
@@ -72,17 +71,20 @@ class AccuracyTally:
 class ModAddition:
     """Data, model and loss of the task.
 
-    The experiment's seed decides which pairs are trained on. An epoch sees each of them once, in an order of
-    its own; its last batch is smaller where they do not fill it.
+    The experiment's seed decides which pairs are trained on. Each epoch visits each of them once, in a new
+    order; its last batch may be smaller. No target is padding.
 
     Args:
         config: the run's configuration.
+        run: not used; a run's folder holds nothing of this task.
 
     Raises:
-        UserError: the model is of another type or row length, or a split is empty.
+        UserError: the model's type or sequence length does not fit, or a split is empty.
     """
 
-    def __init__(self, config: Config) -> None:
+    pad_id = None
+
+    def __init__(self, config: Config, run: RunFolder | None = None) -> None:
         if config.model.type != "one_layer":
             raise UserError(
                 f"model.type is {config.model.type!r}; {config.task} needs one_layer, as in the preset "
@@ -98,8 +100,8 @@ class ModAddition:
         count = int(config.data.train_fraction * len(pairs))
         if not 0 < count < len(pairs):
             raise UserError(
-                f"data.train_fraction is {config.data.train_fraction}, which of {len(pairs)} pairs leaves "
-                f"none to {'evaluate' if count else 'train'} on; change it or data.modulus"
+                f"data.train_fraction is {config.data.train_fraction}, which leaves none of the {len(pairs)} "
+                f"pairs to {'evaluate' if count else 'train'} on; change it or data.modulus"
             )
         self._splits = {
             name: Pairs(pairs.inputs[chosen], pairs.targets[chosen])
@@ -107,28 +109,13 @@ class ModAddition:
         }
         if self.steps_per_epoch == 0:
             raise UserError(
-                f"train.accumulate is {config.train.accumulate}, and an epoch has only {self._batches} "
-                f"batches; lower it"
+                f"train.accumulate is {config.train.accumulate}; it must be ≤ {self._batches}, the number of "
+                f"batches in an epoch"
             )
-
-    @classmethod
-    def prepare(cls, config: Config) -> ModAddition:
-        """The task; it needs nothing but the configuration."""
-        return cls(config)
-
-    @classmethod
-    def restore(cls, config: Config, run: RunFolder) -> ModAddition:
-        """The same: nothing was stored."""
-        return cls(config)
-
-    @property
-    def name(self) -> str:
-        """As shown beside every figure, label included."""
-        return self.config.task
 
     @property
     def classes(self) -> int:
-        """The p numbers and "="."""
+        """p + 1: the numbers below p, and "="."""
         return self.config.data.modulus + 1
 
     @property
@@ -141,25 +128,21 @@ class ModAddition:
         return -(-len(self._splits["train"]) // self.config.data.batch_size)
 
     def fingerprint(self) -> dict[str, str]:
-        """What a resumed run must find unchanged: hashes of both splits."""
+        """Hashes of both splits, which a resumed run needs unchanged."""
         return {
             name: hashlib.sha256(pairs.inputs.numpy().tobytes()).hexdigest()
             for name, pairs in self._splits.items()
         }
 
-    def changed_since(self, fingerprint: Mapping[str, str]) -> list[str]:
-        """The names of the splits that are not what they were at `fingerprint`."""
-        return changed_names(fingerprint, self.fingerprint())
-
     def store(self, run: RunFolder) -> None:
-        """Nothing: the configuration tells all."""
+        """Nothing; the configuration is enough."""
 
     def build_model(self) -> torch.nn.Module:
         """The model, freshly initialised from torch's global generator."""
         return OneLayerTransformer(self.config.model, self.classes)
 
     def training_steps(self, epoch: int, start: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """The batches of each optimizer step of an epoch, from step `start` (0-based) of it on.
+        """The batches of each optimizer step of an epoch, from its step `start` (0-based) on.
 
         Yields:
             `train.accumulate` pairs of inputs (B, 3) and targets (B,), int64.
@@ -171,7 +154,7 @@ class ModAddition:
             rows = batches[step * accumulate : (step + 1) * accumulate]
             yield [(train.inputs[chosen], train.targets[chosen]) for chosen in rows]
 
-    def loss(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> ClassificationOutput:
+    def loss(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> LossOutput:
         """The training loss of a batch: mean over its pairs."""
         return model.loss(inputs, targets)
 
@@ -180,7 +163,7 @@ class ModAddition:
         return {"validation": self._splits["validation"]}
 
     def tally(self, split: Pairs, device: torch.device) -> AccuracyTally:
-        """Counts an evaluation."""
+        """Empty sums for an evaluation."""
         return AccuracyTally(device)
 
 

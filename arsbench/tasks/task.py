@@ -1,112 +1,77 @@
-"""What every task gives the trainer: data, model, loss, and what an evaluation counts."""
+"""The interface of every task: data, model, loss, and the figures of an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, Self
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from arsbench.config import Config
+from arsbench.models import LossOutput
 from arsbench.runs.folder import RunFolder
 
 
-class Output(Protocol):
-    """What a loss consists of.
-
-    Attributes:
-        loss: (), differentiable; what training minimises.
-        token_loss: nats of every target; not differentiable.
-        entropy: of every prediction, nats; not differentiable.
-        correct: whether every prediction is right, bool, or None where the task does not ask.
-    """
-
-    @property
-    def loss(self) -> Tensor: ...
-    @property
-    def token_loss(self) -> Tensor: ...
-    @property
-    def entropy(self) -> Tensor: ...
-    @property
-    def correct(self) -> Tensor | None: ...
-
-
-class Split(Protocol):
-    """What a model is evaluated on."""
+class EvaluationSplit(Protocol):
+    """The data of an evaluation."""
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and targets, all of them, in order, on the CPU."""
+        """Inputs and targets of the whole split, in order, on the CPU."""
 
 
 class Tally(Protocol):
-    """The sums of one evaluation. They stay on the device until `figures` asks for them."""
+    """The sums of one evaluation. They stay on the device until `figures` reads them."""
 
-    def add(self, output: Any, targets: Tensor) -> None:
-        """Count a batch: the model's `Output`, and its targets."""
+    def add(self, output: LossOutput, targets: Tensor) -> None:
+        """Count a batch."""
 
     def figures(self) -> dict[str, dict[str, float | int]]:
         """The metrics, by protocol and name (see `arsbench.metrics`)."""
 
 
 class Task(Protocol):
-    """Data, model, loss and metrics of one task, as a run's configuration has them."""
-
-    @classmethod
-    def prepare(cls, config: Config) -> Self:
-        """The task with its data read.
-
-        Raises:
-            UserError: the configuration does not fit it, or its data cannot be had.
-        """
-
-    @classmethod
-    def restore(cls, config: Config, run: RunFolder) -> Self:
-        """The same with what `store` has put into the run's folder."""
-
-    @property
-    def name(self) -> str:
-        """As shown beside every figure, label included."""
+    """Data, model, loss and metrics of one task under a run's configuration (see `create_task`)."""
 
     @property
     def classes(self) -> int:
-        """Among how many a prediction chooses."""
+        """The number of classes of a prediction."""
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps an epoch, at least 1."""
 
-    def fingerprint(self) -> dict[str, str]:
-        """What a resumed run must find unchanged, as hashes; an evaluation split under its own name."""
+    @property
+    def pad_id(self) -> int | None:
+        """The target that stands for padding; `loss_strict` leaves it out. None without padding."""
 
-    def changed_since(self, fingerprint: Mapping[str, str]) -> list[str]:
-        """The names of what is not as it was at `fingerprint`."""
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of what a resumed run needs unchanged; an evaluation split under its name."""
 
     def store(self, run: RunFolder) -> None:
-        """Put into the run's folder whatever `restore` will need, unless it is there."""
+        """Write to the run's folder what `create_task` needs of it, unless it is there."""
 
     def build_model(self) -> torch.nn.Module:
         """The model, freshly initialised from torch's global generator; its `loss` takes a batch."""
 
     def training_steps(self, epoch: int, start: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """The batches of each optimizer step of an epoch, from step `start` (0-based) of it on.
+        """The batches of each optimizer step of an epoch, from its step `start` (0-based) on.
 
-        Epoch and step decide them alone: a run that is resumed asks for what is left.
+        They depend on epoch and step alone, so that a resumed run gets the same batches.
 
         Yields:
             `train.accumulate` pairs of inputs and targets, on the CPU.
         """
 
-    def loss(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Output:
+    def loss(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> LossOutput:
         """The training loss of a batch."""
 
-    def evaluation_splits(self) -> dict[str, Split]:
-        """ "validation" first; "test", where there is one, is evaluated once training is over."""
+    def evaluation_splits(self) -> dict[str, EvaluationSplit]:
+        """ "validation" first; "test", if there is one, is evaluated once, after training."""
 
-    def tally(self, split: Split, device: torch.device) -> Tally:
-        """Counts an evaluation of `split`."""
+    def tally(self, split: EvaluationSplit, device: torch.device) -> Tally:
+        """Empty sums for an evaluation of `split`."""
 
 
 def changed_names(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The names whose hashes differ from before."""
+    """The names of a `fingerprint` whose hashes differ from those before."""
     return [name for name, value in now.items() if before.get(name) != value]

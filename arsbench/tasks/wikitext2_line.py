@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,35 +13,34 @@ from torch import Tensor
 
 from arsbench import models
 from arsbench.config import Config
-from arsbench.data import Corpus, PackedSplit, prepare
+from arsbench.data import Corpus, PackedSplit, load_corpus
 from arsbench.data.loader import BatchLoader
 from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
 from arsbench.metrics import perplexity
 from arsbench.runs.folder import RunFolder
-from arsbench.tasks.task import changed_names
 
-# torch's own "no target here", which never collides with a token.
+# torch's default `ignore_index`, which is never a token.
 IGNORED = -100
 
 
 @dataclass(frozen=True)
-class Split:
-    """One evaluation text: its rows in order, and what the strict protocol divides by."""
+class TextSplit:
+    """One evaluation text: its rows in order, and the numbers that the strict protocol divides by."""
 
     loader: BatchLoader
     bytes: int
     words: int
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and targets, (B, T) int64 each, the last batch perhaps of fewer rows."""
+        """Inputs and targets, (B, T) int64 each, the last batch possibly of fewer rows."""
         return self.loader.epoch(0)
 
 
 class LanguageTally:
     """Both protocols of evaluation in one pass (ARS.md §4)."""
 
-    def __init__(self, split: Split, pad_id: int, device: torch.device) -> None:
+    def __init__(self, split: TextSplit, pad_id: int, device: torch.device) -> None:
         self._split, self._pad_id = split, pad_id
         self._seed_nats, self._strict_nats = torch.zeros(2, dtype=torch.float64, device=device)
         self._strict_targets = torch.zeros((), dtype=torch.int64, device=device)
@@ -63,7 +62,7 @@ class LanguageTally:
         Returns:
             "seed": mean loss per target (nats), padding counted, an incomplete last batch left out, and its
             exponential. "strict": the same per real target, every row counted, with bits per byte, perplexity
-            per white-space word, and the numbers divided by.
+            per white-space word, and the number of targets, bytes and words.
         """
         seed_loss = float(self._seed_nats) / self._seed_targets
         nats, targets = float(self._strict_nats), int(self._strict_targets)
@@ -82,71 +81,56 @@ class LanguageTally:
 
 
 class WikiText2Line:
-    """Data, model and loss of the task.
+    """Data, model and loss of the task. The texts are read, tokenized and packed, or taken from the cache.
 
     Args:
         config: the run's configuration.
-        corpus: its texts, tokenized and packed.
+        run: a stored run, whose tokenizer is used whatever `data.tokenizer_path` holds now.
+
+    Attributes:
+        config: the same, with the path of the tokenizer in use.
+        corpus: the texts, tokenized and packed.
 
     Raises:
-        UserError: a text does not fill one batch.
+        UserError: the model's type does not fit, a text or the tokenizer cannot be read, or a text does not
+            fill one batch.
     """
 
-    def __init__(self, config: Config, corpus: Corpus) -> None:
-        self.config = config
-        self.corpus = corpus
-        self.tokenizer: Tokenizer = corpus.tokenizer
-        data = config.data
+    def __init__(self, config: Config, run: RunFolder | None = None) -> None:
+        if config.model.type != "rope":
+            raise UserError(
+                f"model.type is {config.model.type!r}; {config.task} needs rope, as in the preset seed"
+            )
+        if run is not None:
+            if not run.tokenizer_path.exists():
+                raise UserError(
+                    f"{run.tokenizer_path} is missing; restore the tokenizer that the run was trained with"
+                )
+            config = replace(config, data=replace(config.data, tokenizer_path=str(run.tokenizer_path)))
+        self.config, data = config, config.data
+        self.corpus: Corpus = load_corpus(
+            data, vocabulary_size=config.model.vocabulary_size, sequence_length=config.model.sequence_length
+        )
+        self.tokenizer: Tokenizer = self.corpus.tokenizer
         self._training = BatchLoader(
-            corpus.train.rows,
+            self.corpus.train.rows,
             data.batch_size,
             seed=config.experiment.seed,
             shuffle=True,
             drop_last=True,
             num_workers=data.num_workers,
         )
-        # Made now, so that a text that is too short is said before training and not after it.
+        # Made now, so that a text that is too short is reported before training.
         self._evaluation = {
-            name: self._evaluation_split(split) for name, split in corpus.splits().items() if name != "train"
+            name: self._evaluation_split(split)
+            for name, split in self.corpus.splits().items()
+            if name != "train"
         }
         if self.steps_per_epoch == 0:
             raise UserError(
-                f"train.accumulate is {config.train.accumulate}, and the training text fills only "
-                f"{self._training.steps_per_epoch} batches; lower it or take a longer text"
+                f"train.accumulate is {config.train.accumulate}; it must be ≤ "
+                f"{self._training.steps_per_epoch}, the number of batches in the training text"
             )
-
-    @classmethod
-    def prepare(cls, config: Config) -> WikiText2Line:
-        """The task with its texts read, tokenized and packed (or taken from the cache)."""
-        if config.model.type != "rope":
-            raise UserError(
-                f"model.type is {config.model.type!r}; {config.task} needs rope, as in the preset seed"
-            )
-        corpus = prepare(
-            config.data,
-            vocabulary_size=config.model.vocabulary_size,
-            sequence_length=config.model.sequence_length,
-        )
-        return cls(config, corpus)
-
-    @classmethod
-    def restore(cls, config: Config, run: RunFolder) -> WikiText2Line:
-        """The task with the run's own tokenizer, whatever has become of the file it was trained into.
-
-        Raises:
-            UserError: the run's tokenizer is gone, or a text cannot be had.
-        """
-        if not run.tokenizer_path.exists():
-            raise UserError(
-                f"{run.tokenizer_path} is missing; put the tokenizer back that the run was trained with"
-            )
-        data = replace(config.data, tokenizer_path=str(run.tokenizer_path))
-        return cls.prepare(replace(config, data=data))
-
-    @property
-    def name(self) -> str:
-        """As shown beside every figure, label included."""
-        return self.config.task
 
     @property
     def classes(self) -> int:
@@ -158,18 +142,19 @@ class WikiText2Line:
         """Optimizer steps an epoch; batches that do not fill the last step are dropped."""
         return self._training.steps_per_epoch // self.config.train.accumulate
 
+    @property
+    def pad_id(self) -> int:
+        """The tokenizer's padding token."""
+        return self.tokenizer.pad_id
+
     def fingerprint(self) -> dict[str, str]:
-        """What a resumed run must find unchanged: hashes of the rows and of the tokenizer."""
+        """Hashes of the rows and of the tokenizer, which a resumed run needs unchanged."""
         splits = self.corpus.splits().items()
         rows = {name: hashlib.sha256(np.ascontiguousarray(split.rows)).hexdigest() for name, split in splits}
         return {**rows, "tokenizer": self.tokenizer.sha256}
 
-    def changed_since(self, fingerprint: Mapping[str, str]) -> list[str]:
-        """The names of the splits, and "tokenizer", that are not what they were at `fingerprint`."""
-        return changed_names(fingerprint, self.fingerprint())
-
     def store(self, run: RunFolder) -> None:
-        """The tokenizer, unless it is there."""
+        """Copy the tokenizer to the run's folder, unless it is there."""
         if not run.tokenizer_path.exists():
             self.tokenizer.save_copy(run.tokenizer_path)
 
@@ -178,7 +163,7 @@ class WikiText2Line:
         return models.build_model(self.config.model, self.classes)
 
     def training_steps(self, epoch: int, start: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """The batches of each optimizer step of an epoch, from step `start` (0-based) of it on.
+        """The batches of each optimizer step of an epoch, from its step `start` (0-based) on.
 
         Yields:
             `train.accumulate` pairs of inputs and targets, each (B, T) int64.
@@ -191,18 +176,18 @@ class WikiText2Line:
     def loss(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> models.LossOutput:
         """The training loss of a batch: mean over targets, padding as `train.ignore_padding` says."""
         if self.config.train.ignore_padding:
-            targets = targets.masked_fill(targets == self.tokenizer.pad_id, IGNORED)
+            targets = targets.masked_fill(targets == self.pad_id, IGNORED)
         return model.loss(inputs, targets, ignore_index=IGNORED)
 
-    def evaluation_splits(self) -> dict[str, Split]:
+    def evaluation_splits(self) -> dict[str, TextSplit]:
         """ "validation", and "test" where one is configured."""
         return self._evaluation
 
-    def tally(self, split: Split, device: torch.device) -> LanguageTally:
-        """Counts an evaluation by both protocols."""
-        return LanguageTally(split, self.tokenizer.pad_id, device)
+    def tally(self, split: TextSplit, device: torch.device) -> LanguageTally:
+        """Empty sums for an evaluation by both protocols."""
+        return LanguageTally(split, self.pad_id, device)
 
-    def _evaluation_split(self, split: PackedSplit) -> Split:
+    def _evaluation_split(self, split: PackedSplit) -> TextSplit:
         data = self.config.data
         loader = BatchLoader(split.rows, data.batch_size, num_workers=data.num_workers)
-        return Split(loader, split.statistics.target_bytes, split.statistics.target_words)
+        return TextSplit(loader, split.statistics.target_bytes, split.statistics.target_words)

@@ -1,17 +1,18 @@
-"""Checkpoints: directories that appear whole or not at all, and the random states that belong in them.
+"""Checkpoints: directories that appear whole or not at all.
 
-A checkpoint is `<root>/step-00000123/` with `model.safetensors`, `state.pt` (optimizer, scheduler, random
-states, position, accumulators; loadable with `weights_only=True`) and `manifest.json`, which holds the
-SHA-256 of the other two. It is written under a temporary name, synced and renamed.
+A checkpoint is `<root>/step-00000123/` with `model.safetensors`, `state.pt` (everything else that a run needs
+to resume, see `state.py`; loadable with `weights_only=True`) and `manifest.json`, which holds the SHA-256 of
+the other two. It is written under a temporary name, synced and renamed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import json
 import os
 import pickle
-import random
 import re
 import shutil
 import warnings
@@ -20,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model
 
 from arsbench.characters import printable
 from arsbench.errors import UserError
 from arsbench.files import atomic_write, sha256_of, sync_directory
+from arsbench.models.weights_file import write_safetensors
 from arsbench.runs import checks
 from arsbench.runs.checks import Check
 from arsbench.runs.json_files import read_json
@@ -35,9 +36,9 @@ from arsbench.runs.json_files import read_json
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
 MANIFEST = "manifest.json"
-# All that a checkpoint consists of; the manifest has the checksum of each and of nothing else.
+# The files whose checksums the manifest has; it has no other entry.
 FILES = (WEIGHTS, STATE)
-# A checkpoint that is being written, and one that steps aside for another of the same step.
+# A checkpoint that is being written, and one that is being replaced by another of the same step.
 WRITING, ASIDE = ".writing-", ".replaced-"
 
 _MANIFEST = checks.record({"sha256": checks.record(dict.fromkeys(FILES, checks.TEXT))})
@@ -54,8 +55,7 @@ class Checkpoint:
         """Copy the weights into `model`, in place.
 
         Raises:
-            UserError: names or shapes differ from the model's, or a weight is not finite, which no checkpoint
-                of a run has.
+            UserError: names or shapes differ from the model's, or a weight is not finite (no run saves one).
         """
         try:
             load_model(model, str(self.path / WEIGHTS))
@@ -66,22 +66,22 @@ class Checkpoint:
             raise self._damaged(WEIGHTS, "a weight is not finite")
 
     def load_state(self, check: Check) -> dict[str, Any]:
-        """The rest of the state, on the CPU. Nothing in the file is executed.
+        """The content of `state.pt`, on the CPU. Nothing in the file is executed.
 
         Args:
             check: what it must hold (see `arsbench.runs.checks`).
 
         Raises:
-            UserError: the file is damaged, or holds something else.
+            UserError: the file is damaged or does not pass the check.
         """
         try:
-            with warnings.catch_warnings(action="ignore"):  # about pickles that torch has not written
+            with warnings.catch_warnings(action="ignore"):  # torch warns of pickles that it did not write
                 state = torch.load(self.path / STATE, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:  # torch's message advises to load it unrestricted
             problem = "it is not a saved state, or holds objects that are neither tensors nor plain values"
             raise self._damaged(STATE, problem) from error
-        except Exception as error:  # whatever the parts of torch that read it raise
-            raise self._damaged(STATE, _in_a_line(error)) from error
+        except Exception as error:  # torch raises many types
+            raise self._damaged(STATE, _first_line(error)) from error
         problem = check(state, "")
         if problem is not None:
             raise self._damaged(STATE, problem)
@@ -89,17 +89,17 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def restoring(self) -> Iterator[None]:
-        """Put the state into place: whatever fails on the way means that it is of another make.
+        """Inside the block the state is put into place; any error there means that it does not fit.
 
         Raises:
-            UserError: names the file.
+            UserError: the state does not fit the run; names the file.
         """
         try:
             yield
         except UserError:
             raise
         except Exception as error:
-            raise self._damaged(STATE, f"it does not fit the run, {_in_a_line(error)}") from error
+            raise self._damaged(STATE, f"it does not fit the run, {_first_line(error)}") from error
 
     def _damaged(self, name: str, problem: str) -> UserError:
         return UserError(
@@ -118,28 +118,25 @@ def save_checkpoint(
     Args:
         root: the directory of all checkpoints.
         step: optimizer steps taken so far.
-        model: its parameters and buffers are saved; tied ones once.
+        model: its parameters and buffers are saved.
         state: tensors, numbers, strings and containers of them.
-        keep: how many checkpoints stay.
+        keep: the number of checkpoints to keep.
 
     Raises:
-        UserError: the disk is full or not writable; earlier checkpoints are as they were.
+        UserError: the disk is full or not writable; earlier checkpoints stay as they were.
     """
     final = root / f"step-{step:08d}"
     temporary = root / f"{WRITING}{final.name}"
     try:
         remove_leftovers(root)
         temporary.mkdir(parents=True)
-        save_model(model, str(temporary / WEIGHTS), metadata={"format": "pt"})
-        with open(temporary / STATE, "wb") as file:
-            torch.save(dict(state), file)
-        for name in FILES:
-            with open(temporary / name, "rb") as file:
-                os.fsync(file.fileno())
-        manifest = {"step": step, "sha256": {name: sha256_of(temporary / name) for name in FILES}}
+        sums = {
+            WEIGHTS: _write(temporary / WEIGHTS, lambda file: write_safetensors(file, model.state_dict())),
+            STATE: _write(temporary / STATE, lambda file: torch.save(dict(state), file)),
+        }
         with atomic_write(temporary / MANIFEST) as file:
-            json.dump(manifest, file, indent=2)
-        # One of the same step may be there, whole or damaged: it steps aside until the new one is in place.
+            json.dump({"step": step, "sha256": sums}, file, indent=2)
+        # An older checkpoint of this step, whole or damaged, stays until the new one is in place.
         if final.exists():
             os.replace(final, root / f"{ASIDE}{final.name}")
         os.replace(temporary, final)
@@ -153,7 +150,7 @@ def save_checkpoint(
             f"cannot save the checkpoint {final} ({reason}); earlier checkpoints are intact: "
             f"make room and resume"
         ) from error
-    # What lies beyond this step belongs to a future that the run has turned away from.
+    # A run that was resumed before later checkpoints does not return to them.
     others = [directory for directory in _directories(root) if directory != final]
     beyond = [directory for directory in others if _step(directory) > step]
     older = [directory for directory in others if _step(directory) < step]
@@ -162,12 +159,33 @@ def save_checkpoint(
     return Checkpoint(final, step)
 
 
+class _HashingFile(io.BufferedWriter):
+    """A new file that hashes what is written to it: reading a large one again would take seconds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "wb"))
+        self.digest = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return super().write(data)
+
+
+def _write(path: Path, write: Callable[[_HashingFile], object]) -> str:
+    """Let `write` fill a new file, and sync it to disk; returns its SHA-256 in hexadecimal."""
+    with _HashingFile(path) as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+        return file.digest.hexdigest()
+
+
 def latest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or None where there is none at all.
+    """The newest checkpoint that is whole, or None where there is no checkpoint.
 
     Args:
         root: the directory of all checkpoints.
-        warn: told in a sentence of each damaged checkpoint that is passed over.
+        warn: receives a sentence about each damaged checkpoint that is skipped.
 
     Raises:
         UserError: there are checkpoints, and every one of them is damaged.
@@ -184,7 +202,7 @@ def latest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | N
 
 
 def remove_leftovers(root: Path) -> None:
-    """Put right what a process left in `root` that died while it wrote a checkpoint.
+    """Clean up after a process that died while it wrote a checkpoint to `root`.
 
     No other process may write checkpoints to `root` at the same time.
     """
@@ -192,46 +210,18 @@ def remove_leftovers(root: Path) -> None:
         successor = root / aside.name.removeprefix(ASIDE)
         if successor.exists() and _problem(successor) is None:
             shutil.rmtree(aside, ignore_errors=True)
-        else:  # it died between two renames, or a disk has lost what it wrote
+        else:  # the process died between two renames, or the disk lost what it wrote
             shutil.rmtree(successor, ignore_errors=True)
             os.replace(aside, successor)
     for unfinished in root.glob(f"{WRITING}step-*"):
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def random_states() -> dict[str, Any]:
-    """States of all the generators that training may draw from, as `state.pt` may hold them."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()
-    return {
-        "python": random.getstate(),
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_random_states(states: Mapping[str, Any]) -> None:
-    """Continue every generator where `random_states` saw it.
-
-    Raises:
-        Exception: of many kinds, where `states` are not of its making.
-    """
-    version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, position, *rest = states["numpy"]
-    if not 0 <= position <= len(keys):  # numpy does not check it, and would read other memory
-        raise ValueError(f"the position of numpy's generator is {position}")
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, *rest))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
-
-
 def _directories(root: Path) -> list[Path]:
-    """Newest first; whatever else somebody keeps there is left alone."""
+    """The checkpoints' directories, newest first; anything else in `root` is ignored."""
     pattern = re.compile(rf"(?:{re.escape(ASIDE)})?step-\d+")
     paths = [path for path in root.glob("*step-*") if pattern.fullmatch(path.name) and path.is_dir()]
-    # One that stepped aside counts where none has taken its place.
+    # One that is being replaced counts until its replacement is there.
     by_step = {_step(path): path for path in sorted(paths, key=lambda path: not path.name.startswith(ASIDE))}
     return [by_step[step] for step in sorted(by_step, reverse=True)]
 
@@ -247,18 +237,18 @@ def _problem(directory: Path) -> str | None:
         problem = _MANIFEST(manifest, "")
         if problem is not None:
             return f"{MANIFEST}: {problem}"
-        # By our names: the manifest's own could be anywhere.
+        # Names from the manifest could be paths to anywhere.
         for name in FILES:
             if sha256_of(directory / name) != manifest["sha256"][name]:
                 return f"{name} does not match its checksum"
-        strange = sorted(manifest["sha256"].keys() - set(FILES))
+        unexpected = sorted(manifest["sha256"].keys() - set(FILES))
     except (OSError, UserError) as error:
         return f"unreadable: {error}"
-    return (
-        f"{MANIFEST} names {printable(strange[0])!r}, which is no part of a checkpoint" if strange else None
-    )
+    if unexpected:
+        return f"{MANIFEST} names {printable(unexpected[0])!r}, which is not part of a checkpoint"
+    return None
 
 
-def _in_a_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     first = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"

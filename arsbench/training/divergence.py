@@ -1,24 +1,23 @@
-"""When a run counts as diverged, though every number in it is finite."""
+"""When a run counts as diverged although every figure is finite."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-# A loss above this many times the uniform prediction's is divergence in a run that had learned something.
+# Divergence: a loss above this multiple of the uniform prediction's, after a loss below that prediction's.
 LIMIT = 2.0
 
 
 @dataclass
 class Divergence:
-    """Watches the training loss of every step, recorded in the run's folder or not.
+    """Watches the training loss of every step, including steps without a record.
 
     A run has learned once a step's loss was below the uniform prediction's, ln(classes). If a later step's
-    loss is above twice that, the run has diverged. It trains on, and remains diverged whatever follows.
+    loss is above twice that, the run has diverged. It continues to train, and stays marked as diverged.
 
     Attributes:
-        classes: how many a prediction chooses among.
+        classes: the number of classes of a prediction.
         learned: whether a loss was below ln(classes).
         step: the first step of a loss above 2 ln(classes) after that; None without one.
     """
@@ -39,11 +38,3 @@ class Divergence:
             self.step = step
         self.learned = self.learned or loss < self.uniform
         return diverges
-
-    def state_dict(self) -> dict[str, Any]:
-        """For `load_state_dict`."""
-        return {"learned": self.learned, "step": self.step}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`."""
-        self.learned, self.step = state["learned"], state["step"]

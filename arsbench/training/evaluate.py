@@ -1,42 +1,38 @@
-"""One pass over a split, counted as the task counts it."""
+"""The figures of a model on a split."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Any
-
 import torch
 
-from arsbench.tasks import Split, Task
+from arsbench.config import Config
+from arsbench.tasks import Task
+from arsbench.training.step import autocast
 
 
 @torch.no_grad()
 def evaluate(
-    model: torch.nn.Module,
-    task: Task,
-    split: Split,
-    device: torch.device,
-    autocast: AbstractContextManager[Any],
+    model: torch.nn.Module, task: Task, config: Config, split: str, device: torch.device
 ) -> dict[str, dict[str, float | int]]:
     """Evaluate `model` on one split.
 
     Args:
-        model: its mode (train or eval) is left as it was found.
-        task: what counts.
-        split: one of the task's.
-        device: where the model is.
-        autocast: the context that a training forward pass runs in.
+        model: it is evaluated in eval mode and returned to its previous mode.
+        task: its tally sums the figures.
+        config: its `train.precision` is that of the forward passes.
+        split: the name of one of the task's splits.
+        device: the model's device.
 
     Returns:
-        The figures of the task's tally, by protocol and name.
+        The figures by protocol and name (see `Tally.figures`).
     """
     was_training = model.training
     model.eval()
-    tally = task.tally(split, device)
+    data = task.evaluation_splits()[split]
+    tally = task.tally(data, device)
     try:
-        for inputs, targets in split.batches():
+        for inputs, targets in data.batches():
             inputs, targets = inputs.to(device), targets.to(device)
-            with autocast:
+            with autocast(config, device):
                 output = model.loss(inputs, targets)
             tally.add(output, targets)
     finally:

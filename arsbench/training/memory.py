@@ -1,7 +1,7 @@
-"""How much memory a training needs at the least, and how much there is.
+"""The least memory that training needs, and the memory that is available.
 
-The estimate counts what every training must hold at once and leaves out what depends on kernels and
-allocators: a configuration is refused only where it cannot fit, before anything is allocated for it.
+The estimate counts what every training holds at once, and not what depends on kernels and allocators. A
+configuration is refused only if it cannot fit, before anything is allocated for it.
 """
 
 from __future__ import annotations
@@ -14,26 +14,24 @@ import torch
 from arsbench.config import Config
 from arsbench.config.optimizers import is_third_party
 from arsbench.config.schema import ModelConfig, OptimizerConfig
+from arsbench.data.tokenizer import SMALLEST_VOCABULARY
 from arsbench.errors import UserError
 
-# The smallest vocabulary of a byte-level tokenizer; the real one is known once the text is read.
-SMALLEST_VOCABULARY = 258
-# Bytes of a pair of mod_addition while the pairs are split: three inputs and a target in int64, twice, and
-# its place in the order.
+# Bytes for one pair of mod_addition while the pairs are split: three inputs and a target in int64, twice,
+# and its place in the order.
 PAIR = 2 * 4 * 8 + 8
 
 
 def check_memory(config: Config, device: torch.device, classes: int | None = None) -> None:
-    """Refuse a configuration whose training cannot fit into memory.
+    """Refuse a configuration whose training does not fit into memory.
 
     Args:
-        config: what is to be trained.
-        device: where.
-        classes: entries of the model's vocabulary; None before the task is prepared, when its data are still
-            to be made.
+        config: the run's configuration.
+        device: where it would train.
+        classes: entries of the model's vocabulary; None before the task is created.
 
     Raises:
-        UserError: says how much is needed, for what most of it, and how much there is.
+        UserError: says how much memory is needed, what needs most of it, and how much is available.
     """
     host = available_bytes()
     if config.model.type == "one_layer":
@@ -41,21 +39,19 @@ def check_memory(config: Config, device: torch.device, classes: int | None = Non
             _require({"the p² pairs of data.modulus": PAIR * config.data.modulus**2}, host, "this machine")
         classes = config.data.modulus + 1
     sizes = training_bytes(config, classes or SMALLEST_VOCABULARY)
-    if device.type == "cuda":
-        _require(sizes, torch.cuda.mem_get_info(device)[0], "the GPU")
-    else:
-        _require(sizes, host, "this machine")
+    gpu = device.type == "cuda"
+    _require(sizes, *((torch.cuda.mem_get_info(device)[0], "the GPU") if gpu else (host, "this machine")))
 
 
 def training_bytes(config: Config, vocabulary_size: int) -> dict[str, int]:
     """The least memory that training holds at once, in bytes.
 
     Args:
-        config: what is trained.
+        config: the run's configuration.
         vocabulary_size: tokens that the model reads.
 
     Returns:
-        bytes by what they are needed for, in words that name the keys that decide them.
+        bytes by use; each name lists the keys that decide it.
     """
     model, data = config.model, config.data
     parameters = parameter_count(model, vocabulary_size)
@@ -68,23 +64,15 @@ def training_bytes(config: Config, vocabulary_size: int) -> dict[str, int]:
             "attention scores (data.modulus, model.num_heads)": vocabulary_size**2 * model.num_heads,
         }
     else:
-        # What enters each block is kept for the backward pass.
-        rows = data.batch_size * model.sequence_length
-        kept = {
-            "a batch (data.batch_size, model.sequence_length, model.embedding_size, model.num_layers)": rows
-            * model.embedding_size
-            * model.num_layers
-        }
-    return {
-        f"weights, gradients and optimizer state of {parameters:,} parameters (section model)": 4
-        * copies
-        * parameters,
-        **{name: element * count for name, count in kept.items()},
-    }
+        # The input of each block is kept for the backward pass.
+        batch = "a batch (data.batch_size, model.sequence_length, model.embedding_size, model.num_layers)"
+        kept = {batch: data.batch_size * model.sequence_length * model.embedding_size * model.num_layers}
+    weights = f"weights, gradients and optimizer state of {parameters:,} parameters (section model)"
+    return {weights: 4 * copies * parameters} | {name: element * count for name, count in kept.items()}
 
 
 def parameter_count(model: ModelConfig, vocabulary_size: int) -> int:
-    """The number of a model's parameters, those of a tied head counted once."""
+    """The number of a model's parameters; a tied head is counted once."""
     E, H, D, inner = model.embedding_size, model.num_heads, model.head_dim, model.intermediate_size
     embedding = vocabulary_size * E
     if model.type == "one_layer":
@@ -95,10 +83,7 @@ def parameter_count(model: ModelConfig, vocabulary_size: int) -> int:
 
 
 def available_bytes() -> int | None:
-    """Memory that this machine can still give to this process, swap space included.
-
-    None where the system does not tell.
-    """
+    """Memory available to this process in bytes, swap included; None if the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:  # not Linux
@@ -117,7 +102,7 @@ def group_limits(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc
 
     Args:
         root: where the groups are mounted.
-        member: the file that names this process's.
+        member: the file that lists the groups of this process.
     """
     folders = [root, root / "memory"]
     try:
@@ -139,7 +124,7 @@ def group_limits(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/proc
 
 
 def _state_copies(optimizer: OptimizerConfig) -> int:
-    """How many numbers an optimizer keeps of each parameter, at the least."""
+    """The least number of values that an optimizer keeps for each parameter."""
     if is_third_party({"name": optimizer.name}):
         return 0
     if optimizer.name == "Muon":

@@ -1,4 +1,4 @@
-"""What the trainer tells whoever watches; the command line draws its progress from it."""
+"""The events of training; the command line shows its progress from them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any, Protocol
 
 
 class StopTraining(Exception):
-    """An observer raises it to end training: the run remains as a killed process would leave it."""
+    """Raised by an observer to end training; the run stays as if its process had been killed."""
 
 
 class Observer(Protocol):
-    """Receives the trainer's events, in the trainer's own thread."""
+    """Receives the trainer's events, in the trainer's thread."""
 
     def start(self, task: str, step: int, total_steps: int) -> None:
-        """Training begins, or goes on after `step` steps."""
+        """Training begins, or resumes after `step` steps."""
 
     def step(self, record: dict[str, Any]) -> None:
-        """An optimizer step is done and its figures are read; on a GPU several come at once."""
+        """The figures of an optimizer step have been read; on a GPU those of several steps at once."""
 
     def evaluating(self, split: str) -> None:
         """Evaluation of a split begins."""
@@ -25,4 +25,4 @@ class Observer(Protocol):
         """An epoch's record is complete."""
 
     def message(self, text: str) -> None:
-        """Something that the user should know, in a sentence."""
+        """A sentence for the user."""

@@ -11,10 +11,10 @@ from arsbench.config.schema import SchedulerConfig
 
 
 def learning_rate_factor(config: SchedulerConfig, step: int, total_steps: int) -> float:
-    """What every group's lr is multiplied by at the 0-based `step`.
+    """The factor of every group's lr at the 0-based `step`.
 
-    Linear from 1/warmup_steps to 1 during the warm-up; after it constant ("none"), or down to 0 at the end
-    of the run along half a cosine or a straight line.
+    It rises linearly from 1/warmup_steps to 1 during the warm-up; then it stays 1 ("none"), or falls to 0 at
+    the end of the run along half a cosine or a straight line.
     """
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
@@ -28,10 +28,10 @@ def learning_rate_factor(config: SchedulerConfig, step: int, total_steps: int) -
 def create_scheduler(
     optimizer: Optimizer, config: SchedulerConfig, total_steps: int, steps_taken: int = 0
 ) -> LambdaLR:
-    """torch's scheduler with that factor, to be stepped once after every optimizer step.
+    """torch's scheduler with that factor; call its `step()` after every optimizer step.
 
-    It has no state of its own: after `steps_taken` steps (of a restored optimizer) it is the one that it
-    would have become, also where `total_steps` has grown since.
+    It has no state: `steps_taken`, the steps of a restored optimizer, and `total_steps`, which may have
+    grown since, decide it.
     """
 
     def factor(step: int) -> float:

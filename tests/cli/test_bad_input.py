@@ -270,13 +270,13 @@ def test_an_export_overwrites_no_other_folder(run, refused, write_config, tiny, 
     tiny["train"]["max_steps"] = 1
     assert run("train", write_config(tiny), "--out", "run")[0] == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    refused("run is not empty, and is not an export", "export", "run", "--to", "hf", "run")
+    refused("run is not empty and is not an export", "export", "run", "--to", "hf", "run")
     newest = max((tmp_path / "run" / "checkpoints").glob("step-*"))
     refused("is not empty", "export", "run", "--to", "hf", str(newest))
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     for _ in range(2):
         assert run("export", "run", "--to", "hf", "exported")[0] == 0
-    names = ["arsbench_export.json", "config.json", "model.safetensors", "tokenizer.json"]
+    names = ["README.md", "arsbench_export.json", "config.json", "model.safetensors", "tokenizer.json"]
     assert sorted(path.name for path in (tmp_path / "exported").iterdir()) == [
         *names,
         "tokenizer_config.json",

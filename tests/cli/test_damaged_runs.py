@@ -272,7 +272,7 @@ def test_a_tokenizer_of_another_vocabulary(run, refused, command):
 
 @pytest.mark.parametrize("temperature", ["nan", "inf", "-inf", "-1"])
 def test_a_temperature_that_is_no_number_to_divide_by(run, refused, temperature):
-    words = f"the temperature is {float(temperature)}; give a number of at least 0"
+    words = f"the temperature is {float(temperature)}; it must be finite and ≥ 0"
     refused(words, *READING["sample"], "--temperature", temperature)
 
 

@@ -51,7 +51,7 @@ def test_a_long_table_is_cut_on_the_terminal_only(invoke, write_config, modular,
 def test_what_needs_text_says_so(trained, invoke, tmp_path, arguments):
     code, output, error = invoke(*arguments)
     assert (code, output) == (2, "")
-    assert error.startswith("Error: run is a run of mod_addition (tiny), which knows no text; ")
+    assert error.startswith("Error: run is a run of mod_addition (tiny), which has no language model; ")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(packing, monkeypatch, tm
         rows, statistics = cached_rows("text", "tokenizer", 7, packing)
     assert np.array_equal(rows, ROWS)
     assert statistics == STATISTICS
-    assert "without a cache" in caplog.text
+    assert "are not cached" in caplog.text
 
 
 def test_rows_in_use_outlive_their_replacement(packing):

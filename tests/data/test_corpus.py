@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from arsbench.config.schema import DataConfig
-from arsbench.data import prepare
+from arsbench.data import load_corpus
 from arsbench.errors import UserError
 
 # Read at import: the fixture `isolated` hides the variable from the tests themselves.
 WIKITEXT2 = os.environ.get("ARSBENCH_WIKITEXT2")
 
 
-def test_prepare_and_describe(data):
-    corpus = prepare(data, vocabulary_size=300, sequence_length=31)
+def test_load_and_describe(data):
+    corpus = load_corpus(data, vocabulary_size=300, sequence_length=31)
     assert corpus.train.rows.shape[1] == 32
     described = json.loads(json.dumps(corpus.describe(examples=2)))
     assert list(described["splits"]) == ["train", "validation", "test"]
@@ -34,41 +34,41 @@ def test_prepare_and_describe(data):
 
 def test_without_a_third_split(data):
     data = replace(data, train_file="wiki.train.tokens", validation_file="wiki.test.tokens")
-    corpus = prepare(data, vocabulary_size=300, sequence_length=31)
+    corpus = load_corpus(data, vocabulary_size=300, sequence_length=31)
     assert corpus.test is None
     assert list(corpus.describe()["splits"]) == ["train", "validation"]
 
 
 def test_second_call_tokenizes_nothing(data, monkeypatch):
-    first = prepare(data, vocabulary_size=300, sequence_length=31)
+    first = load_corpus(data, vocabulary_size=300, sequence_length=31)
     monkeypatch.setattr("arsbench.data.corpus.pack_texts", None)
-    second = prepare(data, vocabulary_size=300, sequence_length=31)
+    second = load_corpus(data, vocabulary_size=300, sequence_length=31)
     for split in "train", "validation", "test":
         assert np.array_equal(getattr(first, split).rows, getattr(second, split).rows)
         assert getattr(first, split).statistics == getattr(second, split).statistics
 
 
 def test_changed_text_is_packed_anew(data, folder):
-    before = prepare(data, vocabulary_size=300, sequence_length=31)
+    before = load_corpus(data, vocabulary_size=300, sequence_length=31)
     (folder / "wiki.valid.tokens").write_text("Something else . And more of it .")
-    after = prepare(data, vocabulary_size=300, sequence_length=31)
+    after = load_corpus(data, vocabulary_size=300, sequence_length=31)
     assert np.array_equal(before.train.rows, after.train.rows)
     assert after.validation.statistics.sentences == 2
 
 
 def test_other_training_text_is_refused_unless_asked_for(data, folder):
-    prepare(data, vocabulary_size=300, sequence_length=31)
+    load_corpus(data, vocabulary_size=300, sequence_length=31)
     (folder / "wiki.train.tokens").write_text("Something else . And more of it .")
     with pytest.raises(UserError, match="another text"):
-        prepare(data, vocabulary_size=300, sequence_length=31)
+        load_corpus(data, vocabulary_size=300, sequence_length=31)
     Path(data.tokenizer_path + ".text.json").unlink()
-    prepare(data, vocabulary_size=300, sequence_length=31)
+    load_corpus(data, vocabulary_size=300, sequence_length=31)
 
 
 def test_text_without_a_sentence_that_fits(data, folder):
     (folder / "wiki.valid.tokens").write_text("w " * 100)
-    with pytest.raises(UserError, match="the validation text fits"):
-        prepare(data, vocabulary_size=300, sequence_length=31)
+    with pytest.raises(UserError, match=r"sequence_length is .*the validation text fits"):
+        load_corpus(data, vocabulary_size=300, sequence_length=31)
 
 
 def test_preparing_needs_no_torch():
@@ -83,7 +83,7 @@ def test_preparing_needs_no_torch():
 
 def test_pydocs_from_end_to_end(tmp_path):
     data = DataConfig(source="pydocs", tokenizer_path=str(tmp_path / "t.json"))
-    corpus = prepare(data, vocabulary_size=4096, sequence_length=127)
+    corpus = load_corpus(data, vocabulary_size=4096, sequence_length=127)
     assert corpus.tokenizer.vocabulary_size == 4096
     assert len(corpus.train.rows) > 1000
     assert min(len(corpus.validation.rows), len(corpus.test.rows)) > 50
@@ -99,7 +99,7 @@ def test_wikitext2_mini(tmp_path):
         validation_file="wiki.test.tokens",
         tokenizer_path=str(tmp_path / "t.json"),
     )
-    corpus = prepare(data, vocabulary_size=40479, sequence_length=255)
+    corpus = load_corpus(data, vocabulary_size=40479, sequence_length=255)
     assert corpus.tokenizer.vocabulary_size == 20379
     assert (len(corpus.train.rows), len(corpus.validation.rows)) == (1091, 1326)
     assert corpus.test is None

@@ -118,6 +118,8 @@ def test_read_only_rows(tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"shuffle": True, "drop_last": True}])
 def test_fewer_rows_than_a_batch(options):
-    with pytest.raises(UserError, match=r"23 rows of 5 tokens, fewer than one batch of 24"):
+    with pytest.raises(
+        UserError, match=r"batch_size is 24, and .* fewer than one batch: 23 rows of 5 tokens"
+    ):
         BatchLoader(ROWS, 24, **options)
     assert BatchLoader(ROWS, 23, **options).steps_per_epoch == 1

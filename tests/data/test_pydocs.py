@@ -88,5 +88,5 @@ def test_what_is_read_and_in_what_order(tmp_path, monkeypatch):
 def test_python_without_documentation(tmp_path, monkeypatch):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
-    with pytest.raises(UserError, match="carries no documentation"):
+    with pytest.raises(UserError, match="comes without documentation"):
         pydocs.load_pydocs()

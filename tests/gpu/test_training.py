@@ -6,7 +6,7 @@ import torch
 from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.tasks import WikiText2Line
-from arsbench.training.prefetch import prefetched
+from arsbench.training.step import prefetched
 from arsbench.training.trainer import Trainer
 
 
@@ -17,7 +17,7 @@ class Silent:
 
 def run_on(device, given, path):
     config = config_from_dict(given | {"experiment": given["experiment"] | {"device": device.type}})
-    trainer = training.prepare_trainer(config, Silent())
+    trainer = training.create_trainer(config, Silent())
     run = training.new_run(path, config, trainer)
     assert trainer.run(run) == "finished"
     return run
@@ -47,7 +47,7 @@ def test_a_step_does_not_wait(name, device, tiny):
         pytest.skip("only CUDA detects waiting")
     tiny["optimizer"] = {"name": name, "lr": 0.001}
     config = config_from_dict(tiny)
-    trainer = Trainer(config, WikiText2Line.prepare(config), device, Silent())
+    trainer = Trainer(config, WikiText2Line(config), device, Silent())
     batches = prefetched(trainer.task.training_steps(0), device)
     for _ in range(2):  # creating constants may wait
         trainer._train_step(0, next(batches))

@@ -75,7 +75,7 @@ def test_a_file_that_no_export_wrote_is_refused(tmp_path):
 )
 def test_other_folders_are_refused_and_left_alone(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    with pytest.raises(UserError, match=r"is not empty, and is not an export .* choose another folder"):
+    with pytest.raises(UserError, match=r"is not empty and is not an export .* choose another folder"):
         export(tmp_path, "first")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
 

@@ -118,7 +118,7 @@ def test_loss_is_that_of_the_logits():
     inputs = make_tokens(97, 9)
     targets = inputs.roll(-1, 1)
     targets[:, -1] = 0
-    loss, token_loss, entropy = model.loss(inputs, targets, ignore_index=0)
+    loss, token_loss, entropy, _ = model.loss(inputs, targets, ignore_index=0)
     logits = model(inputs)
     expected = functional.cross_entropy(logits.mT, targets, ignore_index=0, reduction="none")
     torch.testing.assert_close(token_loss, expected)

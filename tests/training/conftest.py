@@ -81,7 +81,7 @@ def _train(
     interrupt_after: int | None = None,
 ) -> Trained:
     config = config_from_dict(given)
-    trainer = training.prepare_trainer(config, Silent())
+    trainer = training.create_trainer(config, Silent())
     if resume:
         run = RunFolder.open(path)
         training.resumed_run(run, config, trainer)

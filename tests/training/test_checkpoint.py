@@ -10,17 +10,19 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from arsbench.errors import UserError
 from arsbench.files import sha256_of
 from arsbench.runs.checks import ANYTHING, TABLE, TRAINING_STATE
 from arsbench.training.checkpoint import (
     latest_checkpoint,
-    random_states,
     remove_leftovers,
-    restore_random_states,
     save_checkpoint,
 )
+from arsbench.training.state import random_states, restore_random_states
+
+CPU = torch.device("cpu")
 
 
 def model(value: float = 1.0) -> torch.nn.Module:
@@ -176,7 +178,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):
     def full_disk(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("arsbench.training.checkpoint.save_model", full_disk)
+    monkeypatch.setattr("arsbench.training.checkpoint.write_safetensors", full_disk)
     with pytest.raises(UserError, match=r"No space.*earlier checkpoints are intact"):
         save_checkpoint(tmp_path, 2, model(), {}, keep=1)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
@@ -194,13 +196,13 @@ def test_weights_of_another_model_are_refused(tmp_path):
 def test_every_generator_goes_on_where_it_was(tmp_path):
     random.gauss(0, 1)
     np.random.standard_normal()  # leaves a second draw in store
-    checkpoint = save_checkpoint(tmp_path, 1, model(), {"random": random_states()}, keep=1)
+    checkpoint = save_checkpoint(tmp_path, 1, model(), {"random": random_states(CPU)}, keep=1)
 
     def draw() -> list:
         return [random.random(), random.gauss(0, 1), *np.random.standard_normal(3), *torch.rand(3).tolist()]
 
     expected = draw()
-    restore_random_states(checkpoint.load_state(ANYTHING)["random"])
+    restore_random_states(checkpoint.load_state(ANYTHING)["random"], CPU)
     assert draw() == expected
 
 
@@ -293,7 +295,59 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 
 def test_a_generators_position_outside_its_state_is_refused():
     """numpy would read other memory there."""
-    states = random_states()
+    states = random_states(CPU)
     states["numpy"][2] = 10**6
     with pytest.raises(ValueError, match="the position of numpy's generator is 1000000"):
-        restore_random_states(states)
+        restore_random_states(states, CPU)
+
+
+def test_files_are_hashed_while_they_are_written(tmp_path, monkeypatch):
+    """And the weights are, to the byte, what safetensors writes."""
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    with monkeypatch.context() as patch:
+        patch.setattr("arsbench.training.checkpoint.sha256_of", None)
+        checkpoint = save_checkpoint(tmp_path, 1, module, {"x": torch.arange(2000)}, keep=1)
+    sums = json.loads((checkpoint.path / "manifest.json").read_text())["sha256"]
+    assert sums == {name: sha256_of(checkpoint.path / name) for name in ("model.safetensors", "state.pt")}
+    save_file(module.state_dict(), tmp_path / "other", metadata={"format": "pt"})
+    assert (checkpoint.path / "model.safetensors").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+class Gpus:
+    """Stands for torch.cuda on a machine with GPUs."""
+
+    def __init__(self, monkeypatch, states):
+        self.states = states
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: self.states[device.index or 0])
+        monkeypatch.setattr(torch.cuda, "set_rng_state", self.set)
+        for name in ("get_rng_state_all", "set_rng_state_all"):
+            monkeypatch.setattr(torch.cuda, name, lambda *arguments: pytest.fail("it reads every GPU"))
+
+    def set(self, state, index):
+        self.states[index] = state
+
+
+def test_only_the_generator_of_the_training_device_is_saved_and_restored(monkeypatch):
+    gpus = Gpus(monkeypatch, ["a", "b"])
+    states = random_states(torch.device("cuda", 1))
+    gpus.states = ["c"]
+    restore_random_states(states, torch.device("cuda"))  # on a machine with fewer GPUs
+    assert gpus.states == ["b"]
+
+
+def test_the_states_of_all_gpus_in_an_older_checkpoint_are_read(monkeypatch):
+    gpus = Gpus(monkeypatch, ["c"])
+    states = random_states(CPU)
+    restore_random_states(states | {"cuda": ["a", "b"]}, torch.device("cuda"))
+    assert gpus.states == ["a"]
+    restore_random_states(states | {"cuda": []}, torch.device("cuda"))
+    assert gpus.states == ["a"]
+
+
+def test_a_run_on_the_cpu_leaves_the_gpu_alone(monkeypatch):
+    gpus = Gpus(monkeypatch, None)  # whoever reads or sets a state fails
+    states = random_states(CPU)
+    restore_random_states(states | {"cuda": ["a"]}, CPU)
+    assert gpus.states is None

@@ -1,6 +1,5 @@
 """Both protocols against a naive computation from the rows' own text."""
 
-import contextlib
 import math
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from arsbench.config import config_from_dict
-from arsbench.tasks import prepare_task
+from arsbench.tasks import create_task
 from arsbench.training.evaluate import evaluate
 
 CPU = torch.device("cpu")
@@ -17,7 +16,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def task(tiny):
     tiny["data"]["batch_size"] = 5
-    return prepare_task(config_from_dict(tiny))
+    return create_task(config_from_dict(tiny))
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def test_both_protocols_against_their_definition(task, model):
     text = [task.tokenizer.decode(row[1:][row[1:] != task.tokenizer.pad_id]) for row in rows]
     size = sum(len(piece.encode()) for piece in text)
 
-    result = evaluate(model, task, task.evaluation_splits()["validation"], CPU, contextlib.nullcontext())
+    result = evaluate(model, task, task.config, "validation", CPU)
     seed, strict = result["seed"], result["strict"]
     assert seed["loss"] == pytest.approx(seed_loss, rel=1e-6)
     assert seed["perplexity"] == pytest.approx(math.exp(seed_loss), rel=1e-5)
@@ -58,12 +57,12 @@ def test_a_perplexity_too_large_for_a_float_is_infinite(task, model):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(200)
-    result = evaluate(model, task, task.evaluation_splits()["test"], CPU, contextlib.nullcontext())
+    result = evaluate(model, task, task.config, "test", CPU)
     assert result["strict"]["word_perplexity"] == math.inf
 
 
 def test_the_models_mode_is_left_as_it_was(task, model):
     for mode in (True, False):
         model.train(mode)
-        evaluate(model, task, task.evaluation_splits()["test"], CPU, contextlib.nullcontext())
+        evaluate(model, task, task.config, "test", CPU)
         assert model.training is mode

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")
 def fail_at(step, error, given, path):
     """Train until the optimizer raises in its step after `step`; the run as it is left."""
     config = config_from_dict(given)
-    trainer = training.prepare_trainer(config, Watcher())
+    trainer = training.create_trainer(config, Watcher())
     run = training.new_run(path, config, trainer)
     original = trainer.optimizer.step
 
@@ -84,7 +84,7 @@ def test_on_a_full_disk_the_first_error_is_the_one_that_is_raised(modular, tmp_p
 
     error = ValueError("no luck")
     config = config_from_dict(modular)
-    trainer = training.prepare_trainer(config, Watcher())
+    trainer = training.create_trainer(config, Watcher())
     run = training.new_run(tmp_path / "run", config, trainer)
 
     def broken(closure):

@@ -62,10 +62,10 @@ def test_what_an_optimizer_keeps_is_not_overestimated(tiny, optimizer, copies):
 
 def test_a_run_that_cannot_fit_is_refused_before_its_data_are_made(tiny, monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 2**30)
-    monkeypatch.setattr(start, "prepare_task", None)
+    monkeypatch.setattr(start, "create_task", None)
     tiny["model"]["embedding_size"] = 10**9
     with pytest.raises(UserError) as error:
-        training.prepare_trainer(config_from_dict(tiny), observer=None)
+        training.create_trainer(config_from_dict(tiny), observer=None)
     message = str(error.value)
     assert message.startswith("training needs at least ")
     assert "weights, gradients and optimizer state of 1,575,000,000,256 parameters" in message

@@ -60,7 +60,7 @@ def test_a_run_from_before_there_was_a_second_moment_keeps_its_own(
     for _ in range(2):  # the second time it is stored
         config = training.check_resumable(run, longer)
         assert config.optimizer.second_moment == second_moment
-        trainer = training.prepare_trainer(config, Watcher())
+        trainer = training.create_trainer(config, Watcher())
         training.resumed_run(run, config, trainer)
         assert run.effective["optimizer"]["second_moment"] == second_moment
         assert {group["second_moment"] for group in trainer.optimizer.param_groups} == {second_moment}
@@ -100,7 +100,7 @@ def test_a_run_that_ended_is_not_begun_again_without_checkpoints(tiny, tmp_path,
     run.set_status(state, run.status["step"])
     before = records(run)
     shutil.rmtree(run.checkpoints)
-    with pytest.raises(UserError, match="has ended and has no checkpoint to go on from; restore its"):
+    with pytest.raises(UserError, match="has ended and has no checkpoint to resume from; restore its"):
         training.check_resumable(run, config_from_dict(tiny))
     assert records(run) == before
 
@@ -110,7 +110,7 @@ def test_a_run_read_back_from_a_report_is_not_begun_anew(tiny, tmp_path, state):
     run = train(tiny, tmp_path / "run")
     run.set_status(state, 20, "a disk was full", from_report=True)
     shutil.rmtree(run.checkpoints)
-    with pytest.raises(UserError, match="has no checkpoint to go on from"):
+    with pytest.raises(UserError, match="has no checkpoint to resume from"):
         training.check_resumable(run, config_from_dict(tiny))
     run.set_status(state, 20, "a disk was full")
     training.check_resumable(run, config_from_dict(tiny))

@@ -16,7 +16,7 @@ from arsbench import training
 from arsbench.config import config_from_dict
 from arsbench.errors import UserError
 from arsbench.runs.folder import RunFolder
-from arsbench.training.interrupt import Interrupted
+from arsbench.training.stopping import Interrupted
 
 from .conftest import MEASURED
 
@@ -52,7 +52,7 @@ class Watcher:
 
 def train(given: dict, path: Path, *, resume: bool = False, until: int | None = None) -> RunFolder:
     config = config_from_dict(given)
-    trainer = training.prepare_trainer(config, Watcher(until))
+    trainer = training.create_trainer(config, Watcher(until))
     if resume:
         run = RunFolder.open(path)
         training.resumed_run(run, config, trainer)
@@ -160,7 +160,7 @@ def test_a_target_is_met_by_a_resumed_run_too(to_target, tmp_path, monkeypatch):
     def crash(*arguments):
         raise Crash
 
-    monkeypatch.setattr(training.trainer, "save_checkpoint", crash)
+    monkeypatch.setattr(training.state, "save_checkpoint", crash)
     with pytest.raises(Crash):
         train(to_target, tmp_path / "run")
     monkeypatch.undo()  # the last epoch is recorded, and not saved
@@ -172,10 +172,10 @@ def test_interrupted_at_the_target_evaluates_again(to_target, tmp_path, monkeypa
     undisturbed = train(to_target, tmp_path / "undisturbed")
     evaluate = training.trainer.evaluate
 
-    def interrupted_at_the_test_text(model, task, split, *rest):
-        if split is task.evaluation_splits()["test"]:
+    def interrupted_at_the_test_text(model, task, config, split, device):
+        if split == "test":
             raise Interrupted
-        return evaluate(model, task, split, *rest)
+        return evaluate(model, task, config, split, device)
 
     monkeypatch.setattr(training.trainer, "evaluate", interrupted_at_the_test_text)
     run = train(to_target, tmp_path / "run")
@@ -195,8 +195,8 @@ def test_resume_before_the_first_checkpoint_starts_over(tiny, tmp_path):
 def test_a_crash_while_the_end_of_an_epoch_is_saved_records_it_once(tiny, tmp_path, monkeypatch):
     tiny["train"] |= {"ckpt_every_steps": 1, "epochs": 1}
     undisturbed = train(tiny, tmp_path / "undisturbed")
-    trainer_module = training.trainer
-    save = trainer_module.save_checkpoint
+    state_module = training.state
+    save = state_module.save_checkpoint
     last = undisturbed.epochs()[-1]["step"]
 
     def crash_at_the_end(root, step, *arguments):
@@ -204,7 +204,7 @@ def test_a_crash_while_the_end_of_an_epoch_is_saved_records_it_once(tiny, tmp_pa
             raise Crash
         return save(root, step, *arguments)
 
-    monkeypatch.setattr(trainer_module, "save_checkpoint", crash_at_the_end)
+    monkeypatch.setattr(state_module, "save_checkpoint", crash_at_the_end)
     with pytest.raises(Crash):
         train(tiny, tmp_path / "run")
     assert len(RunFolder.open(tmp_path / "run").epochs()) == 1

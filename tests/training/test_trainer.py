@@ -12,7 +12,7 @@ from arsbench.config import config_from_dict
 from arsbench.config.schema import SchedulerConfig
 from arsbench.metrics import METRICS, history
 from arsbench.runs.folder import RunFolder
-from arsbench.training.metrics import EpochMetrics, predictive_integrity
+from arsbench.training.recorder import predictive_integrity
 from arsbench.training.schedule import learning_rate_factor
 
 
@@ -23,7 +23,7 @@ class Silent:
 
 def train(given, path) -> RunFolder:
     config = config_from_dict(given)
-    trainer = training.prepare_trainer(config, Silent())
+    trainer = training.create_trainer(config, Silent())
     run = training.new_run(path, config, trainer)
     trainer.run(run)
     return run
@@ -33,36 +33,10 @@ def test_pi_is_the_seeds_first_row():
     assert predictive_integrity(0.0, 0.8098) == pytest.approx(0.445, abs=5e-4)
 
 
-def test_an_epochs_columns_are_means_over_its_steps():
-    metrics = EpochMetrics()
-    metrics.add(loss=2.0, entropy=3.0, grad_norm=0.5, passes=2, tokens=10, lr=0.1, seconds=3.0)
-    metrics.add(loss=4.0, entropy=1.0, grad_norm=1.5, passes=1, tokens=10, lr=0.2, seconds=1.0)
-    assert EpochMetrics(**metrics.state_dict()) == metrics
-    columns = metrics.columns(classes=100)
-    assert columns["train_loss"] == 3.0
-    assert columns["entropy_nats"] == 2.0
-    assert columns["entropy"] == 0.02
-    assert columns["grad_norm"] == 1.0
-    assert columns["pi"] == pytest.approx(math.exp(-1.02))
-    assert (columns["forward_backward_passes"], columns["tokens_per_second"], columns["lr"]) == (3, 5.0, 0.2)
-    assert columns["effective_gamma"] is None
-    assert "train_accuracy" not in columns
-
-
-def test_accuracy_is_a_share_of_all_targets():
-    """Not a mean over steps: the last batch of an epoch may be smaller."""
-    metrics = EpochMetrics()
-    rest = {"loss": 1.0, "entropy": 1.0, "grad_norm": 1.0, "passes": 1, "lr": 0.1, "seconds": 1.0}
-    metrics.add(tokens=30, accuracy=0.1, **rest)
-    metrics.add(tokens=10, accuracy=0.9, **rest)
-    assert EpochMetrics(**metrics.state_dict()) == metrics
-    assert metrics.columns(classes=5)["train_accuracy"] == pytest.approx(12 / 40)
-
-
 def test_the_accuracy_of_a_step_is_that_of_its_first_pass(modular, tmp_path):
     modular["train"] |= {"max_steps": 1, "accumulate": 2}
     (step,) = train(modular, tmp_path / "run").steps()
-    trainer = training.prepare_trainer(config_from_dict(modular), Silent())  # the same initial weights
+    trainer = training.create_trainer(config_from_dict(modular), Silent())  # the same initial weights
     batches = next(trainer.task.training_steps(0))
     right = sum((trainer.model(x).argmax(-1) == y).sum().item() for x, y in batches)
     assert step["forward_backward_passes"] == 2  # over both batches at once
@@ -127,12 +101,14 @@ def test_a_step_records_loss_entropy_and_norm_of_plain_pytorch(tiny, tmp_path):
     tiny["train"] |= {"max_steps": 1, "accumulate": 2}
     run = train(tiny, tmp_path / "run")
     (step,) = run.steps()
-    trainer = training.prepare_trainer(config_from_dict(tiny), Silent())  # the same initial weights
+    trainer = training.create_trainer(config_from_dict(tiny), Silent())  # the same initial weights
     batches = next(trainer.task.training_steps(0))
-    losses, entropies = [], []
+    losses, entropies, real = [], [], []
     for inputs, targets in batches:
         logits = trainer.model(inputs).flatten(0, 1)
         losses.append(F.cross_entropy(logits, targets.flatten()))
+        keep = targets.flatten() != trainer.task.pad_id
+        real.append(F.cross_entropy(logits[keep], targets.flatten()[keep], reduction="none"))
         log_p = logits.log_softmax(-1)
         entropies.append(-(log_p.exp() * log_p).sum(-1).mean())
     loss = torch.stack(losses).mean()
@@ -142,9 +118,36 @@ def test_a_step_records_loss_entropy_and_norm_of_plain_pytorch(tiny, tmp_path):
     assert step["entropy_nats"] == pytest.approx(torch.stack(entropies).mean().item(), rel=1e-5)
     assert step["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
     assert step["forward_backward_passes"] == 1
+    strict = torch.cat(real)
+    assert {len(losses) for losses in real} != {batches[0][1].numel()}  # there is padding
+    assert step["loss_strict"] == pytest.approx(strict.mean().item(), rel=1e-5)
+    assert step["loss_strict"] != pytest.approx(step["loss"], rel=1e-2)
     (epoch,) = run.epochs()
     assert epoch["train_loss"] == step["loss"]
+    assert epoch["train_loss_strict"] == pytest.approx(step["loss_strict"])
     assert set(epoch["evaluation"]) == {"validation", "test"}
+
+
+def test_the_strict_loss_of_an_epoch_is_that_of_all_its_real_targets(tiny, tmp_path):
+    tiny["train"] |= {"epochs": 1, "accumulate": 2}
+    run = train(tiny, tmp_path / "run")
+    trainer = training.create_trainer(config_from_dict(tiny), Silent())
+    counts = [
+        sum((targets != trainer.task.pad_id).sum().item() for _, targets in batches)
+        for batches in trainer.task.training_steps(0)
+    ]
+    assert len(set(counts)) > 1
+    losses = [step["loss_strict"] for step in run.steps()]
+    mean = sum(loss * count for loss, count in zip(losses, counts, strict=True)) / sum(counts)
+    assert run.epochs()[0]["train_loss_strict"] == pytest.approx(mean, rel=1e-12)
+    assert "real_targets" not in run.steps()[0]
+
+
+def test_without_padding_the_strict_loss_is_the_loss(tiny, modular, tmp_path):
+    tiny["train"] |= {"max_steps": 4, "ignore_padding": True}
+    for step in train(tiny, tmp_path / "run").steps():
+        assert step["loss_strict"] == pytest.approx(step["loss"], rel=1e-6)
+    assert "loss_strict" not in train(modular, tmp_path / "modular").steps()[0]
 
 
 def test_passes_and_cosines_of_ars_are_recorded(tiny, tmp_path):
@@ -185,7 +188,7 @@ def test_a_resumed_run_keeps_the_ops_of_its_first_process(tiny, tmp_path, monkey
     train(tiny, tmp_path / "run")
     run = RunFolder.open(tmp_path / "run")
     config = config_from_dict(tiny)
-    trainer = training.prepare_trainer(config, Silent())
+    trainer = training.create_trainer(config, Silent())
     training.resumed_run(run, config, trainer)
     trainer.run(run)  # nothing is left to be done
     assert set(run.environment["backends"]) == {"newton_schulz", "ars_moments"} | MODEL_OPS
@@ -231,7 +234,7 @@ def test_numbers_that_are_not_finite_stop_the_run(tiny, tmp_path, poison, monkey
     """Whatever turns bad first, nothing bad is ever saved."""
     tiny["train"]["ckpt_every_steps"] = 2
     config = config_from_dict(tiny)
-    trainer = training.prepare_trainer(config, Silent())
+    trainer = training.create_trainer(config, Silent())
     run = training.new_run(tmp_path / "run", config, trainer)
     weight = trainer.model.model.norm.weight
     original = trainer.task.loss
@@ -280,7 +283,7 @@ def test_a_resumed_run_of_more_epochs_takes_the_longer_schedule(tiny, tmp_path):
     steps = len(run.steps())
     tiny["train"]["epochs"] = 2
     config = config_from_dict(tiny)
-    trainer = training.prepare_trainer(config, Silent())
+    trainer = training.create_trainer(config, Silent())
     training.resumed_run(run, config, trainer)
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(
         0.001

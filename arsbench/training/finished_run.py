@@ -1,12 +1,15 @@
-"""What a trained run is good for: evaluating it again, and if it is of text, exporting and continuing it."""
+"""Using a finished run: evaluating it again, and exporting and sampling its language model."""
 
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -16,10 +19,9 @@ from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
 from arsbench.runs.checks import TRAINING_STATE
 from arsbench.runs.folder import RunFolder
-from arsbench.tasks import restore_task
+from arsbench.tasks import changed_names, create_task
 from arsbench.training.checkpoint import WEIGHTS, Checkpoint, latest_checkpoint
 from arsbench.training.evaluate import evaluate
-from arsbench.training.passes import autocast
 from arsbench.training.start import choose_device
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -28,21 +30,24 @@ EMBEDDING = "model.embed_tokens.weight"
 def load_model(run: RunFolder, warn: Callable[[str], None]) -> tuple[Config, torch.nn.Module]:
     """The configuration of a run and its language model at the newest whole checkpoint, in evaluation mode.
 
-    It does without the texts that the run was trained on.
+    The texts that the run was trained on are not needed.
 
     Args:
         run: the run.
-        warn: told of damaged checkpoints that are passed over.
+        warn: receives a sentence about each damaged checkpoint that is skipped.
 
     Raises:
-        UserError: the run has no checkpoint that can be read, or is no run on text.
+        UserError: the run has no readable checkpoint, or no language model.
     """
     config = _config(run)
+    return config, _load_model(run, config, _newest_checkpoint(run, warn))
+
+
+def _load_model(run: RunFolder, config: Config, checkpoint: Checkpoint) -> torch.nn.Module:
     if config.model.type != "rope":
         raise UserError(
-            f"{run.path} is a run of {config.task}, which knows no text; give a run of wikitext2_line"
+            f"{run.path} is a run of {config.task}, which has no language model; give a run of wikitext2_line"
         )
-    checkpoint = _newest_checkpoint(run, warn)
     try:
         with safe_open(str(checkpoint.path / WEIGHTS), framework="pt") as weights:
             (vocabulary_size, _) = weights.get_slice(EMBEDDING).get_shape()
@@ -54,7 +59,7 @@ def load_model(run: RunFolder, warn: Callable[[str], None]) -> tuple[Config, tor
         ) from error
     model = models.build_model(config.model, vocabulary_size)
     checkpoint.load_weights(model)
-    return config, model.eval()
+    return model.eval()
 
 
 def _config(run: RunFolder) -> Config:
@@ -75,21 +80,21 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
     """The figures of a run's newest checkpoint.
 
     Args:
-        run: the run; its texts must still be where its configuration says.
-        splits: "validation", "test"; empty for all that the task has.
-        warn: told of damaged checkpoints that are passed over.
+        run: the run; its texts must be where its configuration says.
+        splits: "validation", "test"; empty for all splits of the task.
+        warn: receives a sentence about each damaged checkpoint that is skipped.
 
     Returns:
         The figures of `arsbench.training.evaluate` by split.
 
     Raises:
-        UserError: a split is not configured, the texts or the checkpoint cannot be had, or a text to be
-            evaluated is no longer the one that the run was trained beside.
+        UserError: the task has no such split, the texts or the checkpoint cannot be read, or the text of a
+            split has changed since the run was trained.
     """
-    device = choose_device("auto")  # wherever it was trained
+    device = choose_device("auto")  # whatever device it was trained on
     checkpoint = _newest_checkpoint(run, warn)
     config = _config(run)
-    task = restore_task(config, run)
+    task = create_task(config, run)
     model = task.build_model()
     checkpoint.load_weights(model)
     model.to(device)
@@ -97,33 +102,44 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
     for name in splits:
         if name not in available:
             raise UserError(f"the run has no split {name!r}; it has {', '.join(available)}")
-    wanted = {name: split for name, split in available.items() if not splits or name in splits}
+    wanted = [name for name in available if not splits or name in splits]
     trained_on = checkpoint.load_state(TRAINING_STATE)["data"]
-    changed = [name for name in task.changed_since(trained_on) if name in wanted]
+    changed = [name for name in changed_names(trained_on, task.fingerprint()) if name in wanted]
     if changed:
         raise UserError(
-            f"the {' and the '.join(changed)} text has changed since {run.path} was trained, so that its "
-            f"figures could not be compared; put it back"
+            f"the {' and the '.join(changed)} text has changed since {run.path} was trained, so the figures "
+            f"would not be comparable; restore the text"
         )
-    return {
-        name: evaluate(model, task, split, device, autocast(config, device)) for name, split in wanted.items()
-    }
+    return {name: evaluate(model, task, config, name, device) for name in wanted}
 
 
 def _tokenizer(run: RunFolder, model: torch.nn.Module) -> Tokenizer:
-    """The run's own; its ids are the model's."""
+    """The tokenizer in the run's folder, whose ids are the model's."""
     tokenizer = Tokenizer(run.tokenizer_path)
     if tokenizer.vocabulary_size != model.vocabulary_size:
         raise UserError(
             f"{run.tokenizer_path} has {tokenizer.vocabulary_size} entries and the model "
-            f"{model.vocabulary_size}; put the tokenizer back that the run was trained with"
+            f"{model.vocabulary_size}; restore the tokenizer that the run was trained with"
         )
     return tokenizer
 
 
 def export_run(run: RunFolder, directory: Path, warn: Callable[[str], None]) -> None:
-    """Write the newest checkpoint's model as a Hugging Face directory (see `models.export_huggingface`)."""
-    _, model = load_model(run, warn)
+    """Write the newest checkpoint's model as a Hugging Face directory (see `models.export_huggingface`).
+
+    Its README.md has the figures of that checkpoint and says how to reproduce them.
+
+    Args:
+        run: the run.
+        directory: where to write.
+        warn: receives a sentence about each damaged checkpoint that is skipped.
+
+    Raises:
+        UserError: as `load_model` and `models.export_huggingface`.
+    """
+    config = _config(run)
+    checkpoint = _newest_checkpoint(run, warn)
+    model = _load_model(run, config, checkpoint)
     tokenizer = _tokenizer(run, model)
     models.export_huggingface(
         model,
@@ -131,6 +147,23 @@ def export_run(run: RunFolder, directory: Path, warn: Callable[[str], None]) -> 
         tokenizer_path=run.tokenizer_path,
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
+        readme=_readme(run, config, checkpoint.step),
+    )
+
+
+def _readme(run: RunFolder, config: Config, step: int) -> str:
+    """The README of an export, with the figures that the run recorded at `step`."""
+    records = [record for record in (*run.evaluations(), *run.epochs()) if record.get("step") == step]
+    keys = ("source", "path", "train_file", "validation_file", "test_file")
+    data = {key: getattr(config.data, key) for key in keys}
+    template = (resources.files("arsbench.training") / "export_readme.md.jinja").read_text(encoding="utf-8")
+    return jinja2.Template(template, keep_trailing_newline=True, undefined=jinja2.StrictUndefined).render(
+        run=run,
+        config=config,
+        step=step,
+        evaluation=records[-1]["evaluation"] if records else {},
+        path=shlex.quote(str(run.path)),
+        data=", ".join(f"{key}={value!r}" for key, value in data.items() if value is not None),
     )
 
 
@@ -142,27 +175,27 @@ def sample_run(
 
     Args:
         run: the run.
-        prompt: any text, also an empty one.
-        tokens: at most so many new tokens.
-        temperature: the logits are divided by it, at least 0 and finite; 0 takes the likeliest token.
-        seed: of the draws.
-        warn: told of damaged checkpoints that are passed over.
+        prompt: any text; it may be empty.
+        tokens: maximum number of new tokens.
+        temperature: divides the logits, finite and ≥ 0; 0 takes the likeliest token.
+        seed: of the sampling.
+        warn: receives a sentence about each damaged checkpoint that is skipped.
 
     Raises:
-        UserError: the prompt or the temperature cannot be used, or as of `load_model`.
+        UserError: the prompt is not UTF-8, the temperature is out of range, or as `load_model`.
     """
     if not 0 <= temperature < math.inf:
-        raise UserError(f"the temperature is {temperature}; give a number of at least 0")
+        raise UserError(f"the temperature is {temperature}; it must be finite and ≥ 0")
     try:
         prompt.encode()
-    except UnicodeEncodeError as error:  # such halves of pairs stand for bytes of the command line
+    except UnicodeEncodeError as error:  # lone surrogates stand for undecodable bytes of the command line
         raise UserError(
             f"the prompt is not UTF-8 text at character {error.start + 1}; give it in UTF-8"
         ) from error
     config, model = load_model(run, warn)
     tokenizer = _tokenizer(run, model)
     generator = torch.Generator().manual_seed(seed)
-    # In training every sentence but a row's first follows an end of text.
+    # In training every sentence follows an end of text, except the first of a row.
     ids = [tokenizer.eos_id, *tokenizer.encode_batch([prompt])[0]]
     start = len(ids)
     for _ in range(tokens):
@@ -172,7 +205,7 @@ def sample_run(
         if temperature == 0:
             token = int(logits.argmax())
         else:
-            # In float64 and from the largest down, no positive temperature overflows.
+            # In float64 and relative to the largest logit, no positive temperature overflows.
             logits = logits.double() - logits.max()
             probabilities = torch.softmax(logits / temperature, dim=-1)
             token = int(torch.multinomial(probabilities, 1, generator=generator))
