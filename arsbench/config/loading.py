@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from arsbench.config.checking import config_from_dict
-from arsbench.config.hyperparameters import BUILT_IN
-from arsbench.config.optimizers import check_named_keys
+from arsbench.config.labels import follow_source
+from arsbench.config.optimizers import BUILT_IN, check_named_keys
 from arsbench.config.schema import Config, OptimizerConfig
 from arsbench.documents import StructureError, check_content, parse_json, parse_toml, read_document
 from arsbench.errors import UserError, nearest, shown
@@ -66,12 +66,21 @@ def load_config(
     kept = begun is not None and isinstance(table, dict) and begun.get("optimizer") == table | named
     if named and isinstance(table, dict) and not kept:
         given["optimizer"] = _table_for(named, table, source, warn)
+    file_data = deepcopy(given.get("data", {}))
     for section, name, value in parsed:
         table = given.setdefault(section, {})
         if not isinstance(table, dict):
             raise UserError(f"{section} is {shown(table)} in {source}; it must be a table of keys")
         table[name] = value
     config = config_from_dict(given)
+    # A run that an older version began under the file's label keeps it.
+    tasks = given.get("experiment", {}).get("tasks")
+    old_label = begun is not None and begun.get("experiment", {}).get("tasks") == tasks
+    if not old_label and ("experiment", "tasks") not in {(section, name) for section, name, _ in parsed}:
+        task = follow_source(config.task, file_data, given.get("data", {}))
+        if task != config.task:
+            given.setdefault("experiment", {})["tasks"] = [task]
+            config = config_from_dict(given)
     if not kept:
         check_named_keys(config.optimizer.name, named)
     return config
