@@ -15,14 +15,15 @@ from arsbench.metrics import Metric
 
 @dataclass(frozen=True)
 class Band:
-    """A metric over several runs; all four tuples have the same length.
+    """A metric over several runs; all five tuples have the same length.
 
     Attributes:
         x: what had been spent, the median over the runs.
-        median, low, high: of the values; NaN where that is the value of a diverged run.
+        mean, median, low, high: of the values; NaN where that is the value of a diverged run.
     """
 
     x: tuple[float, ...]
+    mean: tuple[float, ...]
     median: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -52,8 +53,11 @@ def band(runs: Sequence[Run], metric: Metric, budget: str) -> Band:
     else:
         places = sorted({x for course in courses for x, _ in course})
         rows = [(x, [v for course in courses if (v := _value_at(course, x)) is not None]) for x in places]
-    bands = [(x, *(_finite(f(values)) for f in (statistics.median, min, max))) for x, values in rows]
-    return Band(*zip(*bands, strict=True)) if bands else Band((), (), (), ())
+    bands = [
+        (x, *(_finite(f(values)) for f in (statistics.fmean, statistics.median, min, max)))
+        for x, values in rows
+    ]
+    return Band(*zip(*bands, strict=True)) if bands else Band((), (), (), (), ())
 
 
 def _value_at(course: Sequence[tuple[float, float]], x: float) -> float | None:
