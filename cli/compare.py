@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import OutputFile, csv_option, json_option, plots_option, print_json, sources_argument, warn
+from .common import (
+    OutputFile,
+    csv_option,
+    echo_line,
+    json_option,
+    plots_option,
+    print_json,
+    sources_argument,
+    warn,
+)
 from .completion import metrics
 
 if TYPE_CHECKING:
@@ -25,7 +34,7 @@ class Tolerance(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, bool]:
-        """The number, as a share if it is one, and whether it is."""
+        """The number, and whether it is relative (then as a share, not in per cent)."""
         match = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*(%?)\s*", str(value), re.IGNORECASE)
         try:
             number = float(match[1]) if match else math.nan
@@ -42,41 +51,45 @@ class Tolerance(click.ParamType):
     "--metric",
     metavar="NAME",
     shell_complete=metrics,
-    help="What to compare [default: the first of the task's that all have].",
+    help="The metric to compare [default: the first that all runs have].",
 )
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="The contender, or a run of it, that the others are compared with [default: the first source's; a "
-    "suite may name its own].",
+    help="The contender, or one of its runs, to compare the others with [default: the suite's baseline, or "
+    "the first source's contender].",
 )
-@click.option("--all-pairs", is_flag=True, help="Compare each contender with each other one.")
+@click.option("--all-pairs", is_flag=True, help="Compare all pairs of contenders.")
 @click.option(
     "--target",
     metavar="X",
     type=float,
-    help="Count costs until the metric is as good as X [default: the baseline's best].",
+    help="Report the cost to reach this value of the metric [default: the baseline's best].",
 )
 @click.option(
     "--test",
     type=click.Choice(["auto", "t", "permutation"]),
     default="auto",
     show_default=True,
-    help="What decides: auto is the paired t-test below 12 seeds and the permutation of signs from there on.",
+    help="The significance test: auto is the paired t-test below 12 seeds, and the sign-flip permutation "
+    "test with 12 or more.",
 )
 @json_option
 @csv_option
 @plots_option
 @click.option(
-    "--html", metavar="FILE.html", type=OutputFile(".html"), help="Write a page that needs nothing else."
+    "--html",
+    metavar="FILE.html",
+    type=OutputFile(".html"),
+    help="Write a self-contained HTML page and print the verdict alone.",
 )
 @click.option(
     "--fail-if-worse",
     "tolerance",
     metavar="0.5%",
     type=Tolerance(),
-    help="Exit with 1 if a contender's mean is worse than the baseline's by more than this: a share with %, "
-    "else a difference. NaN is worse.",
+    help="Exit with 1 if a contender's mean is worse than the baseline's by more than this: relative with %, "
+    "else absolute. NaN is worse.",
 )
 def compare(
     sources: tuple[str, ...],
@@ -94,36 +107,47 @@ def compare(
     """Compare runs, suites and reports of one task."""
     from arsbench.analysis import load
     from arsbench.analysis.contenders import distinct
-    from arsbench.analysis.overview import overview
+    from arsbench.analysis.overview import overview as compare_runs
     from arsbench.pages import markdown
 
     runs = distinct(load(sources, warn))
-    found = overview(runs, metric=metric, baseline=baseline, all_pairs=all_pairs, target=target, test=test)
-    shown = []
+    overview = compare_runs(
+        runs, metric=metric, baseline=baseline, all_pairs=all_pairs, target=target, test=test
+    )
+    files: list[tuple[str, Path]] = []
+    pictures: list[str] = []
     if csv is not None:
         from arsbench.pages.exchange import write_csv
 
-        write_csv(runs, csv)
+        files += [("CSV", path) for path in write_csv(runs, csv)]
     if plots is not None:
         from arsbench.pages.charts import write_plots
 
-        shown = markdown.plot_lines(write_plots(runs, plots), Path())
+        drawn = write_plots(runs, plots)
+        pictures = markdown.plot_lines(drawn, Path())
+        files.append(("Plots", plots))
     if html is not None:
         from arsbench.pages.html import write_page
 
-        write_page(runs, html, found)
-    worse = [] if tolerance is None else found.shortfalls(*tolerance)
+        files.append(("Page", write_page(runs, html, overview)))
+    worse = [] if tolerance is None else overview.shortfalls(*tolerance)
     if as_json:
-        print_json(found.as_dict() | {"worse": [shortfall.contender for shortfall in worse]})
+        contenders = [shortfall.contender for shortfall in worse]
+        print_json(overview.as_dict() | {"worse": contenders, "files": [str(path) for _, path in files]})
     else:
-        click.echo(markdown.render(found, plots=shown), nl=False)
+        width = markdown.width_for(sys.stdout)
+        text = f"{overview.verdict}\n\n" if html else markdown.render(overview, plots=pictures, width=width)
+        click.echo(markdown.for_terminal(text, sys.stdout), nl=False)
+        # Standard output stays a whole Markdown document.
+        for kind, path in files:
+            echo_line(f"{kind}: {path}", err=html is None)
     if worse:
-        click.echo(f"Error: {_worse_sentence(worse, found, *tolerance)}", err=True)
+        click.echo(f"Error: {_worse_sentence(worse, overview, *tolerance)}", err=True)
         sys.exit(1)
 
 
-def _worse_sentence(worse: list[Shortfall], found: Overview, allowed: float, relative: bool) -> str:
+def _worse_sentence(worse: list[Shortfall], overview: Overview, allowed: float, relative: bool) -> str:
     limit = f"{allowed:.4g}" if not relative else f"{100 * allowed:.4g} %"
-    return f"worse than {found.baseline} by more than {limit} in {found.metric.title}: " + "; ".join(
+    return f"worse than {overview.baseline} by more than {limit} in {overview.metric.title}: " + "; ".join(
         shortfall.sentence() for shortfall in worse
     )

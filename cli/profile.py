@@ -1,12 +1,13 @@
-"""`arsbench profile`: who reaches the targets of several tasks cheaply."""
+"""`arsbench profile`: performance profiles over several tasks."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from .common import json_option, plots_option, print_json, sources_argument
+from .common import echo_line, json_option, plots_option, print_json, sources_argument
 
 
 @click.command(epilog="Example: arsbench profile suites/demo-optimizers suites/grokking")
@@ -14,23 +15,26 @@ from .common import json_option, plots_option, print_json, sources_argument
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="The contender whose best is each task's target [default: a suite's own, or the task's first].",
+    help="The contender whose best value is each task's target [default: the suite's baseline, or the task's "
+    "first contender].",
 )
 @json_option
 @plots_option
 def profile(sources: tuple[str, ...], baseline: str | None, as_json: bool, plots: Path | None) -> None:
     """Show performance profiles of contenders over several tasks."""
     from arsbench.analysis import load, problems
+    from arsbench.pages.markdown import for_terminal, plot_lines
     from arsbench.pages.profile import profile_charts, profiles_dict, render_profiles
 
-    found = problems(load(sources), baseline)
-    shown = []
+    solved = problems(load(sources), baseline)
+    pictures = []
     if plots is not None:
         from arsbench.pages.charts import write_charts
-        from arsbench.pages.markdown import plot_lines
 
-        shown = plot_lines(write_charts(profile_charts(found), plots), Path())
+        pictures = plot_lines(write_charts(profile_charts(solved), plots), Path())
     if as_json:
-        print_json(profiles_dict(found))
+        print_json(profiles_dict(solved))
     else:
-        click.echo(render_profiles(found, shown), nl=False)
+        click.echo(for_terminal(render_profiles(solved, pictures), sys.stdout), nl=False)
+    if plots is not None:
+        echo_line(f"Plots: {plots}", err=True)

@@ -1,4 +1,4 @@
-"""`arsbench report`: the report of a run or a suite, rebuilt from its folder, or read back from Markdown."""
+"""`arsbench report`: write the report of a run or suite from its folder, or import a report in Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .completion import run_or_suite_folders
     "source", metavar="[RUN|SUITE]", required=False, type=FOLDER, shell_complete=run_or_suite_folders
 )
 @click.option(
-    "--html", is_flag=True, help="Write report.html beside summary.md: a page that needs nothing else."
+    "--html", is_flag=True, help="Write a self-contained HTML page, report.html, beside summary.md."
 )
 @plots_option
 @csv_option
@@ -24,17 +24,20 @@ from .completion import run_or_suite_folders
     "--tensorboard",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write event files for TensorBoard, a folder in DIR for each run; needs arsbench[tensorboard].",
+    help="Write event files for TensorBoard, in a folder of DIR per run (needs arsbench[tensorboard]).",
 )
 @click.option(
     "--from-markdown",
     "markdown",
     metavar="REPORT.md",
     type=click.Path(path_type=Path),
-    help="Read a report of this form back into a run folder.",
+    help="Import a report in the reference format into a run folder.",
 )
 @click.option(
-    "--out", metavar="DIR", type=click.Path(path_type=Path), help="The folder to make, with --from-markdown."
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The run folder to create, with --from-markdown.",
 )
 def report(
     source: Path | None,
@@ -46,12 +49,15 @@ def report(
     markdown: Path | None,
     out: Path | None,
 ) -> None:
-    """Rebuild the report of RUN or SUITE, or read a report back.
+    """Write the report of RUN or SUITE, or import a report.
 
     Prints the paths of the files that it wrote.
     """
+    from arsbench.pages.exchange import require_tensorboard, write_csv, write_tensorboard
     from arsbench.runs.folder import RunFolder
 
+    if tensorboard is not None:
+        require_tensorboard()  # before anything is written
     if markdown is not None:
         if source is not None or out is None:
             raise click.UsageError("--from-markdown needs --out DIR and no RUN")
@@ -59,17 +65,18 @@ def report(
 
         source = import_markdown(markdown, out, warn).path
     elif source is None or out is not None:
-        raise click.UsageError("give a RUN or SUITE, or --from-markdown REPORT.md --out DIR")
+        raise click.UsageError("name a RUN or SUITE, or use --from-markdown REPORT.md --out DIR")
 
     from arsbench.analysis.plans import plan_of
     from arsbench.analysis.runs import load
 
     is_suite = plan_of(source) is not None
     folder = None if is_suite else RunFolder.open(source)
-    # A report of several tasks can be rewritten, but is no run to be drawn or exported.
-    needed = is_suite or html or as_json or any((plots, csv, tensorboard))
-    runs = load([source]) if needed else []
-    written, pictures = [], []
+    # A run of several tasks has a report, but cannot be drawn or exported.
+    needs_runs = is_suite or html or as_json or any((plots, csv, tensorboard))
+    runs = load([source]) if needs_runs else []
+    written: list[Path] = []
+    pictures: list[str] = []
     if plots is not None:
         from arsbench.pages.charts import write_plots
         from arsbench.pages.markdown import plot_lines
@@ -80,29 +87,23 @@ def report(
     if folder is None:
         from arsbench.pages.markdown import write_suite
 
-        found, summary = write_suite(source, runs, pictures)
-        facts = found.as_dict()
+        overview, summary = write_suite(source, runs, pictures)
+        facts = overview.as_dict()
     else:
         from arsbench.report import render
 
         summary = folder.write_summary(render(folder) + "".join(f"{line}\n" for line in pictures))
-        facts = {}
+        facts = runs[0].as_dict() | {"groups": folder.groups} if as_json else {}
     if html:
         from arsbench.pages.html import write_page
 
         written.append(write_page(runs, source / "report.html"))
     if csv is not None:
-        from arsbench.pages.exchange import write_csv
-
         written += write_csv(runs, csv)
     if tensorboard is not None:
-        from arsbench.pages.exchange import write_tensorboard
-
         written += write_tensorboard(runs, tensorboard)
     written.insert(0, summary)
     if as_json:
-        if folder is not None:
-            facts = runs[0].as_dict() | {"groups": folder.groups}
         print_json(facts | {"files": [str(path) for path in written]})
     else:
         for path in written:

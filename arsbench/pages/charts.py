@@ -1,11 +1,10 @@
-"""Charts drawn by matplotlib: files beside a report, and pictures inside a page."""
+"""Charts drawn by matplotlib, as files and for a page."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from arsbench.analysis import Run
 from arsbench.analysis.contenders import distinct
 from arsbench.files import atomic_write
-from arsbench.pages.chart_data import AXES, Chart, Series, charts
+from arsbench.pages.chart_data import BUDGET_TITLES, Chart, Series
+from arsbench.pages.run_charts import charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Any two stay apart (ΔE over 30) for every kind of colour vision, and all from the paper (contrast over 3);
-# from the ninth contender on they repeat with other strokes. page.css has them too, and others for the dark.
+# Any two differ by ΔE > 30 for every kind of colour vision, and all have contrast > 3 to the paper. From the
+# ninth contender on they repeat with other strokes. page.css has the same, and others for dark mode.
 PALETTE = ("#1a39f9", "#bd8805", "#17413a", "#e63ea2", "#799a62", "#ac67ef", "#613c00", "#1f003b")
 INK, GRID, PAPER = "#24292e", "#d6dae0", "#fefefe"
 
@@ -35,18 +35,37 @@ _STROKES: tuple[Any, ...] = (
 )
 _MARKERS = "osD^vPX<>*p"
 
-# In units of a page's pixel; a phone shows it at three quarters of that and letters are still legible.
+# In pixels of a page; a phone shows charts at three quarters of that, where text is still legible.
 _WIDTH, _HEIGHT, _LEGEND_ROW, _LETTERS = 440, 290, 19, 13
 _INCH = 72
+_SETTINGS = {
+    "font.size": _LETTERS,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "legend.fontsize": _LETTERS,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "arsbench",
+    "path.simplify": True,
+}
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture in a file.
+    """A chart in files.
 
     Attributes:
-        path: of the SVG; the same as PNG lies beside it.
-        description: what a reader who does not see it should know.
+        path: of the SVG; the PNG lies beside it.
+        description: in sentences, for readers who do not see it.
     """
 
     title: str
@@ -55,7 +74,7 @@ class Plot:
 
 
 def write_plots(runs: Sequence[Run], directory: Path) -> list[Plot]:
-    """Draw everything that these runs, of one task, have figures for (see `write_charts`)."""
+    """Draw every chart that these runs, of one task, have data for (see `write_charts`)."""
     return write_charts(charts(distinct(runs)), directory)
 
 
@@ -64,7 +83,7 @@ def write_charts(drawn: Iterable[Chart], directory: Path) -> list[Plot]:
 
     Args:
         drawn: the charts.
-        directory: made where it does not exist; files of the same names are replaced.
+        directory: created if missing; files of the same names are replaced.
 
     Raises:
         UserError: the directory cannot be written to.
@@ -80,16 +99,18 @@ def write_charts(drawn: Iterable[Chart], directory: Path) -> list[Plot]:
 
 
 def picture(chart: Chart, form: str) -> bytes:
-    """The chart as a file of the format `form`, the same bytes every time."""
+    """The chart as a file of the format `form` ("svg" or "png"); the same chart gives the same bytes."""
+    import matplotlib
+
     target = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
-    with _settings():
+    with matplotlib.rc_context(_SETTINGS):
         draw(chart).savefig(target, format=form, dpi=_INCH if form == "svg" else 3 * _INCH, metadata=metadata)
     return target.getvalue()
 
 
 def draw(chart: Chart) -> Figure:
-    """The chart on light paper."""
+    """The chart as a figure of matplotlib."""
     from matplotlib.figure import Figure
 
     has_legend = chart.form != "bars" and len(chart.series) > 1
@@ -97,8 +118,8 @@ def draw(chart: Chart) -> Figure:
     height = 60 + 34 * len(chart.series) if chart.form == "bars" else _HEIGHT + _LEGEND_ROW * rows
     figure = Figure(figsize=(_WIDTH / _INCH, height / _INCH), layout="constrained", facecolor=PAPER)
     axes = figure.subplots()
-    axes.set_facecolor("none")
-    axes.spines[["top", "right"]].set_visible(False)
+    # Above the axis, the title of its values is horizontal and has room.
+    axes.set_title(chart.y_title, loc="left", fontsize=_LETTERS)
     if chart.form == "bars":
         _draw_bars(axes, chart)
     else:
@@ -117,55 +138,29 @@ def draw(chart: Chart) -> Figure:
     return figure
 
 
-@contextmanager
-def _settings() -> Iterator[None]:
-    import matplotlib
-
-    settings = {
-        "font.size": _LETTERS,
-        "font.family": "DejaVu Sans",  # matplotlib brings it along: the same picture everywhere
-        "text.parse_math": False,
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "grid.color": GRID,
-        "legend.fontsize": _LETTERS,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "arsbench",
-        "path.simplify": True,
-    }
-    with matplotlib.rc_context(settings):
-        yield
-
-
 def _draw_lines(axes: Axes, chart: Chart) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
     axes.grid(True, linewidth=0.8)
-    axes.set_axisbelow(True)
     for number, series in enumerate(chart.series):
         _draw_series(axes, chart, series, number)
     axes.set_xlabel(chart.x_title)
-    # Above the axis it needs no turned head, and has room.
-    axes.set_title(chart.y_title, loc="left", fontsize=_LETTERS)
     if chart.form == "shares":
         _shares(axes)
         return
     if chart.ticks:
         axes.set_xticks(list(chart.ticks), list(chart.ticks.values()))
     else:
-        whole = chart.x_title != AXES["seconds"]
+        whole = chart.x_title != BUDGET_TITLES["seconds"]
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=whole, steps=[1, 2, 2.5, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axes.xaxis.set_major_formatter("{x:,.10g}")
     if chart.form == "positions":
         axes.axhline(0, color=INK, linewidth=0.8)
     if chart.log:
         _logarithmic(axes)
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axes.yaxis.set_major_formatter("{x:,.6g}")
         if chart.top is not None:
             lowest = min(v for series in chart.series for v in series.low if math.isfinite(v))
             axes.set_ylim(lowest - 0.05 * (chart.top - lowest), chart.top)
@@ -174,52 +169,48 @@ def _draw_lines(axes: Axes, chart: Chart) -> None:
 
 
 def _draw_series(axes: Axes, chart: Chart, series: Series, number: int) -> None:
-    colour = PALETTE[series.place % len(PALETTE)]
-    stroke = _STROKES[series.place % len(_STROKES)]
-    points = len(series.x)
+    colour, points = PALETTE[series.place % len(PALETTE)], len(series.x)
     gap = max(points // 5, 1)
     style = {
         "color": colour,
-        "linestyle": stroke,
+        "linestyle": _STROKES[series.place % len(_STROKES)],
         "linewidth": 1.8,
         "marker": _MARKERS[series.place % len(_MARKERS)],
         "markersize": 5,
-        # Contenders' marks are staggered, or those of equal curves would hide each other.
+        # Markers are staggered, or those of equal curves would hide each other.
         "markevery": 1 if points <= 12 else (number * gap // max(len(chart.series), 1), gap),
         "label": series.label,
     }
     if chart.form == "positions":
         style["linestyle"] = (0, (2, 1.5)) if series.second else "-"
         style["markerfacecolor"] = PAPER if series.second else colour
-        # Contenders stand side by side, both of one contender's at the same place.
+        # Contenders stand side by side, the two series of a contender at the same x.
         places = sorted({other.place for other in chart.series})
         shift = 0.1 * (places.index(series.place) - (len(places) - 1) / 2)
         x = [value + shift for value in series.x]
-        down = [m - low for m, low in zip(series.median, series.low, strict=True)]
-        up = [high - m for m, high in zip(series.median, series.high, strict=True)]
-        axes.errorbar(x, series.median, yerr=(down, up), elinewidth=1.2, capsize=0, **style)
-        return
-    if chart.form == "shares":
-        # Equal shares would hide each other: contenders stand a little apart, all within three in a hundred.
+        axes.plot(x, series.mean, **style)
+        axes.vlines(x, series.low, series.high, color=colour, linewidth=1.2)
+    elif chart.form == "shares":
+        # Equal shares would hide each other: contenders are shifted by at most 1.5 %.
         shift = 0.03 * (0.5 - (number + 0.5) / len(chart.series))
-        shares = [share + shift for share in series.median]
+        shares = [share + shift for share in series.mean]
         axes.plot(series.x, shares, drawstyle="steps-post", clip_on=False, **style)
-        return
-    axes.plot(series.x, series.median, **style)
-    if series.low != series.high:
+    else:
+        axes.plot(series.x, series.mean, **style)
+    if chart.form == "curves" and series.low != series.high:
         axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.16, linewidth=0)
 
 
 def _draw_bars(axes: Axes, chart: Chart) -> None:
     for place, series in enumerate(chart.series):
-        (median,), (low,), (high,) = series.median, series.low, series.high
-        axes.barh(place, median, height=0.62, color=PALETTE[series.place % len(PALETTE)])
+        (mean,), (low,), (high,) = series.mean, series.low, series.high
+        axes.barh(place, mean, height=0.62, color=PALETTE[series.place % len(PALETTE)])
         if high - low > 0.02 * high:
             axes.plot([low, high], [place, place], color=PAPER, linewidth=4.5, solid_capstyle="butt")
             axes.plot([low, high], [place, place], color=INK, linewidth=1.8, solid_capstyle="butt")
         axes.annotate(
-            f"{median:,.4g}" if median < 1000 else f"{median:,.0f}",
-            (max(high, median), place),
+            f"{mean:,.4g}" if mean < 1000 else f"{mean:,.0f}",
+            (max(high, mean), place),
             xytext=(5, 0),
             textcoords="offset points",
             verticalalignment="center",
@@ -228,41 +219,40 @@ def _draw_bars(axes: Axes, chart: Chart) -> None:
     axes.invert_yaxis()
     axes.tick_params(left=False, bottom=False, labelbottom=False)
     axes.spines[["bottom"]].set_visible(False)
-    axes.set_title(chart.y_title, loc="left", fontsize=_LETTERS)
-    axes.set_xlim(0, 1.2 * max(max(s.high[0], s.median[0]) for s in chart.series) or 1)
+    axes.set_xlim(0, 1.2 * max(max(s.high[0], s.mean[0]) for s in chart.series) or 1)
 
 
 def _shares(axes: Axes) -> None:
-    """The axes of a performance profile: ratios on a logarithmic scale, shares from none to all."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+    """The axes of a performance profile: ratios on a logarithmic scale, shares from 0 to 100 %."""
+    from matplotlib.ticker import LogLocator
 
     axes.set_xscale("log")
     axes.margins(x=0)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter("{x:g}×")
+    axes.xaxis.set_minor_formatter("")
     axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter("{x:.0%}")
 
 
 def _logarithmic(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator
 
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
 
 
 def _legend_columns(chart: Chart) -> int:
-    """As many as the widest label allows."""
+    """As many columns as the widest label allows."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
     font = FontProperties("DejaVu Sans")
     labels = [_shortened(series.label) for series in chart.series]
     widest = max(TextPath((0, 0), label, size=_LETTERS, prop=font).get_extents().x1 for label in labels)
-    # Beside the label: the stroke, and the blanks between strokes, labels and columns.
+    # Beside the label: the line, and the space between lines, labels and columns.
     return max(1, min(len(labels), int(_WIDTH / (widest + (3.2 + 0.8 + 1.2) * _LETTERS))))
 
 

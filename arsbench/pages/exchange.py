@@ -1,4 +1,4 @@
-"""Runs in other programs' forms: JSON, CSV, and TensorBoard's event files."""
+"""Runs as CSV and as TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from arsbench.files import atomic_write
 
 Record = dict[str, Any]
 
-# What leads every row; `total_…` is what had been spent by the end of that epoch.
-_OF_THE_RUN = ("run", "contender", "seed", "state", "diverged_at")
+# The first columns of every row; `total_…` is what the run had spent by the end of that epoch.
+_LABELS = ("run", "contender", "seed", "state", "diverged_at")
 _TOTALS = {"total_passes": "forward_backward_passes", "total_seconds": "epoch_seconds"}
 
 _EVENTS = "events.out.tfevents.arsbench"
@@ -24,10 +24,10 @@ _EVENTS = "events.out.tfevents.arsbench"
 def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
     """Write a row per run and epoch to `path`; beside it a row per step, and per mid-epoch evaluation.
 
-    Those are NAME.steps.csv and NAME.evaluations.csv, each made where a run has such records.
+    Those are NAME.steps.csv and NAME.evaluations.csv, each written if a run has such records.
 
-    Every figure of a record has a column, named as it is nested: "evaluation.validation.strict.loss". A cell
-    is empty where a run has no such figure.
+    Every value of a record has a column, named by its keys: "evaluation.validation.strict.loss". A cell is
+    empty where a run has no such value.
 
     Returns:
         the files.
@@ -35,30 +35,29 @@ def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
     Raises:
         UserError: a file cannot be written.
     """
-    epochs = [_of_the_run(run) | _flat(record) for run in runs for record in _with_totals(run.epochs)]
-    steps = [_of_the_run(run) | _flat(record) for run in runs for record in run.steps]
-    evaluations = [_of_the_run(run) | _flat(record) for run in runs for record in _evaluations(run)]
-    _write_table(epochs, path)
-    written = [path]
-    for name, rows in (("steps", steps), ("evaluations", evaluations)):
-        if rows:
-            written.append(path.with_name(f"{path.stem}.{name}{path.suffix}"))
-            _write_table(rows, written[-1])
+    tables: dict[str, list[Record]] = {"": [], ".steps": [], ".evaluations": []}
+    for run in runs:
+        labels = {"run": run.name} | {key: getattr(run, key) for key in _LABELS[1:]}
+        records = _with_totals(run.epochs), run.steps, _evaluations(run)
+        for rows, group in zip(tables.values(), records, strict=True):
+            rows += [labels | _flat(record) for record in group]
+    written = []
+    for name, rows in tables.items():
+        if rows or not name:
+            written.append(path.with_name(f"{path.stem}{name}{path.suffix}") if name else path)
+            with atomic_write(written[-1]) as file:
+                columns = dict.fromkeys(itertools.chain(_LABELS, *rows))
+                writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
     return written
 
 
-def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """Write each run's figures as TensorBoard's scalars to a folder of its own in `directory`.
-
-    Tags are the figures' names: "epoch/…" at the epoch's last step, or at that of an evaluation within it,
-    and "step/…" at the step; an imported report counts in epochs. The clock of an epoch or evaluation is the
-    run's, in seconds since its start; that of a step, which is not recorded, is the last one before.
-
-    Returns:
-        the files, each replaced where it was there already.
+def require_tensorboard() -> tuple[Any, Any, Any]:
+    """The classes that event files are written with: Event, Summary and RecordWriter.
 
     Raises:
-        UserError: the package tensorboard is missing, or a file cannot be written.
+        UserError: the package tensorboard is not installed.
     """
     try:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -66,8 +65,25 @@ def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError as error:
         raise UserError(
-            f"event files need the package tensorboard ({error}); install the extra arsbench[tensorboard]"
+            f"event files need the package tensorboard ({error}); run: pip install 'arsbench[tensorboard]'"
         ) from error
+    return Event, Summary, RecordWriter
+
+
+def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
+    """Write each run's values as TensorBoard scalars, in a folder of `directory` per run.
+
+    Tags are "epoch/…" at the last step of an epoch, or at the step of an evaluation within it, and "step/…"
+    at each logged step. An imported report counts epochs in place of steps. Wall times are seconds since the
+    run started; a logged step, whose time is not recorded, has that of the epoch or evaluation before it.
+
+    Returns:
+        the files; existing ones are replaced.
+
+    Raises:
+        UserError: the package tensorboard is missing, or a file cannot be written.
+    """
+    Event, Summary, RecordWriter = require_tensorboard()
     paths = []
     for run in runs:
         path = directory / _folder_name(run.name) / _EVENTS
@@ -83,55 +99,33 @@ def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
 
 
 def _events(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
-    """Seconds since the start, step and figures, in the order of time."""
-    steps = iter(run.steps)
-    pending = next(steps, None)
-    clock = 0.0
-    for end, step, figures in _evaluated(run):
-        while pending is not None and pending["step"] <= step:
-            yield clock, pending["step"], _scalars("step", pending)
-            pending = next(steps, None)
-        clock = end
-        yield clock, step, figures
-    for record in itertools.chain([] if pending is None else [pending], steps):
-        yield clock, record["step"], _scalars("step", record)
-
-
-def _evaluated(run: Run) -> list[tuple[float, int, dict[str, float]]]:
-    """The same of epochs' ends and of the evaluations within them."""
-    found = [
-        (
-            record["total_seconds"] or 0.0,
-            record["step"],
-            _scalars("epoch", {"evaluation": record["evaluation"]}),
-        )
-        for record in _evaluations(run)
-    ]
-    clock = 0.0
+    """Seconds since the start, step and values, in the order of time."""
+    events = [(record["step"], 0, None, "step", record) for record in run.steps]
+    for record in _evaluations(run):
+        figures = {"evaluation": record["evaluation"]}
+        events.append((record["step"], 1, record["total_seconds"] or 0.0, "epoch", figures))
+    seconds = 0.0
     for record in run.epochs:
-        clock += record.get("epoch_seconds") or 0.0
-        step = record.get("step")
-        found.append((clock, record["epoch"] if step is None else step, _scalars("epoch", record)))
-    return sorted(found, key=lambda event: event[1])
+        seconds += record.get("epoch_seconds") or 0.0
+        step = record["epoch"] if record.get("step") is None else record["step"]
+        events.append((step, 1, seconds, "epoch", record))
+    clock = 0.0
+    for step, _, end, kind, record in sorted(events, key=lambda event: event[:2]):
+        clock = clock if end is None else end
+        yield clock, step, _scalars(kind, record)
 
 
 def _scalars(kind: str, record: Record) -> dict[str, float]:
-    figures = {name: value for name, value in _flat(record).items() if name != "step"}
     return {
         f"{kind}/{name.replace('.', '/')}": float(value)
-        for name, value in figures.items()
-        if isinstance(value, int | float)
+        for name, value in _flat(record).items()
+        if name != "step" and isinstance(value, int | float)
     }
 
 
 def _folder_name(name: str) -> str:
-    """A run's name, which may be a path, as the name of one folder."""
+    """A run's name, which may be a path, as a folder's name."""
     return name.strip("/.").replace("/", "-").replace("..", "-") or "run"
-
-
-def _of_the_run(run: Run) -> Record:
-    facts = (run.name, run.contender, run.seed, run.state, run.diverged_at)
-    return dict(zip(_OF_THE_RUN, facts, strict=True))
 
 
 def _with_totals(records: Iterable[Record]) -> Iterator[Record]:
@@ -145,7 +139,7 @@ def _with_totals(records: Iterable[Record]) -> Iterator[Record]:
 
 
 def _evaluations(run: Run) -> Iterator[Record]:
-    """Those within epochs; `total_…` is what the run had spent by then."""
+    """The evaluations within epochs, with what the run had spent by then."""
     ended = {record["epoch"]: record for record in _with_totals(run.epochs)}
     for record in run.evaluations:
         before = ended.get(record["epoch"] - 1, dict.fromkeys(_TOTALS, 0))
@@ -158,7 +152,7 @@ def _evaluations(run: Run) -> Iterator[Record]:
 
 
 def _flat(record: Record, prefix: str = "") -> Record:
-    """The figures of a record by their nested names."""
+    """The values of a record by their nested names."""
     result: Record = {}
     for key, value in record.items():
         if isinstance(value, dict):
@@ -166,11 +160,3 @@ def _flat(record: Record, prefix: str = "") -> Record:
         else:
             result[prefix + key] = value
     return result
-
-
-def _write_table(rows: Sequence[Record], path: Path) -> None:
-    columns = dict.fromkeys(itertools.chain(_OF_THE_RUN, *rows))
-    with atomic_write(path) as file:
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

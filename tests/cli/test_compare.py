@@ -1,7 +1,13 @@
 """`arsbench compare`, and what `arsbench report` writes besides summary.md."""
 
+import contextlib
 import json
 import math
+import os
+import pty
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -11,6 +17,7 @@ from click.testing import CliRunner
 from arsbench.errors import UserError
 from arsbench.runs.folder import RunFolder
 
+COMMAND = [sys.executable, "-c", "from arsbench_cli.main import main; main()"]
 SEED_REPORT = Path(__file__).parents[1] / "report" / "seed_report.md"
 
 
@@ -208,12 +215,81 @@ def test_somebody_elses_plan_in_a_folder_above_is_ignored(record_run, tmp_path, 
 
 def test_pictures_and_page(adamw, muon, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    output = invoke("compare", adamw, muon, "--plots", "out/plots", "--html", "out/page.html").stdout
+    done = invoke("compare", adamw, muon, "--plots", "out/plots")
+    assert done.stderr == "Plots: out/plots\n"
+    output = done.stdout
     links = [line for line in output.split("\n") if line.startswith("![")]
     assert links
     for link in links:
         assert Path(link.partition("(<")[2].rstrip(">)")).is_file()
+
+
+def test_with_a_page_the_verdict_is_printed_and_what_was_written(adamw, muon, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["compare", adamw, muon, "--html", "out/page.html", "--csv", "all.csv"]
+    verdict = json.loads(invoke(*arguments[:3], "--json").stdout)["verdict"]
+    done = invoke(*arguments)
+    assert done.stdout == f"{verdict}\n\nCSV: all.csv\nCSV: all.steps.csv\nPage: out/page.html\n"
+    assert done.stderr == ""
     assert "AdamW" in (tmp_path / "out" / "page.html").read_text()
+    assert json.loads(invoke(*arguments, "--json").stdout)["files"] == [
+        "all.csv",
+        "all.steps.csv",
+        "out/page.html",
+    ]
+
+
+def test_without_a_page_standard_output_is_the_report_alone(adamw, muon, tmp_path):
+    report = invoke("compare", adamw, muon).stdout
+    done = invoke("compare", adamw, muon, "--csv", tmp_path / "all.csv")
+    assert done.stdout == report
+    assert done.stderr == f"CSV: {tmp_path}/all.csv\nCSV: {tmp_path}/all.steps.csv\n"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_report_fits_the_terminal(record_run, tmp_path, columns):
+    paths = [
+        record_run(f"{name}-{seed}", (4.5, 4.0 + seed / 7), optimizer=name, seed=seed)
+        for name in ("AdamW", "AdaRMSuon")
+        for seed in (1, 2, 3)
+    ]
+    for options in ([], ["--html", "page.html"]):
+        lines = lines_on_a_terminal(["compare", *paths, *options], columns, tmp_path)
+        assert any("AdaRMSuon" in line for line in lines)
+        assert max(map(len, lines)) <= min(columns, 100)
+
+
+def lines_on_a_terminal(arguments, columns, folder):
+    """The lines that a command prints on a terminal of so many columns."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], cwd=folder, stdout=slave, stderr=subprocess.PIPE, env=environment
+    )
+    os.close(slave)
+    output = b""
+    with contextlib.suppress(OSError):  # Linux's end of a terminal
+        while part := os.read(master, 4096):
+            output += part
+    os.close(master)
+    assert process.wait(timeout=100) == 0, process.stderr.read()
+    return output.decode().replace("\r\n", "\n").split("\n")
+
+
+def test_without_tensorboard_a_report_writes_nothing(adamw, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
+    before = {path: path.read_bytes() for path in sorted(adamw.rglob("*")) if path.is_file()}
+    message = error_of(
+        "report", adamw, "--csv", tmp_path / "a.csv", "--html", "--tensorboard", tmp_path / "events"
+    )
+    assert "pip install 'arsbench[tensorboard]'" in message
+    assert {path: path.read_bytes() for path in sorted(adamw.rglob("*")) if path.is_file()} == before
+    assert not list(tmp_path.glob("a*.csv"))
+    error_of(
+        "report", "--from-markdown", SEED_REPORT, "--out", tmp_path / "new", "--tensorboard", tmp_path / "e"
+    )
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_report_with_everything(adamw, tmp_path):

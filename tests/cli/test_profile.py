@@ -60,7 +60,7 @@ def test_what_was_reached_before_divergence_counts(runs, record_run):
         runs.append(record_run(f"{text}-AdamW-3", (4.5, 4.0), optimizer="AdamW", seed=3, config=tasks))
     output = invoke(*runs)
     sentence = "one-Muon-3 diverged at step 101 and two-Muon-3 diverged at step 150."
-    assert f"What a run reached before it diverged counts: {sentence}" in output
+    assert f"Targets that a run reached before it diverged count: {sentence}" in output
     third = [problem for problem in json.loads(invoke(*runs, "--json"))["problems"] if problem["seed"] == 3]
     assert [problem["costs"]["Muon"]["steps"] for problem in third] == [100, "Infinity"]
     assert [problem["diverged_at"] for problem in third] == [
@@ -86,8 +86,8 @@ def test_the_steps_that_are_drawn(runs):
     found = profile_charts(problems(load(runs)))
     assert [chart.name for chart in found] == ["profile-steps", "profile-passes", "profile-seconds"]
     adamw, muon = found[1].series
-    assert (adamw.label, adamw.x, adamw.median) == ("AdamW", (1.0, 2.0, pytest.approx(2.2)), (0.5, 1.0, 1.0))
-    assert (muon.label, muon.x, muon.median) == ("Muon", (1.0, pytest.approx(2.2)), (0.5, 0.5))
+    assert (adamw.label, adamw.x, adamw.mean) == ("AdamW", (1.0, 2.0, pytest.approx(2.2)), (0.5, 1.0, 1.0))
+    assert (muon.label, muon.x, muon.mean) == ("Muon", (1.0, pytest.approx(2.2)), (0.5, 0.5))
 
 
 def test_pictures(runs, tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_epochs_too_short_to_be_timed(runs):
     for path in runs:
         epochs = path / "epochs.jsonl"
         epochs.write_text(epochs.read_text().replace('"epoch_seconds": 30.0', '"epoch_seconds": 0.0'))
-    assert invoke(*runs).endswith("## By seconds\nNot told by all runs.\n")
+    assert invoke(*runs).endswith("## By seconds\nNot all runs report their seconds.\n")
 
 
 def test_contenders_must_be_in_every_task(runs):

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +16,9 @@ from arsbench.analysis.overview import overview
 from arsbench.analysis.significance import holm
 from arsbench.errors import UserError
 from arsbench.metrics import perplexity
-from arsbench.pages.cells import aligned, settings
-from arsbench.pages.markdown import plot_lines, render, write_suite
+from arsbench.pages.html import write_page
+from arsbench.pages.markdown import plot_lines, render, table_lines, write_suite
+from arsbench.pages.table_model import Cell, Table
 from arsbench.report.markup import row_cells
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.json_files import encode
@@ -43,9 +45,16 @@ def section(text, heading):
 
 
 def table(text, heading):
-    """The rows of a section's table as dictionaries."""
-    header, _, *rows = [row_cells(line) for line in section(text, heading) if line.startswith("|")]
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    """The rows of a section's tables as dictionaries."""
+    rows, header = [], None
+    for line in section(text, heading):
+        if not line.startswith("|"):
+            header = None
+        elif header is None:
+            header = row_cells(line)
+        elif not line.startswith("|--"):
+            rows.append(dict(zip(header, row_cells(line), strict=True)))
+    return rows
 
 
 def test_the_order_of_the_sections(rivals, record_run):
@@ -62,25 +71,34 @@ def test_the_order_of_the_sections(rivals, record_run):
         "Results",
         "Paired by seed",
         "Cost to reach",
+        "Time and memory",
         "Failures and unfinished runs",
         "Verdict",
     ]
-    assert section(text, "Failures") == ["- AdamW-4: diverged: loss is NaN.", ""]
+    assert section(text, "Failures") == [
+        "- AdamW-4 stopped because a number was no longer finite after step 100: loss is NaN.",
+        "",
+    ]
 
 
 def test_results_of_each_contender(rivals):
     adamw, muon = table(render(overview(load(rivals))), "Results")
     assert adamw == {
         "Contender": "AdamW",
-        "Runs": "3",
         "Mean": "4.0300",
         "Median": "4.0300",
-        "Range": "4.0200–4.0400",
+        "Range": "4.0200 to 4.0400",
         "Best": "4.0300",
+        "Runs": "3",
+    }
+    adamw, _ = table(render(overview(load(rivals))), "Time and memory")
+    assert adamw == {
+        "Contender": "AdamW",
         "Steps": "200",
         "Passes": "240",
         "Seconds": "60",
-        "Peak MiB": "1,500",
+        "ms/step": "300.0",
+        "Peak resident MiB": "1,500",
     }
     assert muon["Mean"] == "3.8300"
 
@@ -88,14 +106,12 @@ def test_results_of_each_contender(rivals):
 def test_pairs_stand_with_their_three_budgets(rivals):
     found = overview(load(rivals))
     text = render(found)
-    final, _, best = text.partition("\nThe best up to it")
+    final, _, best = text.partition("\nBest value up to the budget, at equal steps:")
     rows = table(final, "Paired by seed, against AdamW")
     assert "| Muon" in best
-    assert [(row["Contender"], row["Budget"]) for row in rows] == [
-        ("Muon", "steps"),
-        ("", "passes"),
-        ("", "seconds"),
-    ]
+    captions = [line for line in section(final, "Paired by seed") if line.startswith("At equal")]
+    assert captions == ["At equal steps:", "At equal passes:", "At equal seconds:"]
+    rows = [row for row in rows if row["Contender"] == "Muon"]
     assert {row["n"] for row in rows} == {"3"}
     assert {row["Difference"] for row in rows} == {"-0.2000"}
     assert [row["Verdict"] for row in rows] == [c.verdict for c in found.comparisons if c.at == "final"]
@@ -111,7 +127,7 @@ def test_all_pairs(rivals, record_run):
     found = overview(load([*rivals, *more]), all_pairs=True)
     assert len({frozenset((c.baseline, c.rival)) for c in found.comparisons}) == 3
     assert len(found.comparisons) == 2 * 9
-    assert "−" in table(render(found), "Paired by seed, of all pairs")[0]["Contender"]
+    assert "−" in table(render(found), "Paired by seed, all pairs")[0]["Pair"]
 
 
 def test_cost_to_a_target(rivals):
@@ -130,10 +146,10 @@ def test_the_seed_report_beside_a_run_of_ours(record_run):
     assert found.metric.name == "seed_loss"
     text = render(found)
     assert any("not the task's deciding metric" in line for line in section(text, "Warnings"))
-    seed, own = table(text, "Results")
-    assert (seed["Contender"], seed["Mean"], seed["Steps"]) == ("ARS (seed_report)", "4.4079", "N/A")
-    assert (seed["Seconds"], seed["Peak MiB"]) == ("2,804", "3,581 GPU")
-    assert (own["Contender"], own["Mean"], own["Steps"]) == ("ARS (own)", "3.5000", "200")
+    (seed, mine), (seed_cost, my_cost) = table(text, "Results"), table(text, "Time and memory")
+    assert (seed["Contender"], seed["Mean"], seed_cost["Steps"]) == ("ARS (seed_report)", "4.4079", "N/A")
+    assert (seed_cost["Seconds"], seed_cost["Peak GPU MiB"]) == ("2,804", "3,581")
+    assert (mine["Contender"], mine["Mean"], my_cost["Steps"]) == ("ARS (own)", "3.5000", "200")
 
 
 def test_a_diverged_contender_has_no_mean(record_run):
@@ -184,7 +200,7 @@ def test_eight_contenders_fit_a_terminal(record_run):
     names = ("AdamW", "Muon", "AdaMuon", "RMSuon", "AdaRMSuon", "ARS", "torch.optim:SGD", "torch.optim:Adam")
     runs = [record_run(f"{n}-{s}", (14.5, 4 + s / 10), optimizer=n, seed=s) for n in names for s in (1, 2, 3)]
     tables = [line for line in render(overview(load(runs))).split("\n") if line.startswith("|")]
-    assert max(map(len, tables)) <= 110
+    assert max(map(len, tables)) <= 100
 
 
 def test_the_choice_of_metric_and_baseline(rivals, record_run):
@@ -228,11 +244,12 @@ def test_a_suites_report_has_its_baseline_and_its_tuning(rivals, tmp_path):
     text = path.read_text()
     assert text.startswith("# ARS-Bench Suite mine\n")
     assert found.baseline == "my Muon"
-    (row,) = table(text, "Tuning")
+    row, best = table(text, "Tuning")
+    row |= best  # a table too wide for a terminal is split
     assert list(row.values())[:4] == ["my AdamW", "5", "2", "0"]
     assert list(row.values())[4:] == ["12,345", "23,456", "68", "4.2500", "optimizer.lr = 0.00123456"]
     assert table(text, "Results")[0]["Runs"] == "3 of 4"
-    assert section(text, "Failures")[0] == "- AdamW-4: failed: killed."
+    assert section(text, "Failures")[0] == "- AdamW-4 failed: killed."
     assert any("tuning budgets differ" in line for line in section(text, "Warnings"))
 
 
@@ -262,8 +279,8 @@ def test_failures_and_divergence_are_listed_with_their_steps(record_run):
     ]
     text = render(overview(load(sources)))
     assert section(text, "Failures")[:2] == [
-        "- b: diverged at step 1,012.",
-        "- c: failed: ValueError: no luck (mine.py, line 7).",
+        "- b diverged at step 1,012 and finished after step 200.",
+        "- c failed after step 100: ValueError: no luck (mine.py, line 7).",
     ]
     assert any("b diverged at step 1,012" in line for line in section(text, "Verdict"))
     data = overview(load(sources)).as_dict()
@@ -310,10 +327,31 @@ def test_perplexities_beyond_the_limit_and_their_differences(record_run):
     assert infinitely.startswith("Muon, > 1e6 against 66.9088 (+inf %), p = ")
 
 
-def test_settings_as_cells():
-    assert settings([0.000173766632082747, UNKNOWN]) == "0.000173767"
-    assert settings([None, [0.9, 0.95], True, "cosine", None]) == "none / [0.9, 0.95] / true / cosine"
-    assert settings([UNKNOWN]) == UNKNOWN
+def test_every_configuration_difference_is_shown(made_run, tmp_path):
+    runs = [made_run(name, seed) for name in ("A", "B") for seed in (1, 2)]
+    runs.append(made_run("C"))
+    differences = [
+        ("optimizer.lr", [0.000173766632082747, UNKNOWN, 0.01, UNKNOWN, None]),
+        ("optimizer.betas", [[0.9, 0.95], True, None, None, False]),
+        ("train.epochs", [UNKNOWN, UNKNOWN, 1, 2, 1]),
+        ("optimizer.nesterov", [None, None, True, True, True]),
+        ("optimizer.adam_lr", [0.003, UNKNOWN, None, None, None]),
+    ]
+    comparison = replace(overview(runs), differences=differences)
+    text = render(comparison)
+    assert "—: the contender has no such key, or it is not set. unknown: not reported." in text
+    rows = table(text, "Configuration differences")
+    assert rows == [
+        {"Key": "optimizer.lr", "A": "0.000173767", "B": "0.01", "C": "—"},
+        {"Key": "optimizer.betas", "A": "[0.9, 0.95] / true", "B": "—", "C": "false"},
+        {"Key": "train.epochs", "A": "unknown", "B": "1 / 2", "C": "1"},
+        {"Key": "optimizer.nesterov", "Value": "true", "Only for": "B, C"},
+        {"Key": "optimizer.adam_lr", "Value": "0.003", "Only for": "A"},
+    ]
+    html = write_page(runs, tmp_path / "page.html", comparison).read_text()
+    for row in rows:
+        for cell in row.values():
+            assert f">{cell}</t" in html
 
 
 def test_as_data(rivals):
@@ -419,9 +457,22 @@ def test_pictures_are_linked_from_where_the_report_is(tmp_path):
     assert lines[1:] == ["## Plots", "", "![Loss by step](<../plots/my loss.svg>)", "", "It falls."]
 
 
-def test_columns_are_aligned_figures_to_the_right():
-    rows = aligned([["Name", "x"], ["a", "1.5"], ["bcdefg", "N/A"], ["c", "-12.25"]])
-    assert rows == [["Name  ", "     x"], ["a     ", "   1.5"], ["bcdefg", "   N/A"], ["c     ", "-12.25"]]
+def test_columns_are_aligned_numbers_to_the_right():
+    rows = [["a", "1.5", 1.5], ["bcdefg", "N/A", None], ["c", "-12.25", -12.25]]
+    cells = [[Cell(name), Cell(text, value)] for name, text, value in rows]
+    assert table_lines(Table("", ["Name", "x"], cells)) == [
+        "| Name   |      x |",
+        "|--------|--------|",
+        "| a      |    1.5 |",
+        "| bcdefg |    N/A |",
+        "| c      | -12.25 |",
+    ]
+
+
+def test_wide_tables_are_split_and_repeat_their_first_column():
+    lines = table_lines(Table("", ["Name", "x" * 60, "y" * 60], [[Cell("a"), Cell("b"), Cell("c")]]))
+    assert [line.split()[1] for line in lines if line.startswith("| ")] == ["Name", "a", "Name", "a"]
+    assert max(map(len, lines)) <= 100
 
 
 # A configuration takes the first line alone; names in a plan may have been written by anything.

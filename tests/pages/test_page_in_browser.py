@@ -49,6 +49,20 @@ for (const value of ["passes", "seconds"]) {
   choice.click();
   seen.budgets.push(shown());
 }
+const top_ = (selector) => document.querySelector(selector).getBoundingClientRect().top;
+seen.order = [...document.querySelectorAll("main > section")].map((e) => [e.id, top_(`#${e.id}`)]);
+const open = boxes(".scroll").filter((e) => !e.closest("details:not([open])"));
+seen.scrolling = open.filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => [
+  e.getAttribute("aria-label"), getComputedStyle(e, "::before").content, getComputedStyle(e).backgroundImage,
+]);
+seen.hints = open.filter((e) => e.matches(".wide")).length;
+document.querySelectorAll("details").forEach((e) => { e.open = true; });
+seen.visible = Object.fromEntries(boxes(".scroll").map((region) => [
+  region.getAttribute("aria-label"),
+  [...region.querySelectorAll("thead th")]
+    .filter((e) => e.getBoundingClientRect().right <= region.getBoundingClientRect().right + 1)
+    .map((e) => e.textContent.trim()),
+]));
 seen.tabs = boxes("a, button, input, summary, [tabindex]").every((e) => e.tabIndex >= 0);
 // From here on everything is shown at once.
 document.querySelectorAll("details").forEach((e) => { e.open = true; });
@@ -158,6 +172,25 @@ def test_tables_sort_and_the_switch_switches(look, names):
     ]
     assert seen["budgets"] == [["steps"], ["passes"], ["seconds"]]
     assert seen["tabs"]
+
+
+def test_on_a_desktop_the_deciding_columns_are_visible_without_scrolling(look):
+    visible = look(width=1280)["visible"]
+    assert visible["Results by contender"][:6] == ["Contender", "Mean", "Median", "Range", "Best", "Runs"]
+    assert visible["At equal steps"] == ["Contender", "Difference", "Verdict", "95 % CI", "d_z", "n"]
+    assert visible["All runs: validation accuracy"][:2] == ["Run", "Final"]
+
+
+def test_on_a_phone_verdict_and_differences_come_first_and_tables_say_that_they_scroll(look):
+    seen = look(width=390)
+    names, tops = zip(*seen["order"], strict=True)
+    assert names[:2] == ("verdict", "comparisons")
+    assert list(tops) == sorted(tops)
+    assert "At equal steps" in {label for label, *_ in seen["scrolling"]}
+    assert seen["hints"] == len(seen["scrolling"])
+    for _, hint, shadow in seen["scrolling"]:
+        assert "Scroll" in hint
+        assert shadow.count("linear-gradient") == 4
 
 
 @pytest.mark.parametrize("width", [1200, 360])

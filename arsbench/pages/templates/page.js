@@ -1,5 +1,6 @@
 "use strict";
-// The page is whole without this: it only makes tables sortable and shows one budget's curves at a time.
+// The page is complete without this: it makes tables sortable, says which of them scroll, and shows the
+// curves of one budget at a time.
 
 function sortRows(table, column, direction) {
   const body = table.tBodies[0];
@@ -9,7 +10,7 @@ function sortRows(table, column, direction) {
     if (!numeric) {
       return direction * a.cells[column].textContent.localeCompare(b.cells[column].textContent, "en");
     }
-    // What has no figure comes last either way.
+    // Cells without a number come last in both directions.
     if (key(a) === undefined || key(b) === undefined) {
       return (key(a) === undefined) - (key(b) === undefined);
     }
@@ -36,6 +37,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
       sortRows(table, column, direction);
     });
   });
+}
+
+const markWide = (region) => region.classList.toggle("wide", region.scrollWidth > region.clientWidth + 1);
+const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => markWide(target)));
+for (const region of document.querySelectorAll(".scroll")) {
+  markWide(region);
+  resized.observe(region);
 }
 
 for (const choice of document.querySelectorAll("fieldset.switch")) {
