@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import statistics
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from arsbench.analysis import BUDGETS, Run, band
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import counted
-from arsbench.metrics import METRICS, Metric, task_name
+from arsbench.metrics import METRICS, TASK_METRICS, Metric, task_name
 from arsbench.pages.chart_data import BUDGET_TITLES, Chart, Series, thinned
 from arsbench.pages.step_averages import ENOUGH_EPOCHS, by_steps
 
@@ -23,9 +24,7 @@ _DESCRIPTIONS = {
     "grad_norm": "Norm of the gradient that each update used.",
     "pi": "exp(−(entropy + gradient norm)), both averaged over the epoch.",
 }
-_LOSS_PER_TARGET = Metric(
-    "train_loss_strict", "training loss per real target (nats/target)", ("train_loss_strict",)
-)
+_LOSS_PER_TARGET = TASK_METRICS["wikitext2_line"].named("train_loss_strict")
 _LOSS_WITH_PADDING = Metric("train_loss", "training loss (nats/target, padding counted)", ("train_loss",))
 
 
@@ -147,8 +146,11 @@ def _training_loss(runs: Sequence[Run], recorded: Metric) -> Metric:
     if task_name(runs[0].task) != "wikitext2_line":
         return recorded
     trained = [run for run in runs if run.epochs]
-    strict = all(_LOSS_PER_TARGET.value(record) is not None for run in trained for record in run.epochs)
-    return _LOSS_PER_TARGET if strict else _LOSS_WITH_PADDING
+    if all(_LOSS_PER_TARGET.value(record) is not None for run in trained for record in run.epochs):
+        return _LOSS_PER_TARGET
+    if all(run.config.get("train", {}).get("ignore_padding") for run in trained):
+        return dataclasses.replace(recorded, title=_LOSS_PER_TARGET.title)
+    return _LOSS_WITH_PADDING
 
 
 def _curves(runs: Sequence[Run], metric: Metric, budget: str) -> list[Chart]:

@@ -178,6 +178,10 @@ def test_the_training_loss_counts_the_targets_that_validation_counts(made_run):
     for record in (b.steps[i] for i in range(30)):
         record["loss_strict"] = 1.5
     assert training(a, b).series[1].mean == (1.5,) * 30
+    without_padding = made_run("old")
+    without_padding.config["train"] = {"ignore_padding": True}
+    assert training(without_padding).y_title == "training loss per real target (nats/target)"
+    assert training(without_padding).series[0].mean[-1] == pytest.approx(4.26)
     assert training(made_run(task="mod_addition")).y_title == "training loss (nats)"
 
 
