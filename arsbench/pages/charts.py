@@ -38,7 +38,7 @@ _MARKERS = "osD^vPX<>*p"
 # In pixels of a page; a phone shows charts at three quarters of that, where text is still legible.
 _WIDTH, _HEIGHT, _LEGEND_ROW, _LETTERS = 440, 290, 19, 13
 _INCH = 72
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": _LETTERS,
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
     "text.parse_math": False,

@@ -100,6 +100,7 @@ def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
 
 def _events(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
     """Seconds since the start, step and values, in the order of time."""
+    events: list[tuple[int, int, float | None, str, Record]]
     events = [(record["step"], 0, None, "step", record) for record in run.steps]
     for record in _evaluations(run):
         figures = {"evaluation": record["evaluation"]}

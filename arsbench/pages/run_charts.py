@@ -69,8 +69,8 @@ def cosine_charts(runs: Sequence[Run]) -> list[Chart]:
     """
     values: dict[tuple[str, str], dict[int, list[float]]] = {}
     for run in runs:
-        last_diagnostics = next((d for r in reversed(run.epochs) if (d := r.get("diagnostics"))), {})
-        for name, value in last_diagnostics.items():
+        measured = [diagnostics for r in run.epochs if (diagnostics := r.get("diagnostics"))]
+        for name, value in (measured[-1] if measured else {}).items():
             if match := re.fullmatch(r"cos_pos_(\d+)(_pre)?", name):
                 when = "before" if match[2] else "after"
                 values.setdefault((run.contender, when), {}).setdefault(int(match[1]), []).append(value)

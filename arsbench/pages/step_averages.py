@@ -21,9 +21,9 @@ _EPOCH = Metric("epoch", "", ("epoch",))
 
 def by_steps(runs: Sequence[Run], metric: Metric) -> Sequence[Run]:
     """Runs of few epochs with a record per window of logged steps, where these have the metric."""
-    key = _STEP_KEYS.get(metric.name)
+    key = _STEP_KEYS.get(metric.name, "")
     logged = [sum(record.get(key) is not None for record in run.steps) for run in runs]
-    if key is None or not all(len(r.epochs) < ENOUGH_EPOCHS < n for r, n in zip(runs, logged, strict=True)):
+    if not key or not all(len(r.epochs) < ENOUGH_EPOCHS < n for r, n in zip(runs, logged, strict=True)):
         return runs
     width = math.ceil(max(run.steps[-1]["step"] for run in runs) / _WINDOWS)
     return [dataclasses.replace(run, epochs=_averages(run, metric, key, width)) for run in runs]
