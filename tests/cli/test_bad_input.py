@@ -60,7 +60,7 @@ def test_missing_and_malformed_configuration(refused, tmp_path):
         ("optimizer.name=Adom", "Adom"),
         ("optimizer.name=no_such_package:Thing", "no_such_package"),
         ("optimizer.name=torch.optim:NoSuch", "NoSuch"),
-        ('experiment.tasks=["reversi"]', "experiment.tasks names 'reversi'"),
+        ('experiment.tasks=["reversi"]', "experiment.tasks is ['reversi']; the task must be one of"),
     ],
 )
 def test_wrong_keys_and_values(refused, write_config, tiny, override, words):

@@ -320,7 +320,7 @@ def test_ctrl_c_finishes_the_step_saves_and_exits_130(tiny, tmp_path, write_conf
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "--resume" in output
+    assert "arsbench resume" in output
     run = RunFolder.open(out)
     assert run.status["state"] == "interrupted"
     saved = max(run.checkpoints.glob("step-*"))
