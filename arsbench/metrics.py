@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 BUDGETS = ("steps", "passes", "seconds")
@@ -170,24 +172,16 @@ def history(
         metric: any metric.
         within: the records of evaluations within epochs, each with the cost of its epoch so far.
     """
-    points, passes, seconds, left = [], 0, 0.0, list(within)
-
-    def add(record: dict[str, Any]) -> tuple[Any, Any]:
-        spent = (
-            _added(passes, record.get("forward_backward_passes")),
-            _added(seconds, _training_seconds(record)),
-        )
+    points, passes, seconds = [], 0, 0.0
+    parts = (zip(within, repeat(False)), zip(records, repeat(True)))
+    for record, ends_epoch in heapq.merge(*parts, key=lambda part: part[0]["epoch"]):
+        passes_so_far = _added(passes, record.get("forward_backward_passes"))
+        seconds_so_far = _added(seconds, _training_seconds(record))
         value = metric.value(record)
         if value is not None:
-            points.append(Point(record["epoch"], record.get("step"), *spent, value))
-        return spent
-
-    for record in records:
-        while left and left[0]["epoch"] <= record["epoch"]:
-            add(left.pop(0))
-        passes, seconds = add(record)
-    for record in left:  # of an epoch that has not ended
-        add(record)
+            points.append(Point(record["epoch"], record.get("step"), passes_so_far, seconds_so_far, value))
+        if ends_epoch:
+            passes, seconds = passes_so_far, seconds_so_far
     return points
 
 
