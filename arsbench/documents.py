@@ -18,6 +18,7 @@ from arsbench.files import read_text
 MAX_DEPTH = 100  # our documents need less than ten
 MAX_BYTES = 2**20  # of a configuration or a suite file
 MAX_BITS = 8192  # of a whole number: Python prints up to 4300 digits
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
 class StructureError(ValueError):
@@ -52,9 +53,7 @@ def parse_json(text: str | bytes) -> Any:
     Raises:
         ValueError: the text is not JSON, or is refused (`StructureError`, a subclass).
     """
-    content = _parsed(lambda: json.loads(text, object_pairs_hook=_unique))
-    check_content(content)
-    return content
+    return _checked(lambda: json.loads(text, object_pairs_hook=_unique))
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -63,9 +62,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: the text is not TOML, or is refused (`StructureError`, a subclass).
     """
-    content = _parsed(lambda: tomllib.loads(text))
-    check_content(content)
-    return content
+    return _checked(lambda: tomllib.loads(text))
 
 
 def check_content(content: Any) -> None:
@@ -92,14 +89,16 @@ def check_content(content: Any) -> None:
         if not inner:
             return
         level = inner
-    raise _too_deep()
+    raise StructureError(_TOO_DEEP)
 
 
-def _parsed(parse: Callable[[], Any]) -> Any:
+def _checked(parse: Callable[[], Any]) -> Any:
     try:
-        return parse()
+        content = parse()
     except RecursionError:
-        raise _too_deep() from None
+        raise StructureError(_TOO_DEEP) from None
+    check_content(content)
+    return content
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -108,7 +107,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise StructureError(f"the key {max(keys, key=keys.count)!r} appears twice in one object")
     return content
-
-
-def _too_deep() -> StructureError:
-    return StructureError(f"it is nested more than {MAX_DEPTH} levels deep")

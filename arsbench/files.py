@@ -48,7 +48,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]:
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp makes private files; a run's files are as readable as the owner's other files.
-            os.chmod(temporary, 0o666 & ~_umask())
+            umask = os.umask(0)  # the only way to read it
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -62,16 +64,11 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]:
 
 
 def read_regular(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
-    """The content of a file that a user named.
-
-    Args:
-        path: the file.
-        limit: its largest size in bytes; None for no limit.
+    """The content of a file that a user named, of at most `limit` bytes.
 
     Raises:
         OSError: the file cannot be read, is larger than `limit`, or is not a regular file: reading a pipe or
-        a
-            device might never end.
+            a device might never end.
     """
     _require_regular(path)
     with open(path, "rb") as file:
@@ -100,14 +97,14 @@ def read_text(
     name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]} ..."
     try:
         text = read_regular(path, limit).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         problem = f"it is not UTF-8 text (byte {error.start})"
-        raise UserError(f"cannot read the {purpose} {name}: {problem}; {remedy}") from None
     except OSError as error:
         if missing is not None and isinstance(error, FileNotFoundError):
             raise UserError(missing) from None
-        raise UserError(f"cannot read the {purpose} {name}: {error.strerror or error}; {remedy}") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        problem = error.strerror or str(error)
+    raise UserError(f"cannot read the {purpose} {name}: {problem}; {remedy}")
 
 
 def abandoned_temporaries(directory: Path, names: Iterable[str]) -> list[Path]:
@@ -145,9 +142,3 @@ def _require_regular(path: str | os.PathLike[str]) -> None:
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind != stat.S_IFREG:
         raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'special')}, not a regular file", path)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
