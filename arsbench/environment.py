@@ -62,24 +62,14 @@ def environment(device: torch.device, called: Set[str] = frozenset()) -> dict[st
 
 def cpu_name() -> str:
     """The processor's model name, or the architecture if the system does not report it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
+    return _proc_value("cpuinfo", "model name") or platform.processor() or platform.machine()
 
 
 def peak_resident_bytes() -> int:
     """Highest resident memory of this process so far."""
-    try:
-        # getrusage would count the parent's peak too: a forked child starts with it, and exec keeps it.
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass  # not Linux
+    # getrusage would count the parent's peak too: a forked child starts with it, and exec keeps it.
+    if high_water := _proc_value("self/status", "VmHWM"):
+        return int(high_water.removesuffix("kB")) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
 
@@ -95,6 +85,15 @@ def give_back_large_memory() -> None:
         return
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 6 * 2**20)
+
+
+def _proc_value(path: str, name: str) -> str | None:
+    """The first value of that name in a file of /proc; None where the system does not report it."""
+    with contextlib.suppress(OSError):  # not Linux
+        for line in Path("/proc", path).read_text(encoding="utf-8").splitlines():
+            if line.startswith(name):
+                return line.partition(":")[2].strip()
+    return None
 
 
 def _commit() -> str | None:
