@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,26 +71,20 @@ def table(each: Check) -> Check:
 
 
 def sequence(each: Check, least: int = 0) -> Check:
-    """A list of `least` entries or more that all pass the same check."""
+    """A list of at least `least` (0 or 1) entries that all pass the same check."""
+    return lines(lambda entry, _before, name: each(entry, name), least)
+
+
+def lines(each: LineCheck, least: int = 0) -> Check:
+    """A list like the lines of a file: each entry is checked together with the entry before it."""
 
     def check(value: Any, name: str) -> str | None:
         if not isinstance(value, list) or len(value) < least:
             return _wrong(value, name, f"a list{' of one entry or more' * least}")
-        return _first(each(entry, f"{name}[{place}]") for place, entry in enumerate(value))
+        pairs = enumerate(pairwise([None, *value]))
+        return _first(each(entry, before, f"{name}[{place}]") for place, (before, entry) in pairs)
 
     return check
-
-
-def lines(check: LineCheck) -> Check:
-    """A list of records like the lines of a file."""
-
-    def check_list(value: Any, name: str) -> str | None:
-        if not isinstance(value, list):
-            return _wrong(value, name, "a list")
-        before = [None, *value]
-        return _first(check(line, before[place], f"{name}[{place}]") for place, line in enumerate(value))
-
-    return check_list
 
 
 def _whole(least: int) -> Check:
@@ -224,13 +219,13 @@ TRAINING_STATE = record(
 )
 
 
-def read_checked(path: Path, check: Check) -> dict[str, Any]:
-    """The JSON object at `path`.
+def read_checked(path: Path, check: Check, expected: type = dict) -> Any:
+    """The JSON document at `path`, which must be of type `expected` (dict or list).
 
     Raises:
         UserError: it cannot be read, or is damaged; the message names file and problem.
     """
-    content = read_json(path, dict)
+    content = read_json(path, expected)
     require(check, content, path)
     return content
 

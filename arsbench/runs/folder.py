@@ -10,7 +10,7 @@ from typing import Any
 from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries, atomic_write
 from arsbench.runs import checks
-from arsbench.runs.json_files import JsonLines, read_json, write_json
+from arsbench.runs.json_files import JsonLines, write_json
 from arsbench.runs.lock import unwritable
 from arsbench.runs.paths import DOCUMENTS, RECORDS, STATUS, clear, occupied, reserve
 from arsbench.runs.version_0_1_0 import with_second_moment
@@ -237,9 +237,7 @@ class RunFolder:
 
     def _read(self, name: str) -> Any:
         kind, check = DOCUMENTS[name]
-        content = read_json(self.path / name, kind)
-        checks.require(check, content, self.path / name)
-        return content
+        return checks.read_checked(self.path / name, check, kind)
 
 
 def as_run(effective: dict[str, Any]) -> dict[str, Any]:
