@@ -45,11 +45,7 @@ def shown(value: Any) -> str:
 
 
 def require_line(name: str, text: str) -> None:
-    """Refuse a text that does not fit into a line of a report, a terminal or a path.
-
-    Args:
-        name: what the text is, for the message.
-        text: the text.
+    """Refuse a text, `name` in messages, that does not fit into a line of a report, a terminal or a path.
 
     Raises:
         UserError: it has a line break, another control character or a lone surrogate, or is a word that

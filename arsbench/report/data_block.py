@@ -43,11 +43,7 @@ def data_block(report: Report) -> str:
 
 
 def read_data(reader: Reader, config: dict[str, Any]) -> Report:
-    """Read the section, whose heading has been read.
-
-    Args:
-        reader: a reader of the lines after the heading.
-        config: the report's configuration as written.
+    """Read the section, whose heading has been read; `config` is the report's configuration as written.
 
     Raises:
         UserError: the section is damaged; the message names line and problem.

@@ -126,14 +126,11 @@ def _final(records: Sequence[Record]) -> str:
     """Each task's last evaluation in full precision; a perplexity above 1e6 is "> 1e6"."""
     parts = []
     for task, record in last_evaluated(records).items():
-        values = {
-            c.name: (c.value(record), c.format(c.value(record))) for c in metric_columns(task_metrics(task))
-        }
-        numbers = {
-            name: ABOVE_LIMIT if cell == ABOVE_LIMIT else value
-            for name, (value, cell) in values.items()
-            if value is not None
-        }
+        numbers = {}
+        for column in metric_columns(task_metrics(task)):
+            value = column.value(record)
+            if value is not None:
+                numbers[column.name] = ABOVE_LIMIT if column.format(value) == ABOVE_LIMIT else value
         parts.append(f"{escape(task)}: {json.dumps(numbers)}")
     return ", ".join(parts) or NOT_AVAILABLE
 

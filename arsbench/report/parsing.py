@@ -50,12 +50,8 @@ def import_markdown(
 ) -> RunFolder:
     """Read the report at `path` into a new run folder at `out`, with a `summary.md` of its own.
 
-    The new report is the same as the old one, but for sections that are no part of it, such as plots.
-
-    Args:
-        path: the report.
-        out: the folder to make.
-        warn: called with a sentence where something of the report is skipped.
+    The new report is the same as the old one, but for sections that are no part of it, such as plots. `warn`
+    is called with a sentence where something of the report is skipped.
 
     Raises:
         UserError: `path` cannot be read, is no such report (the message names line and problem), or `out` is
@@ -93,13 +89,9 @@ def read_report(path: str | os.PathLike[str]) -> str:
 
 
 def parse(text: str, source: str) -> Report:
-    """Parse a report.
+    """Parse the text of a report, which messages call `source`.
 
-    Of a report without a data block, the sections of the reference format are read.
-
-    Args:
-        text: the report.
-        source: its name in messages.
+    Without a data block, the sections of the reference format are read.
 
     Raises:
         UserError: it is not a report, or its data block contradicts what stands above it; the message names

@@ -29,11 +29,7 @@ _JSON_FENCE, _FENCE = "```json", "```"
 
 
 class Reader:
-    """A reader of a report's lines; it skips blank lines between sections.
-
-    Args:
-        text: the report.
-        source: its name in messages.
+    """A reader of a report's lines, which skips blank lines between sections; messages call it `source`.
 
     Attributes:
         lines: all of them, without blanks at their ends.
