@@ -14,9 +14,14 @@ from typing import Any
 
 from arsbench.errors import shown
 from arsbench.report.content import Report
-from arsbench.report.reader import BEST, EFFECTIVE, FINAL, Reader
+from arsbench.report.reader import Reader
 from arsbench.runs import checks
 from arsbench.runs.json_files import decode, encode
+
+# What the text above the block says once, and an edit by hand may change.
+BEST = "- **Best Validation Metrics**: "
+FINAL = "- **Final Validation Metrics**: "
+_EFFECTIVE = "### Effective Configuration"
 
 _FORMAT = 1
 _CHECKS = {
@@ -80,7 +85,7 @@ def require_agreement(reader: Reader, report: Report, expected: Reader) -> None:
         for number in reader.numbers_of(start):
             if reader.lines[number - 1] != text:
                 reader.fail(f"the data block gives {shown(text.removeprefix(start))} here", number)
-    for number in reader.numbers_of(EFFECTIVE):
+    for number in reader.numbers_of(_EFFECTIVE):
         reader.number = number
         reader.next()  # the introduction
         effective = reader.json_object("the effective configuration")

@@ -22,25 +22,18 @@ from arsbench.report.columns import (
     task_metrics,
 )
 from arsbench.report.content import Record, Report
-from arsbench.report.data_block import read_data, require_agreement
+from arsbench.report.data_block import BEST, FINAL, read_data, require_agreement
 from arsbench.report.markdown import last_evaluated, markdown_of, write
 from arsbench.report.markup import unescape
-from arsbench.report.reader import (
-    BEST,
-    CONFIGURATION,
-    DATA,
-    DETAILS,
-    FINAL,
-    PERFORMANCE,
-    RESULTS,
-    TITLE,
-    Reader,
-)
+from arsbench.report.reader import Reader
 from arsbench.runs import checks
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.paths import claimed_run
 
 MAX_BYTES = 2**28  # a million epochs
+
+_DETAILS = "## Details of This Run"
+_DATA = "## Run Data"
 
 
 def import_markdown(
@@ -98,12 +91,12 @@ def parse(text: str, source: str) -> Report:
             line and problem.
     """
     reader = Reader(text, source)
-    reader.expect(TITLE)
-    reader.expect(CONFIGURATION)
+    reader.expect("# ARS-Bench Experiment Report")
+    reader.expect("## Configuration Summary")
     config = reader.json_object("the configuration")
-    reader.expect(RESULTS)
+    reader.expect("## Training Results")
     epochs = _results(reader)
-    reader.expect(PERFORMANCE)
+    reader.expect("## Performance Summary")
     if not reader.next().startswith(BEST):
         reader.fail(f"a line that starts with {BEST.strip()!r} is missing here")
     _restore_precision(reader, epochs)
@@ -113,9 +106,9 @@ def parse(text: str, source: str) -> Report:
     heading = reader.next()
     if not heading.startswith("#"):
         reader.fail("only another section may follow the Performance Summary")
-    blocks = [number for number in reader.numbers_of(DATA) if reader.lines[number - 1] == DATA]
+    blocks = [number for number in reader.numbers_of(_DATA) if reader.lines[number - 1] == _DATA]
     if len(blocks) > 1:
-        reader.fail(f"the section {DATA!r} is there twice", blocks[1])
+        reader.fail(f"the section {_DATA!r} is there twice", blocks[1])
     if blocks:
         reader.number = blocks[0]
         report = read_data(reader, config)
@@ -123,7 +116,7 @@ def parse(text: str, source: str) -> Report:
             reader.fail("only another section may follow the data block")
         require_agreement(reader, report, Reader(markdown_of(report), source))
         return report
-    if heading != DETAILS:
+    if heading != _DETAILS:
         return report
     skipped = (
         f"{source} was written by an older version: its Training Results and Performance Summary are read, "

@@ -13,18 +13,6 @@ from arsbench.report.content import Record
 from arsbench.report.markup import row_cells
 from arsbench.runs.checks import ANYTHING, Check
 
-# The reference report format.
-TITLE = "# ARS-Bench Experiment Report"
-CONFIGURATION = "## Configuration Summary"
-RESULTS = "## Training Results"
-PERFORMANCE = "## Performance Summary"
-BEST = "- **Best Validation Metrics**: "
-FINAL = "- **Final Validation Metrics**: "
-# Our own sections.
-DETAILS = "## Details of This Run"
-EFFECTIVE = "### Effective Configuration"
-DATA = "## Run Data"
-
 _JSON_FENCE, _FENCE = "```json", "```"
 
 
