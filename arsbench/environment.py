@@ -41,9 +41,7 @@ class CalledOps:
 def environment(device: torch.device, called: Set[str] = frozenset()) -> dict[str, Any]:
     """What every run records beside its figures, as plain JSON types.
 
-    Args:
-        device: the run's device.
-        called: the ops that the run has called (`CalledOps.names`), whose backends are listed.
+    `called` holds the ops that the run has called (`CalledOps.names`), whose backends are listed.
     """
     return {
         "arsbench": arsbench.__version__,

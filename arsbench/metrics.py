@@ -67,11 +67,13 @@ class Metric:
         """A value of this metric as text, with four decimals."""
         return perplexity_text(value, ".4f") if self._is_perplexity else f"{value:.4f}"
 
+    def rank(self, value: float) -> tuple[bool, float]:
+        """A sort key: the better the value, the greater; NaN is worse than every number."""
+        return not math.isnan(value), value if self.higher_is_better else -value
+
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is better than `b`; NaN is worse than every number."""
-        if math.isnan(a) or math.isnan(b):
-            return not math.isnan(a)
-        return a > b if self.higher_is_better else a < b
+        return self.rank(a) > self.rank(b)
 
     def reaches(self, value: float, target: float) -> bool:
         """Whether `value` is as good as `target`, or better."""
@@ -196,10 +198,7 @@ def best_point(points: Iterable[Point], metric: Metric) -> Point:
     Raises:
         ValueError: `points` is empty.
     """
-    best, *rest = points
-    for point in rest:
-        best = point if metric.better(point.value, best.value) else best
-    return best
+    return max(points, key=lambda point: metric.rank(point.value))
 
 
 def milestones(records: Iterable[dict[str, Any]]) -> dict[float, Point | None]:

@@ -115,8 +115,7 @@ def _best(records: Sequence[Record]) -> str:
         decides = metrics.named(metrics.report_best)
         values = [(decides.value(record), record) for record in records if record["task"] == task]
         numbers = [(value, record) for value, record in values if value is not None and not math.isnan(value)]
-        choose = max if decides.higher_is_better else min
-        _, best = choose(numbers, key=lambda pair: pair[0], default=(None, {}))
+        _, best = max(numbers, key=lambda pair: decides.rank(pair[0]), default=(None, {}))
         for column in metric_columns(metrics):
             parts.append(f"{escape(task)} {column.name.capitalize()}: {column.format(column.value(best))}")
     return ", ".join(parts) or f"{NOT_AVAILABLE} (no epoch is complete)"

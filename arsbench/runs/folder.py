@@ -194,12 +194,9 @@ class RunFolder:
         diverged_at: int | None = None,
         from_report: bool = False,
     ) -> None:
-        """Replace the status.
+        """Replace the status; `state`, `step` and `message` are as in the property `status`.
 
         Args:
-            state: one of `checks.STATES`.
-            step: the last step taken.
-            message: a sentence, or "".
             diverged_at: the step at which the run diverged; None if it did not.
             from_report: whether the folder was read from a report, so that the run cannot be resumed.
 

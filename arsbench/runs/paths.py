@@ -50,9 +50,7 @@ def reserve(path: str | os.PathLike[str]) -> Path:
 def claimed_run(path: str | os.PathLike[str], *, made: bool = False) -> Iterator[None]:
     """Make the directory of a new run, or check that it is vacant, and lock it.
 
-    Args:
-        path: the directory.
-        made: whether it was made for this run: like a directory made here, it is removed if no run starts.
+    If no run starts, a directory that was made here, or before for this run (`made`), is removed.
 
     Raises:
         UserError: it holds files, cannot be made or locked, or another process holds its lock.
