@@ -20,9 +20,3 @@ Documents are replaced atomically, and lines are appended one by one: a crash lo
 and writes the folder, `lock` keeps other processes from writing to it, `paths` chooses directories for new
 runs, `json_files` stores documents and lines, and `checks` says what each file must hold.
 """
-
-from arsbench.runs.folder import RunFolder
-from arsbench.runs.lock import is_locked, locked
-from arsbench.runs.paths import default_path, is_vacant, latest
-
-__all__ = ["RunFolder", "default_path", "is_locked", "is_vacant", "latest", "locked"]
