@@ -18,10 +18,9 @@ from arsbench.report.reader import Reader
 from arsbench.runs import checks
 from arsbench.runs.json_files import decode, encode
 
-# What the text above the block says once, and an edit by hand may change.
+# The lines of the Performance Summary.
 BEST = "- **Best Validation Metrics**: "
 FINAL = "- **Final Validation Metrics**: "
-_EFFECTIVE = "### Effective Configuration"
 
 _FORMAT = 1
 _CHECKS = {
@@ -85,7 +84,7 @@ def require_agreement(reader: Reader, report: Report, expected: Reader) -> None:
         for number in reader.numbers_of(start):
             if reader.lines[number - 1] != text:
                 reader.fail(f"the data block gives {shown(text.removeprefix(start))} here", number)
-    for number in reader.numbers_of(_EFFECTIVE):
+    for number in reader.numbers_of("### Effective Configuration"):
         reader.number = number
         reader.next()  # the introduction
         effective = reader.json_object("the effective configuration")

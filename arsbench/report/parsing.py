@@ -145,8 +145,8 @@ def _results(reader: Reader) -> list[Record]:
 
 def _columns(reader: Reader, headers: list[str]) -> tuple[list[Column], TaskMetrics]:
     """The columns with these headers, and the task's metrics, which are the last of them."""
-    lasts = {task: metric_columns(metrics)[-1].header for task, metrics in TASK_METRICS.items()}
-    task = next((task for task, last in lasts.items() if last == headers[-1]), "wikitext2_line")
+    tasks = {metric_columns(metrics)[-1].header: task for task, metrics in TASK_METRICS.items()}
+    task = tasks.get(headers[-1], "wikitext2_line")
     diagnostics = [h.removeprefix(DIAGNOSTIC_PREFIX) for h in headers if h.startswith(DIAGNOSTIC_PREFIX)]
     columns = seed_columns([{"diagnostics": diagnostics}], task, as_found=True)
     for header, column in zip_longest(headers, [column.header for column in columns]):

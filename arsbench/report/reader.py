@@ -13,8 +13,6 @@ from arsbench.report.content import Record
 from arsbench.report.markup import row_cells
 from arsbench.runs.checks import ANYTHING, Check
 
-_JSON_FENCE, _FENCE = "```json", "```"
-
 
 class Reader:
     """A reader of a report's lines, which skips blank lines between sections; messages call it `source`.
@@ -99,10 +97,10 @@ class Reader:
 
     def json_object(self, name: str) -> dict[str, Any]:
         """Read a fenced block of JSON that holds an object; `name` is its name in messages."""
-        self.expect(_JSON_FENCE)
+        self.expect("```json")
         first = self.number + 1
         block = []
-        while (line := self._next_line()) != _FENCE:
+        while (line := self._next_line()) != "```":
             block.append(line)
         try:
             content = parse_json("\n".join(block))
