@@ -20,6 +20,7 @@ from arsbench.data.loader import shuffled
 from arsbench.errors import UserError
 from arsbench.models import LossOutput, OneLayerTransformer
 from arsbench.runs.folder import RunFolder
+from arsbench.tasks.task import Task
 
 ROW_LENGTH = 3
 # Larger batches make activations so large that the C library requests fresh memory for each of them.
@@ -45,7 +46,7 @@ class Pairs:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets of every pair, in order."""
-        yield from zip(self.inputs.split(EVALUATION_ROWS), self.targets.split(EVALUATION_ROWS), strict=True)
+        return zip(self.inputs.split(EVALUATION_ROWS), self.targets.split(EVALUATION_ROWS), strict=True)
 
 
 class AccuracyTally:
@@ -68,10 +69,8 @@ class AccuracyTally:
         return {"all": {"loss": loss, "accuracy": accuracy, "targets": self._targets}}
 
 
-class ModAddition:
-    """Data, model and loss of the task.
-
-    The experiment's seed decides which pairs are trained on. Each epoch visits each of them once, in a new
+class ModAddition(Task):
+    """The experiment's seed decides which pairs are trained on. Each epoch visits each of them once, in a new
     order; its last batch may be smaller. No target is padding.
 
     Args:
@@ -82,20 +81,16 @@ class ModAddition:
         UserError: the model's type or sequence length does not fit, or a split is empty.
     """
 
-    pad_id = None
-
     def __init__(self, config: Config, run: RunFolder | None = None) -> None:
-        if config.model.type != "one_layer":
-            raise UserError(
-                f"model.type is {config.model.type!r}; {config.task} needs one_layer, as in the preset "
-                f"mod_addition"
-            )
+        self.config = config
+        self._require_model("one_layer", "mod_addition")
         if config.model.sequence_length != ROW_LENGTH:
             raise UserError(
                 f"model.sequence_length is {config.model.sequence_length}; {config.task} needs {ROW_LENGTH}"
             )
-        self.config = config
-        pairs = _all_pairs(config.data.modulus)
+        p = config.data.modulus
+        x, y = torch.cartesian_prod(torch.arange(p), torch.arange(p)).unbind(1)
+        pairs = Pairs(torch.stack((x, y, torch.full_like(x, p)), dim=1), (x + y) % p)
         order = shuffled(len(pairs), config.experiment.seed, SPLIT_EPOCH)
         count = int(config.data.train_fraction * len(pairs))
         if not 0 < count < len(pairs):
@@ -107,11 +102,8 @@ class ModAddition:
             name: Pairs(pairs.inputs[chosen], pairs.targets[chosen])
             for name, chosen in (("train", order[:count]), ("validation", order[count:]))
         }
-        if self.steps_per_epoch == 0:
-            raise UserError(
-                f"train.accumulate is {config.train.accumulate}; it must be ≤ {self._batches}, the number of "
-                f"batches in an epoch"
-            )
+        self._batches = -(-len(self._splits["train"]) // config.data.batch_size)
+        self._require_steps(self._batches, "an epoch")
 
     @property
     def classes(self) -> int:
@@ -120,33 +112,19 @@ class ModAddition:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch; batches that do not fill the last step are dropped."""
         return self._batches // self.config.train.accumulate
 
-    @property
-    def _batches(self) -> int:
-        return -(-len(self._splits["train"]) // self.config.data.batch_size)
-
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of both splits, which a resumed run needs unchanged."""
         return {
             name: hashlib.sha256(pairs.inputs.numpy().tobytes()).hexdigest()
             for name, pairs in self._splits.items()
         }
 
-    def store(self, run: RunFolder) -> None:
-        """Nothing; the configuration is enough."""
-
     def build_model(self) -> torch.nn.Module:
-        """The model, freshly initialised from torch's global generator."""
         return OneLayerTransformer(self.config.model, self.classes)
 
     def training_steps(self, epoch: int, start: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """The batches of each optimizer step of an epoch, from its step `start` (0-based) on.
-
-        Yields:
-            `train.accumulate` pairs of inputs (B, 3) and targets (B,), int64.
-        """
+        """As `Task.training_steps`; inputs are (B, 3) and targets (B,), int64."""
         train, accumulate = self._splits["train"], self.config.train.accumulate
         order = shuffled(len(train), self.config.experiment.seed, epoch)
         batches = order.split(self.config.data.batch_size)
@@ -154,20 +132,9 @@ class ModAddition:
             rows = batches[step * accumulate : (step + 1) * accumulate]
             yield [(train.inputs[chosen], train.targets[chosen]) for chosen in rows]
 
-    def loss(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> LossOutput:
-        """The training loss of a batch: mean over its pairs."""
-        return model.loss(inputs, targets)
-
     def evaluation_splits(self) -> dict[str, Pairs]:
         """ "validation": every pair that is not trained on."""
         return {"validation": self._splits["validation"]}
 
     def tally(self, split: Pairs, device: torch.device) -> AccuracyTally:
-        """Empty sums for an evaluation."""
         return AccuracyTally(device)
-
-
-def _all_pairs(p: int) -> Pairs:
-    x = torch.arange(p).repeat_interleave(p)
-    y = torch.arange(p).repeat(p)
-    return Pairs(torch.stack((x, y, torch.full_like(x, p)), dim=1), (x + y) % p)

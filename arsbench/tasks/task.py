@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from arsbench.config import Config
+from arsbench.errors import UserError
 from arsbench.models import LossOutput
 from arsbench.runs.folder import RunFolder
 
@@ -30,7 +32,12 @@ class Tally(Protocol):
 
 
 class Task(Protocol):
-    """Data, model, loss and metrics of one task under a run's configuration (see `create_task`)."""
+    """Data, model, loss and metrics of one task under a run's configuration (see `create_task`).
+
+    A task derives from this class and documents only what it adds to the methods here.
+    """
+
+    config: Config
 
     @property
     def classes(self) -> int:
@@ -38,17 +45,18 @@ class Task(Protocol):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch, at least 1."""
+        """Optimizer steps an epoch, at least 1; batches that do not fill the last step are dropped."""
 
     @property
     def pad_id(self) -> int | None:
         """The target that stands for padding; `loss_strict` leaves it out. None without padding."""
+        return None
 
     def fingerprint(self) -> dict[str, str]:
         """Hashes of what a resumed run needs unchanged; an evaluation split under its name."""
 
     def store(self, run: RunFolder) -> None:
-        """Write to the run's folder what `create_task` needs of it, unless it is there."""
+        """Write to the run's folder what `create_task` needs, unless it is there; by default nothing."""
 
     def build_model(self) -> torch.nn.Module:
         """The model, freshly initialised from torch's global generator; its `loss` takes a batch."""
@@ -63,13 +71,31 @@ class Task(Protocol):
         """
 
     def loss(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> LossOutput:
-        """The training loss of a batch."""
+        """The training loss of a batch: by default the mean over its targets."""
+        return model.loss(inputs, targets)
 
     def evaluation_splits(self) -> dict[str, EvaluationSplit]:
         """ "validation" first; "test", if there is one, is evaluated once, after training."""
 
     def tally(self, split: EvaluationSplit, device: torch.device) -> Tally:
         """Empty sums for an evaluation of `split`."""
+
+    def _require_model(self, model_type: str, preset: str) -> None:
+        """Refuse a configuration whose model is not the task's; `preset` is one that has it."""
+        config = self.config
+        if config.model.type != model_type:
+            raise UserError(
+                f"model.type is {config.model.type!r}; {config.task} needs {model_type}, as in the preset "
+                f"{preset}"
+            )
+
+    def _require_steps(self, batches: int, place: str) -> None:
+        """Refuse `train.accumulate` if the batches in `place` do not fill one step."""
+        if self.steps_per_epoch == 0:
+            raise UserError(
+                f"train.accumulate is {self.config.train.accumulate}; it must be ≤ {batches}, the number of "
+                f"batches in {place}"
+            )
 
 
 def changed_names(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

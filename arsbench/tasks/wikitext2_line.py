@@ -13,12 +13,12 @@ from torch import Tensor
 
 from arsbench import models
 from arsbench.config import Config
-from arsbench.data import Corpus, PackedSplit, load_corpus
+from arsbench.data import load_corpus
 from arsbench.data.loader import BatchLoader
-from arsbench.data.tokenizer import Tokenizer
 from arsbench.errors import UserError
 from arsbench.metrics import perplexity
 from arsbench.runs.folder import RunFolder
+from arsbench.tasks.task import Task
 
 # torch's default `ignore_index`, which is never a token.
 IGNORED = -100
@@ -80,8 +80,8 @@ class LanguageTally:
         }
 
 
-class WikiText2Line:
-    """Data, model and loss of the task. The texts are read, tokenized and packed, or taken from the cache.
+class WikiText2Line(Task):
+    """The texts are read, tokenized and packed, or taken from the cache.
 
     Args:
         config: the run's configuration.
@@ -90,6 +90,7 @@ class WikiText2Line:
     Attributes:
         config: the same, with the path of the tokenizer in use.
         corpus: the texts, tokenized and packed.
+        tokenizer: the corpus's.
 
     Raises:
         UserError: the model's type does not fit, a text or the tokenizer cannot be read, or a text does not
@@ -97,21 +98,19 @@ class WikiText2Line:
     """
 
     def __init__(self, config: Config, run: RunFolder | None = None) -> None:
-        if config.model.type != "rope":
-            raise UserError(
-                f"model.type is {config.model.type!r}; {config.task} needs rope, as in the preset seed"
-            )
+        self.config = config
+        self._require_model("rope", "seed")
         if run is not None:
             if not run.tokenizer_path.exists():
                 raise UserError(
                     f"{run.tokenizer_path} is missing; restore the tokenizer that the run was trained with"
                 )
-            config = replace(config, data=replace(config.data, tokenizer_path=str(run.tokenizer_path)))
-        self.config, data = config, config.data
-        self.corpus: Corpus = load_corpus(
-            data, vocabulary_size=config.model.vocabulary_size, sequence_length=config.model.sequence_length
+            self.config = replace(config, data=replace(config.data, tokenizer_path=str(run.tokenizer_path)))
+        data, model = self.config.data, config.model
+        self.corpus = load_corpus(
+            data, vocabulary_size=model.vocabulary_size, sequence_length=model.sequence_length
         )
-        self.tokenizer: Tokenizer = self.corpus.tokenizer
+        self.tokenizer = self.corpus.tokenizer
         self._training = BatchLoader(
             self.corpus.train.rows,
             data.batch_size,
@@ -121,16 +120,13 @@ class WikiText2Line:
             num_workers=data.num_workers,
         )
         # Made now, so that a text that is too short is reported before training.
-        self._evaluation = {
-            name: self._evaluation_split(split)
-            for name, split in self.corpus.splits().items()
-            if name != "train"
-        }
-        if self.steps_per_epoch == 0:
-            raise UserError(
-                f"train.accumulate is {config.train.accumulate}; it must be ≤ "
-                f"{self._training.steps_per_epoch}, the number of batches in the training text"
-            )
+        self._evaluation = {}
+        for name, split in self.corpus.splits().items():
+            if name != "train":
+                loader = BatchLoader(split.rows, data.batch_size, num_workers=data.num_workers)
+                statistics = split.statistics
+                self._evaluation[name] = TextSplit(loader, statistics.target_bytes, statistics.target_words)
+        self._require_steps(self._training.steps_per_epoch, "the training text")
 
     @property
     def classes(self) -> int:
@@ -139,12 +135,10 @@ class WikiText2Line:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch; batches that do not fill the last step are dropped."""
         return self._training.steps_per_epoch // self.config.train.accumulate
 
     @property
     def pad_id(self) -> int:
-        """The tokenizer's padding token."""
         return self.tokenizer.pad_id
 
     def fingerprint(self) -> dict[str, str]:
@@ -159,15 +153,10 @@ class WikiText2Line:
             self.tokenizer.save_copy(run.tokenizer_path)
 
     def build_model(self) -> torch.nn.Module:
-        """The model, freshly initialised from torch's global generator."""
         return models.build_model(self.config.model, self.classes)
 
     def training_steps(self, epoch: int, start: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """The batches of each optimizer step of an epoch, from its step `start` (0-based) on.
-
-        Yields:
-            `train.accumulate` pairs of inputs and targets, each (B, T) int64.
-        """
+        """As `Task.training_steps`; inputs and targets are (B, T) int64."""
         accumulate = self.config.train.accumulate
         batches = self._training.epoch(epoch, start * accumulate)
         for _ in range(start, self.steps_per_epoch):
@@ -180,14 +169,7 @@ class WikiText2Line:
         return model.loss(inputs, targets, ignore_index=IGNORED)
 
     def evaluation_splits(self) -> dict[str, TextSplit]:
-        """ "validation", and "test" where one is configured."""
         return self._evaluation
 
     def tally(self, split: TextSplit, device: torch.device) -> LanguageTally:
-        """Empty sums for an evaluation by both protocols."""
         return LanguageTally(split, self.pad_id, device)
-
-    def _evaluation_split(self, split: PackedSplit) -> TextSplit:
-        data = self.config.data
-        loader = BatchLoader(split.rows, data.batch_size, num_workers=data.num_workers)
-        return TextSplit(loader, split.statistics.target_bytes, split.statistics.target_words)
