@@ -39,8 +39,20 @@ def load_model(run: RunFolder, warn: Callable[[str], None]) -> tuple[Config, tor
     Raises:
         UserError: the run has no readable checkpoint, or no language model.
     """
-    config = _config(run)
-    return config, _load_model(run, config, _newest_checkpoint(run, warn))
+    config, checkpoint = _newest(run, warn)
+    return config, _load_model(run, config, checkpoint)
+
+
+def _newest(run: RunFolder, warn: Callable[[str], None]) -> tuple[Config, Checkpoint]:
+    """The configuration and the newest whole checkpoint of a run."""
+    try:
+        config = config_from_dict(run.config)
+    except UserError as error:
+        raise UserError(f"{run.path / 'config.json'} is damaged: {error}") from error
+    checkpoint = latest_checkpoint(run.checkpoints, warn)
+    if checkpoint is None:
+        raise UserError(f"{run.path} has no checkpoint yet; let it train to the end of an epoch")
+    return config, checkpoint
 
 
 def _load_model(run: RunFolder, config: Config, checkpoint: Checkpoint) -> torch.nn.Module:
@@ -62,20 +74,6 @@ def _load_model(run: RunFolder, config: Config, checkpoint: Checkpoint) -> torch
     return model.eval()
 
 
-def _config(run: RunFolder) -> Config:
-    try:
-        return config_from_dict(run.config)
-    except UserError as error:
-        raise UserError(f"{run.path / 'config.json'} is damaged: {error}") from error
-
-
-def _newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Checkpoint:
-    checkpoint = latest_checkpoint(run.checkpoints, warn)
-    if checkpoint is None:
-        raise UserError(f"{run.path} has no checkpoint yet; let it train to the end of an epoch")
-    return checkpoint
-
-
 def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], None]) -> dict[str, Any]:
     """The figures of a run's newest checkpoint.
 
@@ -92,8 +90,7 @@ def evaluate_run(run: RunFolder, splits: Sequence[str], warn: Callable[[str], No
             split has changed since the run was trained.
     """
     device = choose_device("auto")  # whatever device it was trained on
-    checkpoint = _newest_checkpoint(run, warn)
-    config = _config(run)
+    config, checkpoint = _newest(run, warn)
     task = create_task(config, run)
     model = task.build_model()
     checkpoint.load_weights(model)
@@ -137,8 +134,7 @@ def export_run(run: RunFolder, directory: Path, warn: Callable[[str], None]) -> 
     Raises:
         UserError: as `load_model` and `models.export_huggingface`.
     """
-    config = _config(run)
-    checkpoint = _newest_checkpoint(run, warn)
+    config, checkpoint = _newest(run, warn)
     model = _load_model(run, config, checkpoint)
     tokenizer = _tokenizer(run, model)
     models.export_huggingface(
@@ -206,9 +202,8 @@ def sample_run(
             token = int(logits.argmax())
         else:
             # In float64 and relative to the largest logit, no positive temperature overflows.
-            logits = logits.double() - logits.max()
-            probabilities = torch.softmax(logits / temperature, dim=-1)
-            token = int(torch.multinomial(probabilities, 1, generator=generator))
+            scaled = (logits.double() - logits.max()) / temperature
+            token = int(torch.multinomial(scaled.softmax(-1), 1, generator=generator))
         if token == tokenizer.eos_id:
             break
         ids.append(token)
