@@ -151,11 +151,10 @@ def save_checkpoint(
             f"make room and resume"
         ) from error
     # A run that was resumed before later checkpoints does not return to them.
-    others = [directory for directory in _directories(root) if directory != final]
-    beyond = [directory for directory in others if _step(directory) > step]
-    older = [directory for directory in others if _step(directory) < step]
-    for directory in beyond + older[keep - 1 :]:
-        shutil.rmtree(directory, ignore_errors=True)
+    kept = [directory for directory in _directories(root) if _step(directory) <= step][:keep]
+    for directory in _directories(root):
+        if directory not in kept:
+            shutil.rmtree(directory, ignore_errors=True)
     return Checkpoint(final, step)
 
 
@@ -241,11 +240,11 @@ def _problem(directory: Path) -> str | None:
         for name in FILES:
             if sha256_of(directory / name) != manifest["sha256"][name]:
                 return f"{name} does not match its checksum"
-        unexpected = sorted(manifest["sha256"].keys() - set(FILES))
     except (OSError, UserError) as error:
         return f"unreadable: {error}"
-    if unexpected:
-        return f"{MANIFEST} names {printable(unexpected[0])!r}, which is not part of a checkpoint"
+    unexpected = min(manifest["sha256"].keys() - set(FILES), default=None)
+    if unexpected is not None:
+        return f"{MANIFEST} names {printable(unexpected)!r}, which is not part of a checkpoint"
     return None
 
 
