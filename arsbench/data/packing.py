@@ -76,15 +76,19 @@ def pack_texts(
                 kept.append(sentence)
         kept_ids.append(np.array(flat, dtype=np.int32))
 
-    order = np.argsort(-np.array(lengths, dtype=np.int64), kind="stable")
-    row_of, column_of = _place([lengths[index] for index in order], width)
     tokens = np.concatenate(kept_ids) if kept_ids else np.empty(0, dtype=np.int32)
-    rows = np.full((row_of[-1] + 1 if lengths else 0, width), tokenizer.pad_id, dtype=np.int32)
     starts = np.cumsum([0, *lengths])
-    for index, row, column in zip(order, row_of, column_of, strict=True):
-        rows[row, column : column + lengths[index]] = tokens[starts[index] : starts[index + 1]]
-
-    leading = [kept[index] for index, column in zip(order, column_of, strict=True) if column == 0]
+    filled: list[np.ndarray] = []
+    leading: list[str] = []  # the first sentence of each row
+    used = width
+    for index in np.argsort(-np.array(lengths, dtype=np.int64), kind="stable"):
+        if used + lengths[index] > width:
+            filled.append(np.full(width, tokenizer.pad_id, dtype=np.int32))
+            leading.append(kept[index])
+            used = 0
+        filled[-1][used : used + lengths[index]] = tokens[starts[index] : starts[index + 1]]
+        used += lengths[index]
+    rows = np.stack(filled) if filled else np.empty((0, width), dtype=np.int32)
     targets = rows[:, 1:]
     statistics = Statistics(
         texts=len(texts),
@@ -107,19 +111,6 @@ def _sentences(texts: Sequence[str]) -> Iterator[str]:
             piece = piece.strip()
             if piece:
                 yield piece + "."
-
-
-def _place(lengths: Sequence[int], width: int) -> tuple[list[int], list[int]]:
-    """Row and column of each piece, in order; a row is closed once a piece does not fit."""
-    rows, columns = [], []
-    row, used = 0, 0
-    for length in lengths:
-        if used + length > width:
-            row, used = row + 1, 0
-        rows.append(row)
-        columns.append(used)
-        used += length
-    return rows, columns
 
 
 def _words_of_first_tokens(sentences: Sequence[str], byte_lengths: np.ndarray) -> int:
