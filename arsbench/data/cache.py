@@ -54,7 +54,11 @@ def cached_rows(
             _logger.warning("the cached rows in %s are damaged (%s); they are packed again", array, error)
     rows, statistics = pack()
     try:
-        _write(array, record, rows, statistics)
+        with atomic_write(array, "wb") as file:
+            np.save(file, rows, allow_pickle=False)
+        # The record comes last: an entry without a record is incomplete and not used.
+        with atomic_write(record) as file:
+            json.dump({"sha256": sha256_of(array), "statistics": asdict(statistics)}, file, indent=2)
         return _read(array, record)
     except (UserError, OSError, ValueError) as error:
         _logger.warning("the packed rows are not cached: %s", error)
@@ -66,11 +70,3 @@ def _read(array: Path, record: Path) -> tuple[np.ndarray, Statistics]:
     if entry["sha256"] != sha256_of(array):
         raise ValueError("the hash differs from the recorded one")
     return np.load(array, mmap_mode="r", allow_pickle=False), Statistics(**entry["statistics"])
-
-
-def _write(array: Path, record: Path, rows: np.ndarray, statistics: Statistics) -> None:
-    # The record comes last: an entry without a record is incomplete and not used.
-    with atomic_write(array, "wb") as file:
-        np.save(file, rows, allow_pickle=False)
-    with atomic_write(record) as file:
-        json.dump({"sha256": sha256_of(array), "statistics": asdict(statistics)}, file, indent=2)

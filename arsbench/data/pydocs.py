@@ -68,13 +68,13 @@ def _documents() -> Iterator[str]:
 def _library_sources() -> list[Path]:
     """Source files of the standard library without its tests, ordered by path."""
     root = Path(sysconfig.get_path("stdlib"))
-    sources = []
-    for path in root.rglob("*.py"):
-        inside = path.relative_to(root).with_suffix("")
-        # An allow-list keeps site-packages and stray files out.
-        if inside.parts[0] in sys.stdlib_module_names and not any(map(_is_test, inside.parts)):
-            sources.append((inside.parts, path))
-    return [path for _, path in sorted(sources)]
+    sources = sorted((path.relative_to(root).with_suffix("").parts, path) for path in root.rglob("*.py"))
+    # An allow-list keeps site-packages and stray files out.
+    return [
+        path
+        for parts, path in sources
+        if parts[0] in sys.stdlib_module_names and not any(map(_is_test, parts))
+    ]
 
 
 def _is_test(part: str) -> bool:
@@ -83,8 +83,7 @@ def _is_test(part: str) -> bool:
 
 def _docstrings(path: Path) -> Iterator[str]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old escapes in the library's sources
+        with warnings.catch_warnings(action="ignore"):  # about old escapes in the library's sources
             tree = ast.parse(path.read_bytes(), filename=str(path))
     except (OSError, SyntaxError, ValueError):
         return  # a test file whose encoding or syntax is invalid on purpose

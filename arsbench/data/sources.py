@@ -29,12 +29,6 @@ HUB_CONFIGURATION = "wikitext-2-raw-v1"
 
 FILE_KEYS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
 
-# WikiText's file names; the raw text is preferred to the one with <unk> in it.
-_WIKITEXT_NAMES = tuple(
-    {"train": f"wiki.train.{form}", "validation": f"wiki.valid.{form}", "test": f"wiki.test.{form}"}
-    for form in ("raw", "tokens")
-)
-
 
 @dataclass(frozen=True)
 class Texts:
@@ -156,7 +150,9 @@ def _named_files(data: DataConfig, root: Path) -> dict[str, str]:
 
 def _wikitext_files(root: Path) -> dict[str, str]:
     """WikiText's files under their original names, by split."""
-    for names in _WIKITEXT_NAMES:
+    stems = {"train": "wiki.train", "validation": "wiki.valid", "test": "wiki.test"}
+    for form in ("raw", "tokens"):  # the latter has <unk> in it
+        names = {split: f"{stem}.{form}" for split, stem in stems.items()}
         present = {split: name for split, name in names.items() if (root / name).is_file()}
         if "train" in present and "validation" in present:
             return present
