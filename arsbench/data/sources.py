@@ -29,6 +29,9 @@ HUB_CONFIGURATION = "wikitext-2-raw-v1"
 
 FILE_KEYS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
 
+# The keys of the section `data` that a source does not read.
+_UNREAD = {"files": (), "hub": tuple(FILE_KEYS.values()), "pydocs": ("path", *FILE_KEYS.values())}
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -63,17 +66,21 @@ def load_texts(data: DataConfig) -> Texts:
         UserError: there is no text, it is unreadable or blank, or a key is set that the source does not read.
     """
     source = _resolve(data)
+    if source not in _UNREAD:
+        raise UserError(f"data.source is {source!r}; it must be auto, hub, files or pydocs")
+    for key in _UNREAD[source]:
+        if getattr(data, key):
+            raise UserError(
+                f"data.{key} is {getattr(data, key)!r}, which data.source={source} does not read; "
+                "leave it out or use data.source=files"
+            )
     if source == "files":
         splits, origin = _read_files(data)
     elif source == "hub":
-        _refuse(data, source, FILE_KEYS.values())
         splits, origin = _read_hub(data.path)
-    elif source == "pydocs":
-        _refuse(data, source, ("path", *FILE_KEYS.values()))
+    else:
         splits = load_pydocs()
         origin = f"pydoc's topics and the standard library's docstrings, Python {platform.python_version()}"
-    else:
-        raise UserError(f"data.source is {source!r}; it must be auto, hub, files or pydocs")
     for split, texts in splits.items():
         if not texts:
             raise UserError(f"the {split} text of {origin} is blank; use a file with text")
@@ -105,15 +112,6 @@ def _resolve(data: DataConfig) -> str:
         "or `pip install arsbench[hub]` to fetch it, "
         "or use other text with --set data.source=pydocs, or --set data.source=files with data.path"
     )
-
-
-def _refuse(data: DataConfig, source: str, keys: Iterable[str]) -> None:
-    for key in keys:
-        if getattr(data, key):
-            raise UserError(
-                f"data.{key} is {getattr(data, key)!r}, which data.source={source} does not read; "
-                "leave it out or use data.source=files"
-            )
 
 
 def _read_files(data: DataConfig) -> tuple[dict[str, list[str]], str]:
