@@ -33,6 +33,16 @@ INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 README = "README.md"
+# The sizes in config.json, and the keys of this package's section `model` that they stand for.
+SIZES = {
+    "hidden_size": "embedding_size",
+    "intermediate_size": "intermediate_size",
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "num_key_value_heads": "num_kv_heads",
+    "head_dim": "head_dim",
+    "max_position_embeddings": "sequence_length",
+}
 
 
 def export_huggingface(
@@ -127,13 +137,8 @@ def _to_huggingface(model: Transformer) -> dict[str, Any]:
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
         "vocab_size": model.vocabulary_size,
-        "hidden_size": config.embedding_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
+        **{key: getattr(config, name) for key, name in SIZES.items()},
         "num_key_value_heads": config.num_kv_heads or config.num_heads,
-        "head_dim": config.head_dim,
-        "max_position_embeddings": config.sequence_length,
         # transformers 5 reads the table, transformers 4 the number.
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
         "rope_theta": config.rope_theta,
@@ -167,15 +172,9 @@ def _from_huggingface(table: dict[str, Any], path: Path) -> ModelConfig:
             raise UserError(f"{path} has {name} {value!r}; only Qwen3 with {wanted!r} can be read")
     return ModelConfig(
         vocabulary_size=table["vocab_size"],
-        embedding_size=table["hidden_size"],
-        sequence_length=table["max_position_embeddings"],
-        num_heads=table["num_attention_heads"],
-        num_layers=table["num_hidden_layers"],
         rope_theta=float(rope["rope_theta"] if "rope_theta" in rope else table["rope_theta"]),
-        intermediate_size=table["intermediate_size"],
         tie_word_embeddings=table.get("tie_word_embeddings", False),
-        num_kv_heads=table["num_key_value_heads"],
-        head_dim=table["head_dim"],
+        **{name: table[key] for key, name in SIZES.items()},
     )
 
 

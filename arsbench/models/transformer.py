@@ -134,15 +134,9 @@ class Transformer(nn.Module):
 def build_model(
     config: ModelConfig, vocabulary_size: int, generator: torch.Generator | None = None
 ) -> Transformer:
-    """An initialised float32 model on the CPU.
+    """An initialised float32 model on the CPU: `Transformer(config, vocabulary_size)`.
 
-    Args:
-        config: sizes of the model.
-        vocabulary_size: the tokenizer's real size.
-        generator: source of the weights; by default torch's own, which `torch.manual_seed` seeds.
-
-    Raises:
-        ValueError: num_kv_heads does not divide num_heads.
+    Its weights come from `generator`, by default torch's global one, which `torch.manual_seed` seeds.
     """
     model = Transformer(config, vocabulary_size)
     model.reset_parameters(generator)
