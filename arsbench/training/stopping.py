@@ -72,13 +72,8 @@ def describe_failure(error: BaseException) -> str:
 def record_failure(run: RunFolder, step: int, error: BaseException, diverged_at: int | None) -> None:
     """Put a run into the state "failed"; any error but `UserError` and Ctrl-C also leaves a traceback.
 
-    A write that fails is skipped: a full disk may be why the run failed.
-
-    Args:
-        run: the run.
-        step: the last step taken.
-        error: the exception.
-        diverged_at: the step at which the run diverged, if it did.
+    A write that fails is skipped: a full disk may be why the run failed. `step` is the last one taken, and
+    `diverged_at` the one at which the run diverged, if it did.
     """
     if not isinstance(error, UserError | KeyboardInterrupt):
         with contextlib.suppress(UserError, MemoryError):
