@@ -186,13 +186,9 @@ class Recorder:
     def evaluation_record(self, epoch: int, step: int, evaluation: dict[str, Any]) -> dict[str, Any]:
         """The record of an evaluation within an epoch (see `RunFolder.append_evaluation`).
 
-        Args:
-            epoch: 0-based.
-            step: optimizer steps taken.
-            evaluation: figures by split.
+        The arguments are those of `epoch_record`.
         """
-        position = {"epoch": epoch + 1, "step": step}
-        return {**position, **self.totals.spent(), "evaluation": evaluation}
+        return {"epoch": epoch + 1, "step": step, **self.totals.spent(), "evaluation": evaluation}
 
     def epoch_record(
         self,

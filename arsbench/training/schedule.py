@@ -33,8 +33,6 @@ def create_scheduler(
     It has no state: `steps_taken`, the steps of a restored optimizer, and `total_steps`, which may have
     grown since, decide it.
     """
-
-    def factor(step: int) -> float:
-        return learning_rate_factor(config, step, total_steps)
-
-    return LambdaLR(optimizer, factor, last_epoch=steps_taken - 1)
+    return LambdaLR(
+        optimizer, lambda step: learning_rate_factor(config, step, total_steps), last_epoch=steps_taken - 1
+    )

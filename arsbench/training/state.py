@@ -107,15 +107,10 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_states(states: Mapping[str, Any], device: torch.device) -> None:
-    """Continue every generator where `random_states` read it.
-
-    Args:
-        states: from `random_states`, or from an older version: "cuda" is then a list with the state of each
-            GPU.
-        device: where training continues; the generators of other devices stay as they are.
+    """Continue every generator that training on `device` uses where `random_states` read it.
 
     Raises:
-        Exception: of many types, if `states` holds anything else.
+        Exception: of many types, if `states` is not from `random_states`, of this version or an older one.
     """
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
@@ -127,7 +122,7 @@ def restore_random_states(states: Mapping[str, Any], device: torch.device) -> No
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         cuda = states["cuda"]
-        if isinstance(cuda, list):
+        if isinstance(cuda, list):  # from an older version: the state of each GPU
             cuda = cuda[index] if index < len(cuda) else None
         if cuda is not None:
             torch.cuda.set_rng_state(cuda, index)
@@ -168,13 +163,7 @@ def evaluation_weights(
 def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
 ) -> None:
-    """Put an optimizer into training mode, and the training weights into the model.
-
-    Args:
-        model: its weights are changed in place.
-        optimizer: one that has `train()` and `eval()`, in either mode.
-        weights: from `evaluation_weights`: all of the model's, by name.
-    """
+    """Switch an optimizer that has modes to training, and put `weights`, by name, into the model in place."""
     optim.mode_switch(optimizer).train()
     for name, p in model.named_parameters():
         p.copy_(weights[name])
