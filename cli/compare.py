@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,9 +22,6 @@ from .common import (
 )
 from .completion import metrics
 
-if TYPE_CHECKING:
-    from arsbench.analysis.overview import Overview, Shortfall
-
 
 class Tolerance(click.ParamType):
     """ "0.5%" of the reference, or "0.01" in the metric's own unit."""
@@ -35,14 +32,11 @@ class Tolerance(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, bool]:
         """The number, and whether it is relative (then as a share, not in per cent)."""
-        match = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*(%?)\s*", str(value), re.IGNORECASE)
-        try:
-            number = float(match[1]) if match else math.nan
-        except ValueError:
-            number = math.nan
-        if not match or not math.isfinite(number):
+        number = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e-?[0-9]+)?"
+        match = re.fullmatch(rf"\s*({number})\s*(%?)\s*", str(value), re.IGNORECASE)
+        if not match or math.isinf(float(match[1])):
             self.fail(f"{value!r} is neither a share such as 0.5% nor a difference such as 0.01", param, ctx)
-        return (number / 100, True) if match[2] else (number, False)
+        return (float(match[1]) / 100, True) if match[2] else (float(match[1]), False)
 
 
 @click.command(epilog="Example: arsbench compare report.md runs/demo runs/mine --baseline AdamW")
@@ -109,26 +103,19 @@ def compare(
     from arsbench.analysis.contenders import distinct
     from arsbench.analysis.overview import overview as compare_runs
     from arsbench.pages import markdown
+    from arsbench.pages.charts import write_plots
+    from arsbench.pages.exchange import write_csv
+    from arsbench.pages.html import write_page
 
     runs = distinct(load(sources, warn))
     overview = compare_runs(
         runs, metric=metric, baseline=baseline, all_pairs=all_pairs, target=target, test=test
     )
-    files: list[tuple[str, Path]] = []
-    pictures: list[str] = []
-    if csv is not None:
-        from arsbench.pages.exchange import write_csv
-
-        files += [("CSV", path) for path in write_csv(runs, csv)]
-    if plots is not None:
-        from arsbench.pages.charts import write_plots
-
-        drawn = write_plots(runs, plots)
-        pictures = markdown.plot_lines(drawn, Path())
+    files = [("CSV", path) for path in write_csv(runs, csv)] if csv else []
+    pictures = markdown.plot_lines(write_plots(runs, plots), Path()) if plots else []
+    if plots:
         files.append(("Plots", plots))
-    if html is not None:
-        from arsbench.pages.html import write_page
-
+    if html:
         files.append(("Page", write_page(runs, html, overview)))
     worse = [] if tolerance is None else overview.shortfalls(*tolerance)
     if as_json:
@@ -142,12 +129,8 @@ def compare(
         for kind, path in files:
             echo_line(f"{kind}: {path}", err=html is None)
     if worse:
-        click.echo(f"Error: {_worse_sentence(worse, overview, *tolerance)}", err=True)
+        allowed, relative = tolerance
+        limit = f"{100 * allowed:.4g} %" if relative else f"{allowed:.4g}"
+        excess = f"worse than {overview.baseline} by more than {limit} in {overview.metric.title}"
+        click.echo(f"Error: {excess}: {'; '.join(shortfall.sentence() for shortfall in worse)}", err=True)
         sys.exit(1)
-
-
-def _worse_sentence(worse: list[Shortfall], overview: Overview, allowed: float, relative: bool) -> str:
-    limit = f"{allowed:.4g}" if not relative else f"{100 * allowed:.4g} %"
-    return f"worse than {overview.baseline} by more than {limit} in {overview.metric.title}: " + "; ".join(
-        shortfall.sentence() for shortfall in worse
-    )

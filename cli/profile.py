@@ -23,18 +23,15 @@ from .common import echo_line, json_option, plots_option, print_json, sources_ar
 def profile(sources: tuple[str, ...], baseline: str | None, as_json: bool, plots: Path | None) -> None:
     """Show performance profiles of contenders over several tasks."""
     from arsbench.analysis import load, problems
+    from arsbench.pages.charts import write_charts
     from arsbench.pages.markdown import for_terminal, plot_lines
     from arsbench.pages.profile import profile_charts, profiles_dict, render_profiles
 
     solved = problems(load(sources), baseline)
-    pictures = []
-    if plots is not None:
-        from arsbench.pages.charts import write_charts
-
-        pictures = plot_lines(write_charts(profile_charts(solved), plots), Path())
+    pictures = plot_lines(write_charts(profile_charts(solved), plots), Path()) if plots else []
     if as_json:
         print_json(profiles_dict(solved))
     else:
         click.echo(for_terminal(render_profiles(solved, pictures), sys.stdout), nl=False)
-    if plots is not None:
+    if plots:
         echo_line(f"Plots: {plots}", err=True)

@@ -23,7 +23,7 @@ from .completion import run_or_suite_folders
 @click.option(
     "--tensorboard",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=FOLDER,
     help="Write event files for TensorBoard, in a folder of DIR per run (needs arsbench[tensorboard]).",
 )
 @click.option(
@@ -33,12 +33,7 @@ from .completion import run_or_suite_folders
     type=click.Path(path_type=Path),
     help="Import a report in the reference format into a run folder.",
 )
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="The run folder to create, with --from-markdown.",
-)
+@click.option("--out", metavar="DIR", type=FOLDER, help="The run folder to create, with --from-markdown.")
 def report(
     source: Path | None,
     html: bool,
@@ -53,7 +48,13 @@ def report(
 
     Prints the paths of the files that it wrote.
     """
+    from arsbench.analysis.plans import plan_of
+    from arsbench.analysis.runs import load
+    from arsbench.pages.charts import write_plots
     from arsbench.pages.exchange import require_tensorboard, write_csv, write_tensorboard
+    from arsbench.pages.html import write_page
+    from arsbench.pages.markdown import plot_lines, write_suite
+    from arsbench.report import import_markdown, render
     from arsbench.runs.folder import RunFolder
 
     if tensorboard is not None:
@@ -61,48 +62,28 @@ def report(
     if markdown is not None:
         if source is not None or out is None:
             raise click.UsageError("--from-markdown needs --out DIR and no RUN")
-        from arsbench.report import import_markdown
-
         source = import_markdown(markdown, out, warn).path
     elif source is None or out is not None:
         raise click.UsageError("name a RUN or SUITE, or use --from-markdown REPORT.md --out DIR")
 
-    from arsbench.analysis.plans import plan_of
-    from arsbench.analysis.runs import load
-
-    is_suite = plan_of(source) is not None
-    folder = None if is_suite else RunFolder.open(source)
+    folder = None if plan_of(source) else RunFolder.open(source)
     # A run of several tasks has a report, but cannot be drawn or exported.
-    needs_runs = is_suite or html or as_json or any((plots, csv, tensorboard))
-    runs = load([source]) if needs_runs else []
-    written: list[Path] = []
-    pictures: list[str] = []
-    if plots is not None:
-        from arsbench.pages.charts import write_plots
-        from arsbench.pages.markdown import plot_lines
-
-        drawn = write_plots(runs, plots)
-        pictures = plot_lines(drawn, source)
-        written += [plot.path for plot in drawn]
+    runs = load([source]) if any((not folder, html, as_json, plots, csv, tensorboard)) else []
+    drawn = write_plots(runs, plots) if plots else []
+    pictures = plot_lines(drawn, source) if plots else []
     if folder is None:
-        from arsbench.pages.markdown import write_suite
-
         overview, summary = write_suite(source, runs, pictures)
         facts = overview.as_dict()
     else:
-        from arsbench.report import render
-
         summary = folder.write_summary(render(folder) + "".join(f"{line}\n" for line in pictures))
         facts = runs[0].as_dict() | {"groups": folder.groups} if as_json else {}
+    written = [summary, *(plot.path for plot in drawn)]
     if html:
-        from arsbench.pages.html import write_page
-
         written.append(write_page(runs, source / "report.html"))
     if csv is not None:
         written += write_csv(runs, csv)
     if tensorboard is not None:
         written += write_tensorboard(runs, tensorboard)
-    written.insert(0, summary)
     if as_json:
         print_json(facts | {"files": [str(path) for path in written]})
     else:
