@@ -44,10 +44,10 @@ def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
     written = []
     for name, rows in tables.items():
         if rows or not name:
-            written.append(path.with_name(f"{path.stem}{name}{path.suffix}") if name else path)
+            written.append(path.with_stem(path.stem + name))
             with atomic_write(written[-1]) as file:
                 columns = dict.fromkeys(itertools.chain(_LABELS, *rows))
-                writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
     return written
@@ -86,7 +86,8 @@ def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
     Event, Summary, RecordWriter = require_tensorboard()
     paths = []
     for run in runs:
-        path = directory / _folder_name(run.name) / _EVENTS
+        folder = run.name.strip("/.").replace("/", "-").replace("..", "-")  # a name may be a path
+        path = directory / (folder or "run") / _EVENTS
         with atomic_write(path, "wb") as file:
             writer = RecordWriter(file)
             writer.write(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString())
@@ -100,43 +101,29 @@ def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
 
 def _events(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
     """Seconds since the start, step and values, in the order of time."""
-    events: list[tuple[int, int, float | None, str, Record]]
-    events = [(record["step"], 0, None, "step", record) for record in run.steps]
+    events: list[tuple[int, int, float | None, Record]]
+    events = [(record["step"], 0, None, record) for record in run.steps]
     for record in _evaluations(run):
-        figures = {"evaluation": record["evaluation"]}
-        events.append((record["step"], 1, record["total_seconds"] or 0.0, "epoch", figures))
-    seconds = 0.0
-    for record in run.epochs:
-        seconds += record.get("epoch_seconds") or 0.0
+        evaluation = {"evaluation": record["evaluation"]}
+        events.append((record["step"], 1, record["total_seconds"] or 0.0, evaluation))
+    seconds = itertools.accumulate(record.get("epoch_seconds") or 0.0 for record in run.epochs)
+    for end, record in zip(seconds, run.epochs, strict=True):
         step = record["epoch"] if record.get("step") is None else record["step"]
-        events.append((step, 1, seconds, "epoch", record))
+        events.append((step, 1, end, record))
     clock = 0.0
-    for step, _, end, kind, record in sorted(events, key=lambda event: event[:2]):
-        clock = clock if end is None else end
-        yield clock, step, _scalars(kind, record)
-
-
-def _scalars(kind: str, record: Record) -> dict[str, float]:
-    return {
-        f"{kind}/{name.replace('.', '/')}": float(value)
-        for name, value in _flat(record).items()
-        if name != "step" and isinstance(value, int | float)
-    }
-
-
-def _folder_name(name: str) -> str:
-    """A run's name, which may be a path, as a folder's name."""
-    return name.strip("/.").replace("/", "-").replace("..", "-") or "run"
+    for step, _, end, record in sorted(events, key=lambda event: event[:2]):
+        clock, kind = (clock, "step") if end is None else (end, "epoch")
+        figures = {
+            name: v for name, v in _flat(record).items() if name != "step" and isinstance(v, int | float)
+        }
+        yield clock, step, {f"{kind}/{name.replace('.', '/')}": float(v) for name, v in figures.items()}
 
 
 def _with_totals(records: Iterable[Record]) -> Iterator[Record]:
-    totals: dict[str, float | None] = dict.fromkeys(_TOTALS, 0)
+    totals: Record = dict.fromkeys(_TOTALS, 0)
     for record in records:
-        for total, key in _TOTALS.items():
-            spent, so_far = record.get(key), totals[total]
-            totals[total] = None if spent is None or so_far is None else so_far + spent
-        leading = {key: record.get(key) for key in ("epoch", "task", "step")}
-        yield leading | totals | record
+        totals = _spent(totals, record)
+        yield {key: record.get(key) for key in ("epoch", "task", "step")} | totals | record
 
 
 def _evaluations(run: Run) -> Iterator[Record]:
@@ -144,12 +131,14 @@ def _evaluations(run: Run) -> Iterator[Record]:
     ended = {record["epoch"]: record for record in _with_totals(run.epochs)}
     for record in run.evaluations:
         before = ended.get(record["epoch"] - 1, dict.fromkeys(_TOTALS, 0))
-        spent = {
-            total: None if before[total] is None else before[total] + record[key]
-            for total, key in _TOTALS.items()
-        }
-        leading = {key: record[key] for key in ("epoch", "step")}
-        yield leading | spent | {"evaluation": record["evaluation"]}
+        spent = _spent(before, record)
+        yield {"epoch": record["epoch"], "step": record["step"], **spent, "evaluation": record["evaluation"]}
+
+
+def _spent(before: Record, record: Record) -> Record:
+    """The totals at a record; None where this record or one before has no such figure."""
+    pairs = {total: (before[total], record.get(key)) for total, key in _TOTALS.items()}
+    return {total: None if None in pair else sum(pair) for total, pair in pairs.items()}
 
 
 def _flat(record: Record, prefix: str = "") -> Record:
