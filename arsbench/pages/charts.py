@@ -42,15 +42,11 @@ _SETTINGS: dict[Any, Any] = {
     "font.size": _LETTERS,
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
     "text.parse_math": False,
-    "text.color": INK,
     "axes.axisbelow": True,
     "axes.facecolor": "none",
-    "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     "grid.color": GRID,
     "legend.fontsize": _LETTERS,
     "svg.fonttype": "none",
@@ -113,40 +109,39 @@ def draw(chart: Chart) -> Figure:
     """The chart as a figure of matplotlib."""
     from matplotlib.figure import Figure
 
-    has_legend = chart.form != "bars" and len(chart.series) > 1
-    rows = math.ceil(len(chart.series) / _legend_columns(chart)) if has_legend else 0
-    height = 60 + 34 * len(chart.series) if chart.form == "bars" else _HEIGHT + _LEGEND_ROW * rows
+    bars, count = chart.form == "bars", len(chart.series)
+    columns = _legend_columns(chart) if count > 1 and not bars else 0
+    rows = math.ceil(count / columns) if columns else 0
+    height = 60 + 34 * count if bars else _HEIGHT + _LEGEND_ROW * rows
     figure = Figure(figsize=(_WIDTH / _INCH, height / _INCH), layout="constrained", facecolor=PAPER)
     axes = figure.subplots()
     # Above the axis, the title of its values is horizontal and has room.
     axes.set_title(chart.y_title, loc="left", fontsize=_LETTERS)
-    if chart.form == "bars":
+    if bars:
         _draw_bars(axes, chart)
     else:
         _draw_lines(axes, chart)
-    if has_legend:
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(
-            handles,
-            [_shortened(label) for label in labels],
-            loc="outside lower center",
-            ncols=_legend_columns(chart),
-            frameon=False,
-            handlelength=3.2,
-            columnspacing=1.2,
-        )
+    if columns:
+        layout = {"ncols": columns, "handlelength": 3.2, "columnspacing": 1.2}
+        figure.legend(loc="outside lower center", frameon=False, **layout)
     return figure
 
 
 def _draw_lines(axes: Axes, chart: Chart) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     axes.grid(True, linewidth=0.8)
     for number, series in enumerate(chart.series):
         _draw_series(axes, chart, series, number)
     axes.set_xlabel(chart.x_title)
     if chart.form == "shares":
-        _shares(axes)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.xaxis.set_major_formatter("{x:g}×")
+        axes.xaxis.set_minor_formatter("")
+        axes.margins(x=0)
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter("{x:.0%}")
         return
     if chart.ticks:
         axes.set_xticks(list(chart.ticks), list(chart.ticks.values()))
@@ -157,7 +152,10 @@ def _draw_lines(axes: Axes, chart: Chart) -> None:
     if chart.form == "positions":
         axes.axhline(0, color=INK, linewidth=0.8)
     if chart.log:
-        _logarithmic(axes)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
         axes.yaxis.set_major_formatter("{x:,.6g}")
@@ -179,7 +177,7 @@ def _draw_series(axes: Axes, chart: Chart, series: Series, number: int) -> None:
         "markersize": 5,
         # Markers are staggered, or those of equal curves would hide each other.
         "markevery": 1 if points <= 12 else (number * gap // max(len(chart.series), 1), gap),
-        "label": series.label,
+        "label": _shortened(series.label),
     }
     if chart.form == "positions":
         style["linestyle"] = (0, (2, 1.5)) if series.second else "-"
@@ -220,28 +218,6 @@ def _draw_bars(axes: Axes, chart: Chart) -> None:
     axes.tick_params(left=False, bottom=False, labelbottom=False)
     axes.spines[["bottom"]].set_visible(False)
     axes.set_xlim(0, 1.2 * max(max(s.high[0], s.mean[0]) for s in chart.series) or 1)
-
-
-def _shares(axes: Axes) -> None:
-    """The axes of a performance profile: ratios on a logarithmic scale, shares from 0 to 100 %."""
-    from matplotlib.ticker import LogLocator
-
-    axes.set_xscale("log")
-    axes.margins(x=0)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axes.xaxis.set_major_formatter("{x:g}×")
-    axes.xaxis.set_minor_formatter("")
-    axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter("{x:.0%}")
-
-
-def _logarithmic(axes: Axes) -> None:
-    from matplotlib.ticker import LogLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
 
 
 def _legend_columns(chart: Chart) -> int:
