@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from arsbench import __version__
 from arsbench.analysis import Run
@@ -28,18 +28,14 @@ from arsbench.pages.table_model import Cell
 
 
 def write_page(runs: Sequence[Run], path: str | Path, overview: Overview | None = None) -> Path:
-    """Write the page of one run, a suite, or any mixture, to `path`, which is replaced.
+    """Write the page of one run, a suite, or any mixture, to `path`, which is replaced; returns `path`.
 
     The same runs give the same bytes.
 
     Args:
         runs: at least one, of one task.
-        path: of the page.
         overview: their comparison; by default the one by the deciding metric, with the suite's baseline or
             the first run's contender.
-
-    Returns:
-        `path`.
 
     Raises:
         UserError: the runs cannot be compared, or the file cannot be written.
@@ -72,16 +68,12 @@ def write_page(runs: Sequence[Run], path: str | Path, overview: Overview | None 
         colours=len(PALETTE),
         inline=inline,
         printable=printable,
-        json=_json,
+        json=functools.partial(json.dumps, indent=2, ensure_ascii=False),
         sort_key=_sort_key,
     )
     with atomic_write(path) as file:
         file.write(page)
     return Path(path)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _sort_key(cell: Cell) -> str | None:

@@ -64,11 +64,7 @@ def render(
 def write_suite(folder: Path, runs: Sequence[Run], plots: Sequence[str] = ()) -> tuple[Overview, Path]:
     """Write the comparison of a suite's runs, as `load` returned them, to `summary.md` in its folder.
 
-    Args:
-        plots: lines of `plot_lines`.
-
-    Returns:
-        the comparison, and the file's path.
+    `plots` are lines of `plot_lines`. Returns the comparison, and the file's path.
 
     Raises:
         UserError: no run has finished an epoch, or the file cannot be written.
@@ -100,10 +96,13 @@ def for_terminal(text: str, stream: TextIO) -> str:
     """Text or Markdown with its prose wrapped, where `stream` is a terminal; otherwise as it is."""
     if not stream.isatty():
         return text
+    wrapper = textwrap.TextWrapper(width_for(stream), break_long_words=False, break_on_hyphens=False)
     lines = text.split("\n")
-    return "\n".join(
-        line if line.startswith(("|", "![")) else _wrapped(line, width_for(stream)) for line in lines
-    )
+    for i, line in enumerate(lines):
+        if not line.startswith(("|", "![")):
+            wrapper.subsequent_indent = "  " if line.startswith("- ") else ""
+            lines[i] = wrapper.fill(line)
+    return "\n".join(lines)
 
 
 def table_lines(table: Table, width: int = _WIDTH) -> list[str]:
@@ -112,8 +111,11 @@ def table_lines(table: Table, width: int = _WIDTH) -> list[str]:
     A table that is wider than `width` is split into several, which all begin with its first column.
     """
     rows = cells_of([table.headers, *([cell.text for cell in row] for row in table.rows)])
-    columns = zip(zip(*rows, strict=True), table.numeric_columns, strict=True)
-    first, *others = [_padded(cells, numeric) for cells, numeric in columns]
+    columns = []
+    for cells, numeric in zip(zip(*rows, strict=True), table.numeric_columns, strict=True):
+        longest = max(map(len, cells))
+        columns.append([cell.rjust(longest) if numeric else cell.ljust(longest) for cell in cells])
+    first, *others = columns
     start = 4 + len(first[0])
     widths = [len(cells[0]) + 3 for cells in others]
     can_fit = start + max(widths, default=0) <= width
@@ -125,14 +127,3 @@ def table_lines(table: Table, width: int = _WIDTH) -> list[str]:
         parts[-1].append(column)
         taken += added
     return [line for part in parts for line in ("", *rows_of_markdown(list(zip(*part, strict=True))))][1:]
-
-
-def _padded(cells: Sequence[str], to_the_right: bool) -> list[str]:
-    width = max(map(len, cells))
-    return [cell.rjust(width) if to_the_right else cell.ljust(width) for cell in cells]
-
-
-def _wrapped(line: str, width: int) -> str:
-    indent = "  " if line.startswith("- ") else ""
-    options = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(line, width, subsequent_indent=indent, **options) if line else line
