@@ -17,16 +17,7 @@ from arsbench.analysis.wording import by_value, listed
 from arsbench.metrics import MILESTONES, Metric, milestones, task_name
 from arsbench.pages.chart_data import Chart, thinned
 from arsbench.pages.run_charts import peak, step_time
-from arsbench.pages.table_model import (
-    Cell,
-    Table,
-    capital,
-    contender_cells,
-    cost_cell,
-    metric_cell,
-    number,
-    table,
-)
+from arsbench.pages.table_model import Cell, Table, capital, contender_cells, cost_cell, number, table
 from arsbench.report.columns import NOT_AVAILABLE, Column, seed_columns, text_of
 
 # At most this many epochs of a run, and points of a curve, are listed.
@@ -90,7 +81,7 @@ def all_runs(runs: Sequence[Run], metric: Metric) -> Table:
         f"All runs: {metric.title}",
         {
             "Run": lambda run: replace(contender(run), text=run.name),
-            "Final": lambda run: metric_cell(p.value if (p := last[run.name]) else None, metric),
+            "Final": lambda run: number(p.value if (p := last[run.name]) else None, metric.text),
             "State": lambda run: run.standing,
             "Epochs": lambda run: number(p.epoch if (p := last[run.name]) else None, "d"),
             **{

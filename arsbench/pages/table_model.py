@@ -11,7 +11,6 @@ from arsbench.analysis import Run
 from arsbench.analysis.checks import UNKNOWN
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.wording import in_digits
-from arsbench.metrics import Metric
 from arsbench.report.columns import NOT_AVAILABLE
 
 NOT_REACHED, NOT_SET = "not reached", "—"
@@ -53,7 +52,12 @@ class Table:
     @property
     def numeric_columns(self) -> list[bool]:
         """Of each column, whether it holds numbers, apart from missing ones."""
-        return [_is_numeric([row[column] for row in self.rows]) for column in range(len(self.headers))]
+        columns = ([row[i] for row in self.rows] for i in range(len(self.headers)))
+        return [
+            any(cell.value is not None for cell in cells)
+            and all(cell.value is not None or cell.text in _NO_NUMBER for cell in cells)
+            for cells in columns
+        ]
 
 
 def table(
@@ -81,16 +85,12 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def number(value: float | None, spec: str = ".4f") -> Cell:
-    """A cell of a number that may be missing; NaN has no sign."""
+def number(value: float | None, form: str | Callable[[float], str] = ".4f") -> Cell:
+    """A cell of a number that may be missing, in the format `form`, or as text by it; NaN has no sign."""
     if value is None:
         return Cell(NOT_AVAILABLE)
-    return Cell("nan" if math.isnan(value) else in_digits(value, spec), value)
-
-
-def metric_cell(value: float | None, metric: Metric) -> Cell:
-    """A cell of a metric's value that may be missing."""
-    return number(value) if value is None or math.isnan(value) else Cell(metric.text(value), value)
+    text = in_digits(value, form) if isinstance(form, str) else form(value)
+    return Cell("nan" if math.isnan(value) else text, value)
 
 
 def cost_cell(value: float | None, spec: str) -> Cell:
@@ -102,9 +102,3 @@ def contender_cells(runs: Sequence[Run], attribute: str = "contender") -> Callab
     """What makes the cell of an item's contender, with the contender's colour in the charts."""
     places = {contender: place for place, contender in enumerate(by_contender(runs))}
     return lambda item: Cell(name := getattr(item, attribute), place=places[name])
-
-
-def _is_numeric(cells: Sequence[Cell]) -> bool:
-    return any(cell.value is not None for cell in cells) and all(
-        cell.value is not None or cell.text in _NO_NUMBER for cell in cells
-    )

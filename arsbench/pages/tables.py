@@ -19,7 +19,6 @@ from arsbench.pages.table_model import (
     capital,
     contender_cells,
     cost_cell,
-    metric_cell,
     number,
     table,
 )
@@ -28,15 +27,6 @@ from arsbench.report.columns import NOT_AVAILABLE, text_of
 _EXPLAINED = {
     NOT_SET: f"{NOT_SET}: the contender has no such key, or it is not set.",
     UNKNOWN: f"{UNKNOWN}: not reported.",
-}
-# Columns of a tuning table, with the keys of a suite's plan.
-_TUNING = {
-    "Trials": "trials",
-    "Pruned": "pruned",
-    "Diverged": "non_finite",
-    "Steps": "steps",
-    "Passes": "passes",
-    "Seconds": "seconds",
 }
 
 
@@ -48,10 +38,10 @@ def results(overview: Overview) -> Table:
         "Results by contender",
         {
             "Contender": contender_cells(overview.runs),
-            "Mean": lambda result: metric_cell(result.mean, metric),
-            "Median": lambda result: metric_cell(result.median, metric),
+            "Mean": lambda result: number(result.mean, metric.text),
+            "Median": lambda result: number(result.median, metric.text),
             "Range": lambda result: _range(result.finals, metric),
-            "Best": lambda result: metric_cell(result.best, metric),
+            "Best": lambda result: number(result.best, metric.text),
             "Runs": lambda result: _count(len(result.finals), len(result.states)),
         },
         overview.results,
@@ -86,13 +76,11 @@ def pairs(overview: Overview, at: str) -> list[Table]:
         overview: the comparison.
         at: "final" for the values at the budget, "best" for the best ones up to it.
     """
-    contender = contender_cells(overview.runs, "rival")
-    name: dict[str, Callable[[Comparison], Cell | str]] = (
-        {"Contender": contender}
-        if baseline_of(overview)
-        else {"Pair": lambda pair: f"{pair.rival} − {pair.baseline}"}
-    )
-    columns = name | {
+    columns: dict[str, Callable[[Comparison], Cell | str]]
+    columns = {"Pair": lambda pair: f"{pair.rival} − {pair.baseline}"}
+    if baseline_of(overview):
+        columns = {"Contender": contender_cells(overview.runs, "rival")}
+    columns |= {
         "Difference": lambda pair: number(pair.difference, "+.4f"),
         "Verdict": lambda pair: pair.verdict,
         "95 % CI": lambda pair: _range_cell(pair.interval, lambda end: in_digits(end, "+.4f")),
@@ -132,9 +120,11 @@ def tuning(tuned: dict[str, dict[str, Any]]) -> Table | None:
         settings = (item[1].get("best") or {}).items()
         return ", ".join(f"{key} = {_setting(value)}" for key, value in settings) or NOT_AVAILABLE
 
+    spent = {"Trials": "trials", "Pruned": "pruned", "Diverged": "non_finite"}
+    spent |= {budget.capitalize(): budget for budget in BUDGETS}
     columns = {
         "Contender": lambda item: item[0],
-        **{h: lambda item, key=key: number(item[1].get(key), ",.0f") for h, key in _TUNING.items()},
+        **{h: lambda item, key=key: number(item[1].get(key), ",.0f") for h, key in spent.items()},
         "Best value": lambda item: number(item[1].get("value")),
         "Best settings": best,
     }
@@ -158,10 +148,8 @@ def differences(overview: Overview) -> list[Table]:
     note = " ".join(sentence for text, sentence in _EXPLAINED.items() if text in texts)
     headers, rows = ["Key", *contenders], [[Cell(key), *row] for key, row in cells.items()]
     if 0 < len(cells) < len(contenders):  # the table that is less wide
-        headers, names = ["Contender", *cells], list(contenders)
-        rows = [
-            [Cell(name), *row] for name, row in zip(names, zip(*cells.values(), strict=True), strict=True)
-        ]
+        headers, columns = ["Contender", *cells], zip(*cells.values(), strict=True)
+        rows = [[Cell(name), *column] for name, column in zip(contenders, columns, strict=True)]
     tables = [
         Table("Configuration keys that differ", headers, rows, note),
         Table("Configuration keys that only some contenders have", ["Key", "Value", "Only for"], partial),
