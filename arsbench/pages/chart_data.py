@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BUDGET_TITLES = {
     "steps": "optimizer steps",
@@ -56,7 +55,7 @@ class Chart:
     form: str = "curves"
     log: bool = False
     top: float | None = None
-    ticks: dict[float, str] = dataclasses.field(default_factory=dict)
+    ticks: dict[float, str] = field(default_factory=dict)
 
     @property
     def has_ranges(self) -> bool:

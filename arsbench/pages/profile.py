@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -47,21 +48,17 @@ def profile_charts(problems: Sequence[Problem]) -> list[Chart]:
 
 def render_profiles(problems: Sequence[Problem], plots: Sequence[str] = ()) -> str:
     """The targets and the profiles by each budget as Markdown; `plots` are lines of pictures."""
-    tasks: dict[str, list[Problem]] = {}
-    for problem in problems:
-        tasks.setdefault(problem.task, []).append(problem)
+    tasks = [list(seeds) for _, seeds in itertools.groupby(problems, key=lambda problem: problem.task)]
     columns = {
-        "Task": str,
-        "Metric": lambda task: tasks[task][0].metric.title,
-        "Target": lambda task: number(tasks[task][0].target),
-        "Seeds": lambda task: ", ".join(str(problem.seed) for problem in tasks[task]),
+        "Task": lambda seeds: seeds[0].task,
+        "Metric": lambda seeds: seeds[0].metric.title,
+        "Target": lambda seeds: number(seeds[0].target),
+        "Seeds": lambda seeds: ", ".join(str(problem.seed) for problem in seeds),
     }
-    shares = {"Contender": lambda item: item[0]} | {
-        f"≤ {ratio:g}×" if ratio < math.inf else "any cost": lambda item, r=ratio: number(
-            item[1].share(r), ".0%"
-        )
-        for ratio in RATIOS
-    }
+    shares = {"Contender": lambda item: item[0]}
+    for ratio in RATIOS:
+        header = f"≤ {ratio:g}×" if ratio < math.inf else "any cost"
+        shares[header] = lambda item, ratio=ratio: number(item[1].share(ratio), ".0%")
     by_budget = {budget: profiles(problems, budget) or {} for budget in BUDGETS}
     runs = [run for problem in problems for run in problem.runs.values() if run.diverged]
     return fill(

@@ -76,30 +76,27 @@ def cosine_charts(runs: Sequence[Run]) -> list[Chart]:
                 values.setdefault((run.contender, when), {}).setdefault(int(match[1]), []).append(value)
     if not values:
         return []
-    places = {contender: place for place, contender in enumerate(by_contender(runs))}
+    places = list(by_contender(runs))
     end = 1 + max(position for cosines in values.values() for position in cosines)
     series = []
     for (contender, when), cosines in values.items():
-        by_x = {position or end: cosines[position] for position in cosines}
-        label, x = f"{contender}, {when} injection", sorted(by_x)
-        series.append(_series(label, places[contender], x, [by_x[i] for i in x], second=when == "before"))
-    ticks = {x: f"{x % end}" for x in sorted({x for points in series for x in points.x})}
+        x, by_x = zip(*sorted((position or end, cosine) for position, cosine in cosines.items()), strict=True)
+        label, second = f"{contender}, {when} injection", when == "before"
+        series.append(_series(label, places.index(contender), x, by_x, second=second))
     several = _several_seeds(runs)
-    return [
-        Chart(
-            "cosines",
-            "Cosine of gradient and flatness vector over the cycle"
-            + (", mean over seeds" if several else ""),
-            "cos_pos of the last epoch, by the position of a lazy step in the cycle, after and before "
-            f"injection{': means over the seeds, with their ranges' if several else ''}. Position 0 is the "
-            "last step before the next sync step. Injection alone adds about α/√(1+α²).",
-            "position in the cycle",
-            "cosine",
-            tuple(series),
-            form="positions",
-            ticks=ticks,
-        )
-    ]
+    chart = Chart(
+        "cosines",
+        f"Cosine of gradient and flatness vector over the cycle{', mean over seeds' if several else ''}",
+        "cos_pos of the last epoch, by the position of a lazy step in the cycle, after and before "
+        f"injection{': means over the seeds, with their ranges' if several else ''}. Position 0 is the "
+        "last step before the next sync step. Injection alone adds about α/√(1+α²).",
+        "position in the cycle",
+        "cosine",
+        tuple(series),
+        form="positions",
+        ticks={x: f"{x % end}" for x in sorted({x for points in series for x in points.x})},
+    )
+    return [chart]
 
 
 def cost_charts(runs: Sequence[Run]) -> list[Chart]:
