@@ -22,9 +22,9 @@ from arsbench.files import atomic_write
 from arsbench.pages import outcomes, run_charts, run_tables, tables
 from arsbench.pages.chart_data import BUDGET_TITLES
 from arsbench.pages.charts import PALETTE
-from arsbench.pages.rendering import fill
 from arsbench.pages.svg import inline
 from arsbench.pages.table_model import Cell
+from arsbench.report.rendering import fill
 
 
 def write_page(runs: Sequence[Run], path: str | Path, overview: Overview | None = None) -> Path:
@@ -46,7 +46,7 @@ def write_page(runs: Sequence[Run], path: str | Path, overview: Overview | None 
     folder = files("arsbench.pages") / "templates"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     page = fill(
-        "page.html.j2",
+        "pages/templates/page.html.j2",
         suites={suite_of(run) for run in runs},
         version=__version__,
         style=style,

@@ -23,9 +23,9 @@ from arsbench.files import atomic_write
 from arsbench.pages import run_tables, tables
 from arsbench.pages.charts import Plot
 from arsbench.pages.outcomes import endings
-from arsbench.pages.rendering import fill
 from arsbench.pages.table_model import Table
 from arsbench.report.markup import cells_of, escape, rows_of_markdown
+from arsbench.report.rendering import fill
 from arsbench.runs import checks
 from arsbench.runs.checks import read_checked
 
@@ -49,7 +49,7 @@ def render(
         width: of tables, in columns of text; wider ones are split.
     """
     return fill(
-        "comparison.md.j2",
+        "pages/templates/comparison.md.j2",
         title=title,
         task=same_task(overview.runs),
         overview=overview,

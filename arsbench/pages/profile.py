@@ -11,8 +11,8 @@ from arsbench.analysis import BUDGETS, Problem, profiles
 from arsbench.analysis.wording import listed
 from arsbench.pages.chart_data import BUDGET_TITLES, Chart, Series
 from arsbench.pages.markdown import table_lines
-from arsbench.pages.rendering import fill
 from arsbench.pages.table_model import number, table
+from arsbench.report.rendering import fill
 
 # Multiples of the lowest cost at which shares are listed; the last is any cost.
 RATIOS = (1.0, 1.25, 1.5, 2.0, 4.0, math.inf)
@@ -62,7 +62,7 @@ def render_profiles(problems: Sequence[Problem], plots: Sequence[str] = ()) -> s
     by_budget = {budget: profiles(problems, budget) or {} for budget in BUDGETS}
     runs = [run for problem in problems for run in problem.runs.values() if run.diverged]
     return fill(
-        "profiles.md.j2",
+        "pages/templates/profiles.md.j2",
         count=len(problems),
         targets=table_lines(table("Targets", columns, tasks)),
         diverged=listed(list(dict.fromkeys(f"{run.name} {run.standing}" for run in runs))),

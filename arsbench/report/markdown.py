@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from arsbench.metrics import ABOVE_LIMIT, milestones, task_name
 from arsbench.report.columns import (
@@ -25,7 +22,8 @@ from arsbench.report.columns import (
 )
 from arsbench.report.content import Record, Report
 from arsbench.report.data_block import data_block
-from arsbench.report.markup import escape, table_lines
+from arsbench.report.markup import escape
+from arsbench.report.rendering import fill
 from arsbench.runs.folder import RunFolder
 
 
@@ -42,7 +40,8 @@ def render(run: RunFolder) -> str:
 def markdown_of(report: Report) -> str:
     """A report as Markdown."""
     message = " ".join(report.message.split()).rstrip(".")
-    return _template().render(
+    return fill(
+        "report/templates/summary.md.j2",
         report=report,
         results=_results(report),
         best=_best(report.epochs),
@@ -55,20 +54,6 @@ def markdown_of(report: Report) -> str:
 def results_table(run: RunFolder) -> list[list[str]]:
     """The cells of the table "Training Results": the headers, then a row for each epoch and task."""
     return _results(Report.of(run))
-
-
-@functools.cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("arsbench.report"),
-        undefined=StrictUndefined,
-        autoescape=False,  # it is Markdown: every text passes `escape`
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["json"] = functools.partial(json.dumps, indent=2)
-    environment.filters["table"] = lambda rows: "\n".join(table_lines(rows))
-    return environment.get_template("summary.md.j2")
 
 
 def _results(report: Report) -> list[list[str]]:
