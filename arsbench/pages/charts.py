@@ -77,9 +77,7 @@ def write_plots(runs: Sequence[Run], directory: Path) -> list[Plot]:
 def write_charts(drawn: Iterable[Chart], directory: Path) -> list[Plot]:
     """Draw charts, each as SVG and as PNG.
 
-    Args:
-        drawn: the charts.
-        directory: created if missing; files of the same names are replaced.
+    `directory` is created if missing; files of the same names are replaced.
 
     Raises:
         UserError: the directory cannot be written to.

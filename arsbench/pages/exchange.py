@@ -24,13 +24,11 @@ _EVENTS = "events.out.tfevents.arsbench"
 def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
     """Write a row per run and epoch to `path`; beside it a row per step, and per mid-epoch evaluation.
 
-    Those are NAME.steps.csv and NAME.evaluations.csv, each written if a run has such records.
+    Those are NAME.steps.csv and NAME.evaluations.csv, each written if a run has such records. Returns the
+    files.
 
     Every value of a record has a column, named by its keys: "evaluation.validation.strict.loss". A cell is
     empty where a run has no such value.
-
-    Returns:
-        the files.
 
     Raises:
         UserError: a file cannot be written.
@@ -71,14 +69,13 @@ def require_tensorboard() -> tuple[Any, Any, Any]:
 
 
 def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """Write each run's values as TensorBoard scalars, in a folder of `directory` per run.
+    """Write each run's values as TensorBoard scalars, in a folder of `directory` per run; returns the files.
+
+    Existing files are replaced.
 
     Tags are "epoch/…" at the last step of an epoch, or at the step of an evaluation within it, and "step/…"
     at each logged step. An imported report counts epochs in place of steps. Wall times are seconds since the
     run started; a logged step, whose time is not recorded, has that of the epoch or evaluation before it.
-
-    Returns:
-        the files; existing ones are replaced.
 
     Raises:
         UserError: the package tensorboard is missing, or a file cannot be written.

@@ -43,8 +43,6 @@ def render(
     """The comparison as Markdown.
 
     Args:
-        overview: the comparison.
-        title: of the report.
         plots: lines of `plot_lines`.
         width: of tables, in columns of text; wider ones are split.
     """

@@ -65,11 +65,7 @@ def table(
 ) -> Table:
     """A table with a row for each item; columns after the first are left out where no item has a value.
 
-    Args:
-        caption: what the table shows.
-        columns: by header, the cell of an item.
-        items: of the rows.
-        note: how to read it.
+    `columns` holds, by header, the function that makes an item's cell.
     """
     rows = [
         [cell if isinstance(cell := make(item), Cell) else Cell(cell) for make in columns.values()]

@@ -72,9 +72,7 @@ def pairs_note(overview: Overview) -> str:
 def pairs(overview: Overview, at: str) -> list[Table]:
     """Differences paired by seed, a table for each budget.
 
-    Args:
-        overview: the comparison.
-        at: "final" for the values at the budget, "best" for the best ones up to it.
+    `at` is "final" for the values at the budget, or "best" for the best ones up to it.
     """
     columns: dict[str, Callable[[Comparison], Cell | str]]
     columns = {"Pair": lambda pair: f"{pair.rival} − {pair.baseline}"}
