@@ -83,7 +83,7 @@ def cosine_charts(runs: Sequence[Run]) -> list[Chart]:
         x, by_x = zip(*sorted((position or end, cosine) for position, cosine in cosines.items()), strict=True)
         label, second = f"{contender}, {when} injection", when == "before"
         series.append(_series(label, places.index(contender), x, by_x, second=second))
-    several = _several_seeds(runs)
+    several = len(runs) > len(places)
     chart = Chart(
         "cosines",
         f"Cosine of gradient and flatness vector over the cycle{', mean over seeds' if several else ''}",
@@ -151,8 +151,8 @@ def _training_loss(runs: Sequence[Run], recorded: Metric) -> Metric:
 
 
 def _curves(runs: Sequence[Run], metric: Metric, budget: str) -> list[Chart]:
-    series, missing = [], []
-    for place, (contender, members) in enumerate(by_contender(runs).items()):
+    series, missing, contenders = [], [], by_contender(runs)
+    for place, (contender, members) in enumerate(contenders.items()):
         reporting = [run for run in by_steps(members, metric) if _reports(run, metric, budget)]
         if reporting:
             curve = band(reporting, metric, budget)
@@ -165,7 +165,7 @@ def _curves(runs: Sequence[Run], metric: Metric, budget: str) -> list[Chart]:
         return []
     log = metric is _GRADIENT_NORM and _spans_decades(series)
     top = None if log or metric.higher_is_better else _top(series)
-    title, several = re.sub(r" \(.*", "", metric.title), _several_seeds(runs)
+    title, several = re.sub(r" \(.*", "", metric.title), len(runs) > len(contenders)
     direction = "Higher is better." if metric.higher_is_better else "Lower is better."
     sentences = [
         _DESCRIPTIONS.get(metric.name, direction),
@@ -185,10 +185,6 @@ def _curves(runs: Sequence[Run], metric: Metric, budget: str) -> list[Chart]:
             top=top,
         )
     ]
-
-
-def _several_seeds(runs: Sequence[Run]) -> bool:
-    return any(len(members) > 1 for members in by_contender(runs).values())
 
 
 def _spans_decades(series: Iterable[Series]) -> bool:

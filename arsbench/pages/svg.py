@@ -23,11 +23,11 @@ _NAMES = {
 
 def inline(chart: Chart) -> str:
     """The chart as an SVG element of a page."""
-    root = ElementTree.fromstring(picture(chart, "svg"))
-    used = {target for element in root.iter() for target in _targets(element)}
+    drawn = picture(chart, "svg").decode()
+    root = ElementTree.fromstring(drawn)
+    used = set(re.findall(r"""(?:url\(|href=")#([^)"]+)""", drawn))
     for parent in list(root.iter()):
-        for child in [child for child in parent if child.tag in _DROPPED]:
-            parent.remove(child)
+        parent[:] = [child for child in parent if child.tag not in _DROPPED]
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
         _tidy(element, used, f"{chart.name}-")
@@ -36,12 +36,6 @@ def inline(chart: Chart) -> str:
     return (
         f'<svg class="chart" viewBox="{root.get("viewBox")}" role="img" aria-label="{label}">{content}</svg>'
     )
-
-
-def _targets(element: ElementTree.Element) -> list[str]:
-    """The ids that an element refers to."""
-    values = " ".join(element.attrib.values())
-    return [*re.findall(r"url\(#([^)]+)\)", values), element.get(_HREF, "").removeprefix("#")]
 
 
 def _tidy(element: ElementTree.Element, used: set[str], prefix: str) -> None:
