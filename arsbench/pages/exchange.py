@@ -18,8 +18,6 @@ Record = dict[str, Any]
 _LABELS = ("run", "contender", "seed", "state", "diverged_at")
 _TOTALS = {"total_passes": "forward_backward_passes", "total_seconds": "epoch_seconds"}
 
-_EVENTS = "events.out.tfevents.arsbench"
-
 
 def write_csv(runs: Sequence[Run], path: Path) -> list[Path]:
     """Write a row per run and epoch to `path`; beside it a row per step, and per mid-epoch evaluation.
@@ -84,7 +82,7 @@ def write_tensorboard(runs: Sequence[Run], directory: Path) -> list[Path]:
     paths = []
     for run in runs:
         folder = run.name.strip("/.").replace("/", "-").replace("..", "-")  # a name may be a path
-        path = directory / (folder or "run") / _EVENTS
+        path = directory / (folder or "run") / "events.out.tfevents.arsbench"
         with atomic_write(path, "wb") as file:
             writer = RecordWriter(file)
             writer.write(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString())

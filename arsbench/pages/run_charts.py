@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from arsbench.analysis import BUDGETS, Run, band
 from arsbench.analysis.contenders import by_contender
@@ -150,7 +150,8 @@ def _training_loss(runs: Sequence[Run], recorded: Metric) -> Metric:
     return _LOSS_WITH_PADDING
 
 
-def _curves(runs: Sequence[Run], metric: Metric, budget: str) -> list[Chart]:
+def _curves(runs: Sequence[Run], metric: Metric, budget: str) -> Iterator[Chart]:
+    """The chart of a metric by a budget; none where no run has both."""
     series, missing, contenders = [], [], by_contender(runs)
     for place, (contender, members) in enumerate(contenders.items()):
         reporting = [run for run in by_steps(members, metric) if _reports(run, metric, budget)]
@@ -162,7 +163,7 @@ def _curves(runs: Sequence[Run], metric: Metric, budget: str) -> list[Chart]:
         elif any(run.epochs for run in members):
             missing.append(contender)
     if not any(points.x for points in series):
-        return []
+        return
     log = metric is _GRADIENT_NORM and _spans_decades(series)
     top = None if log or metric.higher_is_better else _top(series)
     title, several = re.sub(r" \(.*", "", metric.title), len(runs) > len(contenders)
@@ -173,18 +174,16 @@ def _curves(runs: Sequence[Run], metric: Metric, budget: str) -> list[Chart]:
         "" if top is None else f"Values above {top:.3g}, at the start, are cut off.",
         f"No data for {', '.join(missing)}." if missing else "",
     ]
-    return [
-        Chart(
-            f"{metric.name.replace('_', '-')}-by-{budget}",
-            f"{title[:1].upper()}{title[1:]} by {budget}{', mean over seeds' if several else ''}",
-            " ".join(filter(None, sentences)),
-            BUDGET_TITLES[budget],
-            metric.title,
-            tuple(series),
-            log=log,
-            top=top,
-        )
-    ]
+    yield Chart(
+        f"{metric.name.replace('_', '-')}-by-{budget}",
+        f"{title[:1].upper()}{title[1:]} by {budget}{', mean over seeds' if several else ''}",
+        " ".join(filter(None, sentences)),
+        BUDGET_TITLES[budget],
+        metric.title,
+        tuple(series),
+        log=log,
+        top=top,
+    )
 
 
 def _spans_decades(series: Iterable[Series]) -> bool:
