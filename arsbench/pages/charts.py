@@ -49,6 +49,9 @@ _SETTINGS: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     "grid.color": GRID,
     "legend.fontsize": _LETTERS,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    "legend.columnspacing": 1.2,
     "svg.fonttype": "none",
     "svg.hashsalt": "arsbench",
     "path.simplify": True,
@@ -120,8 +123,7 @@ def draw(chart: Chart) -> Figure:
     else:
         _draw_lines(axes, chart)
     if columns:
-        layout = {"ncols": columns, "handlelength": 3.2, "columnspacing": 1.2}
-        figure.legend(loc="outside lower center", frameon=False, **layout)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure
 
 
