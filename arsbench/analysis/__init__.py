@@ -1,8 +1,9 @@
 """Statistics over runs, read from run folders, suites and reports. Never imports torch."""
 
-from arsbench.analysis.comparing import Comparison, compare
+from arsbench.analysis.comparing import compare
 from arsbench.analysis.cost import baseline_target, cost_to_target
 from arsbench.analysis.curves import Band, band
+from arsbench.analysis.pairing import Comparison
 from arsbench.analysis.power import seeds_needed
 from arsbench.analysis.profiles import Problem, Profile, performance_profile, problems, profiles
 from arsbench.analysis.runs import BUDGETS, Point, Run, load

@@ -5,61 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from arsbench.analysis.checks import same_task
 from arsbench.analysis.contenders import by_contender, choose_baseline
-from arsbench.analysis.pairing import COARSE, pair
+from arsbench.analysis.pairing import COARSE, Comparison, pair
 from arsbench.analysis.power import seeds_needed
 from arsbench.analysis.runs import Run
 from arsbench.analysis.significance import FEWEST_SEEDS, TESTS, effect_size, holm, interval, p_value
 from arsbench.errors import UserError, nearest
 from arsbench.metrics import METRICS, Metric
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A contender against another, over the seeds that both have.
-
-    Attributes:
-        baseline, rival: contenders.
-        budget: what is equal: "steps", "passes" or "seconds".
-        spent: the budget, in its unit.
-        gap, eval_every_steps, left_out: see `pairing.Pairing`.
-        at: "final" for the values at the budget, "best" for the best values up to it.
-        seeds: the seeds in common.
-        baseline_values, rival_values: the metric, a value for each seed; NaN for a run that diverged.
-        difference: mean of the rival's values minus the baseline's; NaN if a run diverged.
-        interval: confidence interval of `difference` (level 1 − `level`, 95 % by default), or None.
-        effect_size: Cohen's d_z, or None.
-        test: the test that gave the p-value; "" for none.
-        p_value: two-sided; None with too few seeds or evaluations too far apart (see `pairing.COARSE`).
-        p_adjusted: Holm-corrected for the comparisons returned together.
-        verdict: on the rival: "better", "worse", "undecided", or without a p-value "unreachable".
-        seeds_needed: without a decision, the number of seeds that would probably bring one; None where it
-            is unknown, or more seeds would bring none.
-    """
-
-    baseline: str
-    rival: str
-    metric: Metric
-    budget: str
-    spent: float
-    gap: float
-    eval_every_steps: int | None
-    left_out: tuple[str, ...]
-    at: str
-    seeds: tuple[int, ...]
-    baseline_values: tuple[float, ...]
-    rival_values: tuple[float, ...]
-    difference: float
-    interval: tuple[float, float] | None
-    effect_size: float | None
-    test: str = ""
-    p_value: float | None = None
-    p_adjusted: float | None = None
-    verdict: str = "unreachable"
-    seeds_needed: int | None = None
 
 
 def compare(
@@ -96,28 +51,10 @@ def compare(
         raise UserError(f"the test is {test!r}; it must be one of {', '.join(TESTS)}")
     metric = metric or choose_metric(runs)
     contenders = by_contender(runs)
-    first = choose_baseline(runs, baseline)
-    comparisons = []
-    for each in (budget,) if isinstance(budget, str) else budget:
-        for name, rival in contender_pairs(runs, first, all_pairs):
-            paired = pair(contenders[name], contenders[rival], metric, each, at)
-            if paired is None:
-                continue
-            differences = _differences(paired.baseline_values, paired.rival_values)
-            comparisons.append(
-                Comparison(
-                    baseline=name,
-                    rival=rival,
-                    metric=metric,
-                    budget=each,
-                    at=at,
-                    **vars(paired),
-                    difference=sum(differences) / len(differences),
-                    interval=interval(differences, level),
-                    effect_size=effect_size(differences),
-                )
-            )
-    return _with_verdicts(comparisons, level, test)
+    budgets = (budget,) if isinstance(budget, str) else budget
+    pairs = contender_pairs(runs, choose_baseline(runs, baseline), all_pairs)
+    paired = [pair(contenders[a], contenders[b], metric, each, at) for each in budgets for a, b in pairs]
+    return _with_verdicts([c for c in paired if c is not None], level, test)
 
 
 def contender_pairs(runs: Sequence[Run], baseline: str, all_pairs: bool) -> list[tuple[str, str]]:
@@ -160,27 +97,23 @@ def choose_metric(runs: Sequence[Run], name: str | None = None) -> Metric:
     return metric
 
 
-def _differences(baseline: Sequence[float], rival: Sequence[float]) -> list[float]:
-    return [after - before for before, after in zip(baseline, rival, strict=True)]
-
-
 def _with_verdicts(comparisons: Sequence[Comparison], level: float, test: str) -> list[Comparison]:
-    """The comparisons with p-values and verdicts, corrected for their number."""
+    """The comparisons with their statistics, the p-values corrected for their number."""
     decidable = [c for c in comparisons if c.gap <= COARSE]
     tested = [p_value(_ranked(c), test=test) for c in decidable if len(c.seeds) >= FEWEST_SEEDS]
     adjusted = iter(zip(tested, holm([p for _, p in tested]), strict=True))
     judged = []
     for c in comparisons:
+        c = replace(c, interval=interval(c.differences, level), effect_size=effect_size(c.differences))
         if c.gap <= COARSE and len(c.seeds) >= FEWEST_SEEDS:
             (name, p), p_adjusted = next(adjusted)
             verdict = _direction(c) if p_adjusted <= level else "undecided"
             c = replace(c, test=name, p_value=p, p_adjusted=p_adjusted, verdict=verdict)
         if c.gap <= COARSE and c.verdict in ("undecided", "unreachable"):
-            differences = _differences(c.baseline_values, c.rival_values)
             # With more seeds every decidable comparison is tested, and Holm's first step has this level. The
             # present number of seeds has not brought a decision, whatever its power.
             advice = {"level": level / len(decidable), "fewest": max(FEWEST_SEEDS, len(c.seeds) + 1)}
-            c = replace(c, seeds_needed=seeds_needed(differences, test=test, **advice))
+            c = replace(c, seeds_needed=seeds_needed(c.differences, test=test, **advice))
         judged.append(c)
     return judged
 

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from arsbench.analysis.checks import configuration_differences, same_task, warnings
-from arsbench.analysis.comparing import Comparison, choose_metric, compare
+from arsbench.analysis.comparing import choose_metric, compare
 from arsbench.analysis.contenders import by_contender, choose_baseline, suite_baseline, tuning
 from arsbench.analysis.cost import Cost, baseline_target, costs_of
+from arsbench.analysis.pairing import Comparison
 from arsbench.analysis.results import Result, results_of
 from arsbench.analysis.runs import BUDGETS, Run
 from arsbench.analysis.verdict import verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,33 +25,63 @@ def counted(runs: Sequence[Run]) -> list[Run]:
 
 
 @dataclass(frozen=True)
-class Pairing:
-    """The values of two contenders with the same seeds and the same budget.
+class Comparison:
+    """A contender against another, over the seeds that both have.
 
     Attributes:
-        seeds: the seeds with which both contenders have a run that ended, except those of `left_out`.
+        baseline, rival: contenders.
+        budget: what is equal: "steps", "passes" or "seconds".
         spent: the budget, in its unit.
         gap: the largest distance between evaluations over which a value was interpolated, as a share of the
             budget; 0 where all values were measured.
         eval_every_steps: the largest number of steps between evaluations with a gap of at most `ROUGH`; None
             where the gap is no larger, or the runs have no data for steps.
         left_out: names of runs left out because they ended early (see `pair`).
+        at: "final" for the values at the budget, "best" for the best values up to it.
+        seeds: those with which both contenders have a run that ended, except those of `left_out`.
         baseline_values, rival_values: the metric, a value for each seed; NaN for a run that diverged.
+        difference: mean of the rival's values minus the baseline's; NaN if a run diverged.
+        interval: confidence interval of `difference` (level 1 − `level`, 95 % by default), or None.
+        effect_size: Cohen's d_z, or None.
+        test: the test that gave the p-value; "" for none.
+        p_value: two-sided; None with too few seeds or evaluations too far apart (see `COARSE`).
+        p_adjusted: Holm-corrected for the comparisons returned together.
+        verdict: on the rival: "better", "worse", "undecided", or without a p-value "unreachable".
+        seeds_needed: without a decision, the number of seeds that would probably bring one; None where it
+            is unknown, or more seeds would bring none.
     """
 
-    seeds: tuple[int, ...]
+    baseline: str
+    rival: str
+    metric: Metric
+    budget: str
     spent: float
     gap: float
     eval_every_steps: int | None
     left_out: tuple[str, ...]
+    at: str
+    seeds: tuple[int, ...]
     baseline_values: tuple[float, ...]
     rival_values: tuple[float, ...]
+    difference: float
+    interval: tuple[float, float] | None = None
+    effect_size: float | None = None
+    test: str = ""
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    verdict: str = "unreachable"
+    seeds_needed: int | None = None
+
+    @property
+    def differences(self) -> list[float]:
+        """The rival's value minus the baseline's, for each seed."""
+        return list(map(operator.sub, self.rival_values, self.baseline_values))
 
 
 def pair(
     baseline: Sequence[Run], rival: Sequence[Run], metric: Metric, budget: str, at: str
-) -> Pairing | None:
-    """Pair two contenders' runs by seed.
+) -> Comparison | None:
+    """Pair two contenders' runs by seed, without statistics.
 
     The budget is the end of the run that ends first. A run that ended before half of that budget, and of
     what most runs of its contender spent, is left out. The values of the other runs are interpolated linearly
@@ -93,14 +124,20 @@ def pair(
         tuple(_value(runs[s], histories[runs[s].name], metric, budget, limit, at) for s in seeds)
         for runs in contenders
     )
-    return Pairing(
-        seeds=tuple(seeds),
+    return Comparison(
+        baseline=baseline[0].contender,
+        rival=rival[0].contender,
+        metric=metric,
+        budget=budget,
         spent=limit,
         gap=max((gap for gap, _ in gaps), default=0.0),
         eval_every_steps=_eval_every_steps(gaps),
         left_out=tuple(sorted(early)),
+        at=at,
+        seeds=tuple(seeds),
         baseline_values=baseline_values,
         rival_values=rival_values,
+        difference=sum(map(operator.sub, rival_values, baseline_values)) / len(seeds),
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from arsbench.analysis.comparing import Comparison, choose_metric, compare, contender_pairs
+from arsbench.analysis.comparing import choose_metric, compare, contender_pairs
 from arsbench.analysis.contenders import by_contender, choose_baseline
-from arsbench.analysis.pairing import COARSE, ROUGH
+from arsbench.analysis.pairing import COARSE, ROUGH, Comparison
 from arsbench.analysis.power import POWER
 from arsbench.analysis.runs import BUDGETS, ENDED, Run
 from arsbench.analysis.significance import FEWEST_SEEDS
