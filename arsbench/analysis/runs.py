@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,6 +121,8 @@ class Run:
 def load(sources: Sequence[str | Path], warn: Callable[[str], object] = warnings.warn) -> list[Run]:
     """The runs of run folders, suite folders and Markdown reports, in any mixture.
 
+    Runs whose names are not unique are named after their paths.
+
     Args:
         sources: their paths.
         warn: called with a sentence where something of a report is skipped.
@@ -134,7 +137,8 @@ def load(sources: Sequence[str | Path], warn: Callable[[str], object] = warnings
         if resolved in seen:
             raise UserError(f"{run.source} is named twice; name every run once")
         seen.add(resolved)
-    return _with_unique_names(runs)
+    names = Counter(run.name for run in runs)
+    return [replace(run, name=printable(str(run.source))) if names[run.name] > 1 else run for run in runs]
 
 
 def _load(source: Path, warn: Callable[[str], object]) -> list[Run]:
@@ -147,17 +151,13 @@ def _load(source: Path, warn: Callable[[str], object]) -> list[Run]:
 
 
 def _from_folder(folder: RunFolder, **changes: Any) -> Run:
-    config, status, epochs = folder.effective or folder.config, folder.status, folder.epochs()
+    config, status = folder.effective or folder.config, folder.status
     facts = {
-        "name": printable(folder.path.name),
-        "source": folder.path,
-        **_identity(config, epochs, folder.path, printable(folder.path.name)),
+        **_facts(folder.path, folder.path.name, config, folder.epochs()),
         "state": status["state"],
         "message": status.get("message", ""),
         "diverged_at": status.get("diverged_at"),
-        "config": config,
         "environment": folder.environment,
-        "epochs": epochs,
         "steps": folder.steps(),
         "evaluations": folder.evaluations(),
     }
@@ -207,41 +207,29 @@ def _from_report(path: Path, warn: Callable[[str], object]) -> Run:
     report = parse(read_report(path), str(path))
     if report.skipped:
         warn(report.skipped)
-    config = as_run(report.effective) or report.config
     return Run(
-        name=printable(path.stem),
-        source=path,
-        **_identity(config, report.epochs, path, printable(path.stem)),
+        **_facts(path, path.stem, as_run(report.effective) or report.config, report.epochs),
         state=report.state,
         message=report.message,
         diverged_at=report.diverged_at,
-        config=config,
         environment=report.environment,
-        epochs=report.epochs,
-        steps=[],
         evaluations=report.evaluations,
     )
 
 
-def _identity(
-    config: dict[str, Any], epochs: list[dict[str, Any]], source: Path, name: str
-) -> dict[str, Any]:
-    """A run's contender (`name` where the configuration names no optimizer), seed and task."""
+def _facts(source: Path, name: str, config: dict[str, Any], epochs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What folders and reports share; the contender is `name` where the configuration has no optimizer."""
     checks.require(_CONFIG, config, f"the configuration of {source}")
     experiment = config.get("experiment", {})
     tasks = {record["task"] for record in epochs} or set(experiment.get("tasks") or ())
     if len(tasks) != 1:
         raise UserError(f"{source} has {len(tasks)} tasks; only runs with one task can be compared")
     return {
+        "name": printable(name),
+        "source": source,
         "contender": printable(config.get("optimizer", {}).get("name") or name),
         "seed": experiment.get("seed"),
         "task": tasks.pop(),
+        "config": config,
+        "epochs": epochs,
     }
-
-
-def _with_unique_names(runs: list[Run]) -> list[Run]:
-    """The runs; those whose names are not unique are named after their paths."""
-    names = [run.name for run in runs]
-    return [
-        replace(run, name=printable(str(run.source))) if names.count(run.name) > 1 else run for run in runs
-    ]
