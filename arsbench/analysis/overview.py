@@ -12,9 +12,8 @@ from typing import Any
 from arsbench.analysis.checks import configuration_differences, same_task, warnings
 from arsbench.analysis.comparing import choose_metric, compare
 from arsbench.analysis.contenders import by_contender, choose_baseline, suite_baseline, tuning
-from arsbench.analysis.cost import Cost, baseline_target, costs_of
 from arsbench.analysis.pairing import Comparison
-from arsbench.analysis.results import Result, results_of
+from arsbench.analysis.results import Cost, Result, baseline_target, costs_of, results_of
 from arsbench.analysis.runs import BUDGETS, Run
 from arsbench.analysis.verdict import verdict
 from arsbench.analysis.wording import in_digits
@@ -157,7 +156,7 @@ def overview(
         metric: its name; by default the task's first metric that all runs have.
         baseline: a contender or one of its runs; by default a suite's baseline, or the first run's contender.
         all_pairs: compare every pair of contenders, instead of each with the baseline.
-        target: the value to reach at a cost; by default the baseline's best (see `cost.baseline_target`).
+        target: the value to reach at a cost; by default the baseline's best (see `results.baseline_target`).
         test: "auto", "t" or "permutation" (see `analysis.significance.p_value`).
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from arsbench.analysis.comparing import choose_metric
 from arsbench.analysis.contenders import by_contender, choose_baseline, distinct, suite_baseline
-from arsbench.analysis.cost import baseline_target, cost_to_target
+from arsbench.analysis.results import baseline_target, cost_to_target
 from arsbench.analysis.runs import ENDED, Run
 from arsbench.analysis.wording import listed
 from arsbench.errors import UserError

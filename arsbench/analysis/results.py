@@ -1,4 +1,4 @@
-"""The results of each contender."""
+"""The results of each contender, and its cost of reaching a target."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from arsbench.analysis.contenders import by_contender
 from arsbench.analysis.pairing import counted
 from arsbench.analysis.runs import BUDGETS, FINISHED, Run
-from arsbench.metrics import Metric, best_point
+from arsbench.errors import UserError
+from arsbench.metrics import Metric, best_point, first_reaching
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,68 @@ class Result:
         return statistics.fmean(self.bests) if self.bests else None
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a contender spent to reach the target.
+
+    Attributes:
+        reached: the number of its runs that reached it.
+        runs: the number of runs that count for it.
+        medians: by budget, over these runs, infinite for a run that did not reach it; None where a run has
+            no data.
+    """
+
+    contender: str
+    reached: int
+    runs: int
+    medians: dict[str, float | None]
+
+
 def results_of(runs: Sequence[Run], metric: Metric) -> list[Result]:
     """A result per contender, in the order in which contenders first appear."""
     return [_result(contender, members, metric) for contender, members in by_contender(runs).items()]
+
+
+def cost_to_target(run: Run, metric: Metric, target: float, budget: str) -> float | None:
+    """What a run had spent at its first evaluation that reached the target.
+
+    Args:
+        budget: "steps", "passes" or "seconds".
+
+    Returns:
+        infinity where no evaluation reached it; None where the run has no data for the budget.
+    """
+    point = first_reaching(run.history(metric), metric, target)
+    return math.inf if point is None else point.spent(budget)
+
+
+def baseline_target(runs: Sequence[Run], metric: Metric, baseline: str) -> float:
+    """The default target: the median of the best values of the baseline's runs; of an even number the worse.
+
+    At least half of the runs reach it, and it is a measured value. Unfinished runs count only where no run
+    is finished; values that are not finite do not count.
+
+    Raises:
+        UserError: the baseline has no values.
+    """
+    members = counted([run for run in runs if run.contender == baseline])
+    bests = (best_point(points, metric).value for run in members if (points := run.history(metric)))
+    values = sorted(filter(math.isfinite, bests), reverse=metric.higher_is_better)  # the best first
+    if not values:
+        raise UserError(f"the baseline {baseline!r} has no values of {metric.title}; choose another")
+    return values[len(values) // 2]
+
+
+def costs_of(runs: Sequence[Run], metric: Metric, target: float) -> list[Cost]:
+    """What each contender spent to reach the target."""
+    costs = []
+    for contender, members in by_contender(runs).items():
+        counting = counted(members)
+        reached = sum(first_reaching(run.history(metric), metric, target) is not None for run in counting)
+        spent = {b: [cost_to_target(run, metric, target, b) for run in counting] for b in BUDGETS}
+        medians = {b: None if None in values else statistics.median(values) for b, values in spent.items()}
+        costs.append(Cost(contender, reached, len(counting), medians))
+    return costs
 
 
 def _result(contender: str, runs: Sequence[Run], metric: Metric) -> Result:
@@ -77,16 +137,16 @@ def _result(contender: str, runs: Sequence[Run], metric: Metric) -> Result:
         seeds=tuple(run.seed for run in runs),
         states=tuple(run.state for run in runs),
         diverged=sum(run.diverged for run in runs),
-        finals=tuple(_final(run, metric) for run in counting if run.diverged or run.history(metric)),
+        finals=tuple(
+            math.nan if run.diverged else run.history(metric)[-1].value
+            for run in counting
+            if run.diverged or run.history(metric)
+        ),
         bests=tuple(best_point(points, metric).value for points in histories),
         peak_mib=_peak(counting, "peak_rss_mib") if gpu_peak is None else gpu_peak,
         on_gpu=gpu_peak is not None,
         **{budget: _mean([points[-1].spent(budget) for points in histories]) for budget in BUDGETS},
     )
-
-
-def _final(run: Run, metric: Metric) -> float:
-    return math.nan if run.diverged else run.history(metric)[-1].value
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
