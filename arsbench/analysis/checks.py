@@ -8,7 +8,7 @@ from typing import Any
 
 from arsbench.analysis.contenders import WITHOUT_EFFECT, by_contender, flat, tuning
 from arsbench.analysis.runs import Run
-from arsbench.analysis.wording import by_value, listed, named, sectioned, without_repetition
+from arsbench.analysis.wording import by_value, listed
 from arsbench.errors import UserError
 from arsbench.metrics import task_name
 
@@ -42,7 +42,7 @@ def same_task(runs: Sequence[Run]) -> str:
     if not tasks:
         raise UserError("there are no runs to compare; name run folders, suites or reports")
     if len(tasks) > 1:
-        raise UserError(f"the runs have different tasks ({named(tasks, runs)}); compare runs of one task")
+        raise UserError(f"the runs have different tasks ({_named(tasks, runs)}); compare runs of one task")
     return tasks[0][0]
 
 
@@ -58,7 +58,7 @@ def configuration_differences(runs: Sequence[Run]) -> list[tuple[str, list[Any]]
     keys = dict.fromkeys(key for config in configs for key in config if key != "experiment.seed")
     started = {run.contender for run in runs if run.environment}
 
-    def value(key: str, run: Run, config: dict[str, Any]) -> Any:
+    def effective_value(key: str, run: Run, config: dict[str, Any]) -> Any:
         # An effective configuration, which `load` also gives to a started contender's waiting runs, has every
         # key of its optimizer. A report, or a plan, may have fewer.
         effective = run.contender in started if run.state == "waiting" else not run.imported
@@ -66,10 +66,10 @@ def configuration_differences(runs: Sequence[Run]) -> list[tuple[str, list[Any]]
 
     several, lacking = [], []
     for key in keys:
-        values = [value(key, run, config) for run, config in zip(runs, configs, strict=True)]
-        if len(without_repetition(config[key] for config in configs if key in config)) > 1:
+        values = [effective_value(key, run, config) for run, config in zip(runs, configs, strict=True)]
+        if _vary([config[key] for config in configs if key in config]):
             several.append((key, values))
-        elif len(without_repetition(v for v in values if v != UNKNOWN)) > 1:
+        elif _vary([value for value in values if value != UNKNOWN]):
             lacking.append((key, values))
     return several + lacking
 
@@ -102,7 +102,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
         ),
         (
             "The task labels differ ({}): the data is not the same, and values must not be compared.",
-            _different(runs, lambda run: run.task),
+            _different(runs, lambda run: run.task, runs),
         ),
         (
             "Data settings differ: {}; unless the data is the same, values must not be compared.",
@@ -119,13 +119,13 @@ def warnings(runs: Sequence[Run]) -> list[str]:
             ("The report {}: they may differ from those of the other runs.", missing)
             for missing in _missing_data(runs)
         ),
-        ("Not every run is finished ({}).", named(by_value(incomplete, state), runs)),
+        ("Not every run is finished ({}).", _named(by_value(incomplete, state), runs)),
         (
             "Only one seed for {}: no verdict is possible, because a difference cannot be distinguished from "
             "chance.",
             listed(single),
         ),
-        ("The seeds differ ({}); only the seeds in common are paired.", _different(seeded, seeds_of)),
+        ("The seeds differ ({}); only the seeds in common are paired.", _different(seeded, seeds_of, seeded)),
         *(
             ("{} is left out: all of its tuning trials diverged.", contender)
             for contender, result in tuned.items()
@@ -133,7 +133,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
         ),
         (
             "The tuning budgets differ ({}): a better result may come from better tuning alone.",
-            _different(runs, trials),
+            _different(runs, trials, runs),
         ),
     ]
     return [sentence.format(content) for sentence, content in warnings if content]
@@ -155,11 +155,9 @@ def _differing_targets(runs: Sequence[Run]) -> str:
 
     # The seed may draw the data: only runs with one seed must have the same number of targets. One seed is
     # enough: the others would repeat it.
-    for seed in without_repetition(run.seed for run in runs):
-        groups = _different([run for run in runs if run.seed == seed and targets(run)], targets, runs)
-        if groups:
-            return groups
-    return ""
+    by_seed = by_value(runs, lambda run: run.seed)
+    texts = (_different(list(filter(targets, members)), targets, runs) for _, members in by_seed)
+    return next(filter(None, texts), "")
 
 
 def _differing_times(runs: Sequence[Run]) -> str:
@@ -167,8 +165,11 @@ def _differing_times(runs: Sequence[Run]) -> str:
         excluded = all(record.get("evaluation_seconds") is not None for record in run.epochs)
         return "excluded" if excluded else "included"
 
-    clocks = {"evaluation time": _different([run for run in runs if run.epochs], clock, runs)}
-    parts = _differing_keys(runs, ["train.precision"]), _differing_facts(runs, _MACHINE), _with_values(clocks)
+    parts = (
+        _differing_keys(runs, ["train.precision"]),
+        _differing_facts(runs, _MACHINE),
+        _differing([run for run in runs if run.epochs], {"evaluation time": clock}, runs),
+    )
     return "; ".join(filter(None, parts))
 
 
@@ -181,43 +182,60 @@ def _missing_data(runs: Sequence[Run]) -> list[str]:
             task = task_name(run.task)
             irrelevant = set(chain.from_iterable(k for other, k in _TASK_KEYS.items() if other != task))
             missing = [key for key in keys if key not in flat(run.config).keys() | irrelevant]
-            settings = f"{sectioned(missing)}, " if missing else ""
+            settings = f"{_sectioned(missing)}, " if missing else ""
             result.append(f"{run.name} has no data for {settings}machine, version, steps and passes")
     return result
-
-
-def _different(runs: Sequence[Run], value: Callable[[Run], Any], among: Sequence[Run] | None = None) -> str:
-    """ "8: AdamW; 16: ARS": the values and the runs that have them; "" where all runs have the same.
-
-    Args:
-        among: all runs, by default `runs`; a contender is named in place of its runs where all of them agree.
-    """
-    groups = by_value(runs, value)
-    return named(groups, runs if among is None else among) if len(groups) > 1 else ""
 
 
 def _differing_keys(runs: Sequence[Run], keys: Iterable[str]) -> str:
     """The configuration keys among `keys` that differ, with their values; "" where none does."""
     names = [run.name for run in runs]
-    differences = {
-        key: dict(zip(names, values, strict=True)) for key, values in configuration_differences(runs)
-    }
-    return _with_values(
-        {
-            key: _different(runs, lambda run, of=differences[key]: of[run.name])
-            for key in keys
-            if key in differences
-        }
-    )
+    values = {key: dict(zip(names, each, strict=True)) for key, each in configuration_differences(runs)}
+    differing = [key for key in keys if key in values]
+    return _differing(runs, {key: lambda run, key=key: values[key][run.name] for key in differing}, runs)
 
 
 def _differing_facts(runs: Sequence[Run], names: Iterable[str]) -> str:
     """The facts of the environment among `names` that differ, with their values; "" where none does."""
     recorded = [run for run in runs if run.environment]
-    return _with_values(
-        {name: _different(recorded, lambda run, name=name: run.environment.get(name), runs) for name in names}
+    return _differing(
+        recorded, {name: lambda run, name=name: run.environment.get(name) for name in names}, runs
     )
 
 
-def _with_values(groups: dict[str, str]) -> str:
+def _differing(runs: Sequence[Run], facts: dict[str, Callable[[Run], Any]], among: Sequence[Run]) -> str:
+    """ "threads (2: AdamW; 4: ARS), cpu (...)": the facts that differ, as `_different` describes them."""
+    groups = {name: _different(runs, value, among) for name, value in facts.items()}
     return ", ".join(f"{name} ({values})" for name, values in groups.items() if values)
+
+
+def _different(runs: Sequence[Run], value: Callable[[Run], Any], among: Sequence[Run]) -> str:
+    """ "8: AdamW; 16: ARS": the values and the runs that have them; "" where all runs have the same."""
+    groups = by_value(runs, value)
+    return _named(groups, among) if len(groups) > 1 else ""
+
+
+def _named(groups: Iterable[tuple[Any, list[Run]]], among: Sequence[Run]) -> str:
+    """The same for groups of `by_value`: a contender in place of its runs where the group has all of them.
+
+    Args:
+        among: all runs of the contenders.
+    """
+    contenders = by_contender(among)
+    parts = []
+    for value, members in groups:
+        inside = {run.name for run in members}
+        complete = {name for name, seeds in contenders.items() if all(run.name in inside for run in seeds)}
+        names = dict.fromkeys(run.contender if run.contender in complete else run.name for run in members)
+        parts.append(f"{'none' if value is None else value}: {listed(list(names))}")
+    return "; ".join(parts)
+
+
+def _sectioned(keys: Iterable[str]) -> str:
+    """ "model.head_dim, model.type, data.path" as "model (head_dim, type), data (path)"."""
+    sections = by_value((key.split(".", 1) for key in keys), lambda parts: parts[0])
+    return ", ".join(f"{section} ({', '.join(name for _, name in parts)})" for section, parts in sections)
+
+
+def _vary(values: list[Any]) -> bool:
+    return any(values.count(value) < len(values) for value in values[:1])

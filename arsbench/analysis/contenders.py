@@ -9,6 +9,7 @@ from typing import Any
 
 from arsbench.analysis.plans import find_plan
 from arsbench.analysis.runs import Run
+from arsbench.analysis.wording import by_value
 from arsbench.characters import printable
 from arsbench.errors import UserError, nearest
 
@@ -56,10 +57,7 @@ def distinct(runs: Sequence[Run]) -> list[Run]:
 
 def by_contender(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Runs by contender, in the order in which contenders first appear."""
-    contenders: dict[str, list[Run]] = {}
-    for run in runs:
-        contenders.setdefault(run.contender, []).append(run)
-    return contenders
+    return dict(by_value(runs, lambda run: run.contender))
 
 
 def choose_baseline(runs: Sequence[Run], name: str | None = None) -> str:

@@ -10,7 +10,7 @@ from arsbench.analysis.comparing import choose_metric
 from arsbench.analysis.contenders import by_contender, choose_baseline, distinct, suite_baseline
 from arsbench.analysis.results import baseline_target, cost_to_target
 from arsbench.analysis.runs import ENDED, Run
-from arsbench.analysis.wording import listed
+from arsbench.analysis.wording import by_value, listed
 from arsbench.errors import UserError
 from arsbench.metrics import Metric
 
@@ -64,10 +64,7 @@ def problems(runs: Sequence[Run], baseline: str | None = None) -> list[Problem]:
         UserError: a task has no runs of the baseline or no common seed, or fewer than two contenders are in
             every task.
     """
-    by_task: dict[str, list[Run]] = {}
-    for run in runs:
-        by_task.setdefault(run.task, []).append(run)
-    tasks = {task: distinct(members) for task, members in by_task.items()}
+    tasks = {task: distinct(members) for task, members in by_value(runs, lambda run: run.task)}
     names = [by_contender(members).keys() for members in tasks.values()]
     common = [name for name in (names or [()])[0] if all(name in others for others in names)]
     if len(common) < 2:
