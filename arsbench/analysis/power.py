@@ -60,21 +60,18 @@ def seeds_needed(
     if spread <= ROUNDING * abs(wanted):
         return max(fewest, 1 + math.ceil(math.log2(1 / level)))  # what a permutation test needs
     effect = abs(wanted) / spread
-    needed = _by_t_power(effect, level, power, fewest)
+    numbers = range(fewest, _MOST_SEEDS + 1)
+    # SciPy's power is NaN for many seeds and huge effects, which the search takes for large, as it is.
+    index = bisect.bisect_left(numbers, power, key=lambda n: _t_power(n, effect, level))
+    if index == len(numbers):
+        return None
+    needed = numbers[index]
     # On normal differences no test has more power than the t-test: the permutation test needs no fewer seeds.
-    while needed is not None and needed <= MOST_EXHAUSTIVE and permutes(needed, test):
+    while needed <= MOST_EXHAUSTIVE and permutes(needed, test):
         if _permutation_power(needed, effect, level) >= power:
             break
         needed += 1
     return needed
-
-
-def _by_t_power(effect: float, level: float, power: float, fewest: int) -> int | None:
-    """The smallest number of seeds from `fewest` on with which the t-test has this power."""
-    numbers = range(fewest, _MOST_SEEDS + 1)
-    # SciPy's power is NaN for many seeds and huge effects, which the search takes for large, as it is.
-    index = bisect.bisect_left(numbers, power, key=lambda n: _t_power(n, effect, level))
-    return numbers[index] if index < len(numbers) else None
 
 
 def _t_power(n: int, effect: float, level: float) -> float:
