@@ -167,6 +167,11 @@ def overview(
     chosen = choose_metric(runs, metric)
     if target is not None and not math.isfinite(target):
         raise UserError(f"the target is {target}; it must be a number other than infinity or NaN")
+    deciding = METRICS[same_task(runs)][0]
+    cautions = warnings(runs)
+    if chosen != deciding:
+        titles = [f"{each.name} ({each.title})" for each in (chosen, deciding)]
+        cautions.insert(0, "The metric is {}, not the task's deciding metric {}.".format(*titles))
     reference = choose_baseline(runs, baseline or suite_baseline(runs))
     # A run that diverged before its first evaluation has no value, but ranks below the others.
     measured = [run for run in runs if run.history(chosen) or run.diverged]
@@ -179,7 +184,7 @@ def overview(
         runs=runs,
         metric=chosen,
         baseline=reference,
-        warnings=[*_not_deciding(runs, chosen), *warnings(runs)],
+        warnings=cautions,
         differences=configuration_differences(runs),
         results=results_of(runs, chosen),
         comparisons=_comparisons(paired, options) if paired else [],
@@ -188,16 +193,6 @@ def overview(
         tuning=tuning(runs),
         verdict="\n".join([*([verdict(paired, **options)] if paired else []), *unpaired]),
     )
-
-
-def _not_deciding(runs: Sequence[Run], metric: Metric) -> list[str]:
-    deciding = METRICS[same_task(runs)][0]
-    if metric == deciding:
-        return []
-    return [
-        f"The metric is {metric.name} ({metric.title}), not the task's deciding metric {deciding.name} "
-        f"({deciding.title})."
-    ]
 
 
 def _paired(runs: Sequence[Run], baseline: str, all_pairs: bool) -> tuple[list[Run], list[str]]:
