@@ -11,7 +11,7 @@ from arsbench.analysis.pairing import COARSE, ROUGH, Comparison
 from arsbench.analysis.power import POWER
 from arsbench.analysis.runs import BUDGETS, ENDED, Run
 from arsbench.analysis.significance import FEWEST_SEEDS
-from arsbench.analysis.wording import in_digits, listed
+from arsbench.analysis.wording import by_value, in_digits, listed
 from arsbench.metrics import Metric
 
 _OUTCOMES = {"better": "better than", "worse": "worse than", "undecided": "no significant difference from"}
@@ -55,13 +55,9 @@ def _all(names: Sequence[str]) -> str:
 
 def _by_budgets(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """ "steps and passes": the names with these budgets, from pairs of a name and a budget."""
-    budgets: dict[str, dict[str, None]] = {}
-    for name, budget in pairs:
-        budgets.setdefault(name, {})[budget] = None
-    groups: dict[str, list[str]] = {}
-    for name, equal in budgets.items():
-        groups.setdefault(listed(list(equal)), []).append(name)
-    return groups
+    names = by_value(dict.fromkeys(pairs), lambda pair: pair[0])
+    groups = by_value(names, lambda group: listed([budget for _, budget in group[1]]))
+    return {budgets: [name for name, _ in members] for budgets, members in groups}
 
 
 def _summary(tested: Sequence[Comparison], baseline: str) -> Iterator[str]:
