@@ -14,7 +14,7 @@ from arsbench.config.optimizers import check_named_keys, is_third_party
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError, require_line, shown
 from arsbench.suite.entries import Sections, merged, read_changes, read_table, slug
-from arsbench.suite.search import Parameter, corners, read_search
+from arsbench.suite.search import Parameter, corners, read_parameter
 
 MOST_CONTENDERS = 1000
 
@@ -56,15 +56,11 @@ class Contender:
             optimizer: values that tuning chose.
             changes: keys of other sections that replace the contender's, such as tuning's budget.
         """
-        sections = merged(self.sections, changes or {}, {"optimizer": optimizer or {}})
-        return config_from_dict(merged(sections, {"experiment": {"seed": seed}}))
+        chosen = {"optimizer": optimizer or {}, "experiment": {"seed": seed}}
+        return config_from_dict(merged(self.sections, changes or {}, chosen))
 
     def check(self, seed: int, changes: Sections | None = None) -> None:
-        """Check its configuration, at all `corners` of its search space.
-
-        Args:
-            seed: a run's seed.
-            changes: as of `config`.
+        """Check its `config` at all corners of its search space.
 
         Raises:
             UserError: a value is out of range, or the optimizer does not have a key.
@@ -121,7 +117,8 @@ def _expanded(label: str, table: Mapping[str, Any], base: Sections, changes: Sec
     where = f"contenders.{label}"
     changed = read_changes(f"{where}.set", table.get("set", {}), optimizer=False)
     grid = read_table(f"{where}.grid", table.get("grid", {}))
-    search = read_search(f"{where}.search", read_table(f"{where}.search", table.get("search", {})))
+    search = read_table(f"{where}.search", table.get("search", {}))
+    search = {key: read_parameter(f"{where}.search.{key}", value) for key, value in search.items()}
     optimizer = {key: value for key, value in table.items() if key not in ("set", "grid", "search")}
     for key, values in grid.items():
         if not isinstance(values, list) or not values:

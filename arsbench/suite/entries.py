@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import fields
 from typing import Any
 
 from arsbench.config import SECTIONS
@@ -97,16 +98,13 @@ def read_changes(where: str, table: Any, *, optimizer: bool) -> Sections:
         if dot:
             value = {name: value}
         elif not isinstance(value, dict):
-            raise UserError(f"{where}.{key} is {shown(value)}; name a key, such as {key}.{_first_key(key)}")
+            first = fields(SECTIONS[key])[0].name
+            raise UserError(f"{where}.{key} is {shown(value)}; name a key, such as {key}.{first}")
         for name in value:
-            if f"{section}.{name}" in _FIXED and not (where == "set" and name == "tasks"):
+            entry = _FIXED.get(f"{section}.{name}")
+            if entry and not (where == "set" and name == "tasks"):
                 raise UserError(
-                    f"{where} sets {section}.{name}, which is the same for all contenders; set it in "
-                    f"{_FIXED[f'{section}.{name}']}"
+                    f"{where} sets {section}.{name}, which is the same for all contenders; set it in {entry}"
                 )
         sections.setdefault(section, {}).update(value)
     return sections
-
-
-def _first_key(section: str) -> str:
-    return next(iter(SECTIONS[section].__dataclass_fields__))

@@ -152,10 +152,26 @@ def check_suite(suite: Suite) -> None:
     """Check every configuration of a suite.
 
     Raises:
-        UserError: a value is out of range, or an optimizer lacks a key that the suite sets for it.
+        UserError: a value is out of range, an optimizer lacks a key that the suite sets for it, or a search
+            and the tuning do not fit together.
     """
     for contender in suite.contenders:
-        _check(contender, suite.seeds[0], suite.tuning)
+        if suite.tuning is None and contender.search:
+            raise UserError(
+                f"contender {contender.name!r} has a search but the suite has no [tuning]; "
+                f"add it, or remove it"
+            )
+        if suite.tuning is not None and "lr" not in contender.search:
+            raise UserError(
+                f"contender {contender.name!r} has no search.lr, but [tuning] needs one; "
+                f"add it, such as search.lr = {{ low = 1e-4, high = 1e-2, log = true }}"
+            )
+        try:
+            contender.check(suite.seeds[0])
+            if suite.tuning is not None:
+                contender.check(suite.seeds[0], suite.tuning.changes)
+        except UserError as error:
+            raise UserError(f"contender {contender.name!r}: {error}") from None
     names = sorted({name for contender in suite.contenders for name in contender.optimizers})
     changes = read_changes("set", suite.content.get("set", {}), optimizer=True)
     for key in changes.get("optimizer", {}):
@@ -163,25 +179,6 @@ def check_suite(suite: Suite) -> None:
             raise UserError(
                 f"no optimizer of the suite ({', '.join(names)}) has the key set.optimizer.{key}; remove it"
             )
-
-
-def _check(contender: Contender, seed: int, tuning: Tuning | None) -> None:
-    """Check a contender's configurations, and that its search and the suite's tuning fit together."""
-    if tuning is None and contender.search:
-        raise UserError(
-            f"contender {contender.name!r} has a search but the suite has no [tuning]; add it, or remove it"
-        )
-    if tuning is not None and "lr" not in contender.search:
-        raise UserError(
-            f"contender {contender.name!r} has no search.lr, but [tuning] needs one; "
-            f"add it, such as search.lr = {{ low = 1e-4, high = 1e-2, log = true }}"
-        )
-    try:
-        contender.check(seed)
-        if tuning is not None:
-            contender.check(seed, tuning.changes)
-    except UserError as error:
-        raise UserError(f"contender {contender.name!r}: {error}") from None
 
 
 def _tuning(table: Any, comparison: tuple[int, ...]) -> Tuning:

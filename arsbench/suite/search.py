@@ -71,20 +71,12 @@ def corners(search: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
             yield chosen | dict(zip(together, values, strict=True))
 
 
-def read_search(where: str, table: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The search space in a suite file's table, by key of the section `optimizer`.
-
-    Args:
-        where: the table's name, for errors.
-        table: for each key `{ low = …, high = …, log = … }` or a list of choices.
+def read_parameter(where: str, value: Any) -> Parameter:
+    """The parameter `where` of a suite file: `{ low = …, high = …, log = … }` or a list of choices.
 
     Raises:
-        UserError: an entry is neither, or its bounds are invalid.
+        UserError: the value is neither, or its bounds are invalid.
     """
-    return {key: _parameter(f"{where}.{key}", value) for key, value in table.items()}
-
-
-def _parameter(where: str, value: Any) -> Parameter:
     if isinstance(value, list):
         if len(value) > MOST_CHOICES:
             raise UserError(f"{where} lists {len(value)} choices; list at most {MOST_CHOICES}")
@@ -99,8 +91,8 @@ def _parameter(where: str, value: Any) -> Parameter:
             f"{{ low = 1e-4, high = 1e-2, log = true }} or a list of choices"
         )
     low, high, log = value["low"], value["high"], value.get("log", False)
-    for name, bound in (("low", low), ("high", high)):
-        require(f"{where}.{name}", bound, float)
+    require(f"{where}.low", low, float)
+    require(f"{where}.high", high, float)
     require(f"{where}.log", log, bool)
     if low >= high:
         raise UserError(f"{where} has low {low} and high {high}; low must be < high")
