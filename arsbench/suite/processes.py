@@ -78,30 +78,26 @@ class _Worker:
     started: float = field(default_factory=time.monotonic)
 
 
+@dataclass
 class Pool:
     """Runs jobs of a suite, each in a process of its own.
 
-    Args:
+    Attributes:
         folder: the suite's folder.
         workers: number of processes at a time.
         threads: threads per process.
         lock: descriptor of the folder's lock. The processes inherit it: if this process is killed, the folder
             stays locked until they have noticed.
         observer: receives messages and progress.
-
-    Attributes:
         interrupted: whether Ctrl-C ended it.
     """
 
-    def __init__(
-        self, folder: SuiteFolder, workers: int, threads: int, lock: int, observer: SuiteObserver
-    ) -> None:
-        self.folder = folder
-        self.workers = workers
-        self.threads = threads
-        self.interrupted = False
-        self._lock = lock
-        self._observer = observer
+    folder: SuiteFolder
+    workers: int
+    threads: int
+    lock: int
+    observer: SuiteObserver
+    interrupted: bool = field(default=False, init=False)
 
     def run(self, title: str, jobs: Sequence[Job], done: int) -> None:
         """Run jobs; one that fails is recorded as a failure and does not stop the others.
@@ -121,7 +117,7 @@ class Pool:
                         active.append(self._start(waiting.pop(0)))
                     if self.interrupted and not stopping:  # also workers that started at that very moment
                         stopping = True
-                        self._observer.message("stopping: every run finishes its step and saves ...")
+                        self.observer.message("stopping: every run finishes its step and saves ...")
                         for worker in active:
                             worker.process.send_signal(signal.SIGINT)
                     time.sleep(POLL_S)
@@ -133,7 +129,7 @@ class Pool:
                     if time.monotonic() - reported >= PROGRESS_S or not active:
                         reported = time.monotonic()
                         running = tuple((worker.job.name, worker.job.fraction()) for worker in active)
-                        self._observer.progress(Snapshot(title, total, done, failed, len(waiting), running))
+                        self.observer.progress(Snapshot(title, total, done, failed, len(waiting), running))
             finally:
                 for worker in active:  # only if an error in this process ended the loop
                     worker.process.stdin.close()
@@ -150,11 +146,11 @@ class Pool:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | dict.fromkeys(_THREAD_VARIABLES, str(self.threads)),
-                pass_fds=(self._lock,),
+                pass_fds=(self.lock,),
                 # Only this process passes Ctrl-C on: a second SIGINT would end the worker in mid-step.
                 start_new_session=True,
             )
-        self._observer.message(f"{job.name}: started")
+        self.observer.message(f"{job.name}: started")
         return _Worker(job, process)
 
     def _ended(self, worker: _Worker) -> str:
@@ -163,15 +159,15 @@ class Pool:
         worker.process.stdin.close()
         if code == 0:
             seconds = time.monotonic() - worker.started
-            self._observer.message(f"{name}: done in {seconds:,.0f} s{worker.job.outcome()}")
+            self.observer.message(f"{name}: done in {seconds:,.0f} s{worker.job.outcome()}")
             return "done"
         if code == INTERRUPTED or self.interrupted:
-            self._observer.message(f"{name}: stopped")
+            self.observer.message(f"{name}: stopped")
             return "stopped"
         if name not in self.folder.failures():
             message = f"{how_it_ended(code)}; see {self.folder.log(name)}"
             self.folder.record_failure(name, message, code)
-        self._observer.message(f"{name}: failed: {self.folder.failures()[name]}")
+        self.observer.message(f"{name}: failed: {self.folder.failures()[name]}")
         return "failed"
 
     @contextlib.contextmanager

@@ -28,18 +28,12 @@ from arsbench.runs.paths import STATUS, is_vacant
 from arsbench.suite.folder import SuiteFolder
 
 
-class LogObserver:
+class LogObserver(training.Observer):
     """Writes training's events to standard output, which is the job's log."""
 
     def start(self, task: str, step: int, total_steps: int) -> None:
         self._metric = METRICS[task_name(task)][0]
         self.message(f"{task}: step {step} of {total_steps}")
-
-    def step(self, record: dict[str, Any]) -> None:
-        pass
-
-    def evaluating(self, split: str) -> None:
-        pass
 
     def epoch(self, record: dict[str, Any]) -> None:
         self.message(
