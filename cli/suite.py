@@ -57,12 +57,12 @@ def run(source: str, out: Path | None, workers: int | None, threads: int | None)
     path = out or SUITES / slug(loaded.name)
     with SuiteObserver(sys.stdout) as observer:
         outcome = run_suite(loaded, path, workers=workers, threads=threads, observer=observer)
-    click.echo(f"{outcome.done} of {outcome.total} runs are done: {outcome.path}")
+    click.echo(f"{outcome.done} of {outcome.total} runs are done: {path}")
     if outcome.diverged:
         echo_line(f"Diverged: {', '.join(outcome.diverged)}")
     for name, message in outcome.failures.items():
         echo_line(f"Failed: {name}: {message}", err=True)
-    _report(outcome.path)
+    _report(path)
     if outcome.interrupted or outcome.done < outcome.total:
         values = {"--out": out, "--workers": workers, "--threads": threads}
         options = [text for name, value in values.items() if value for text in (name, str(value))]

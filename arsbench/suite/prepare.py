@@ -37,9 +37,7 @@ def prepare(configs: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
             device = choose_device(config.experiment.device)
             result["device"] = device.type
             # Data and model do not depend on the optimizer's section.
-            key = json.dumps(
-                {section: table for section, table in sections.items() if section != "optimizer"}
-            )
+            key = json.dumps(sections | {"optimizer": {}})
             if key not in tasks:
                 check_memory(config, device)
                 tasks[key] = create_task(config)

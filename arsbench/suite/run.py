@@ -25,14 +25,12 @@ class SuiteOutcome:
     """The state in which `run_suite` leaves a suite.
 
     Attributes:
-        path: the suite's folder.
         done, total: number of runs that are done, and of all runs.
         diverged: names of the runs that diverged, whether or not the loss stayed finite; counted in `done`.
         failures: messages by the name of the failed run or trial.
         interrupted: whether Ctrl-C ended it.
     """
 
-    path: Path
     done: int
     total: int
     diverged: tuple[str, ...]
@@ -156,4 +154,4 @@ def _outcome(folder: SuiteFolder, interrupted: bool) -> SuiteOutcome:
     for run in done:  # its process may have failed after the run was finished
         folder.forget_failure(run.name)
     diverged = tuple(run.name for run in done if run.divergence)
-    return SuiteOutcome(folder.path, len(done), len(runs), diverged, folder.failures(), interrupted)
+    return SuiteOutcome(len(done), len(runs), diverged, folder.failures(), interrupted)

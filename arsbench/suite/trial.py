@@ -17,17 +17,8 @@ from arsbench.config import config_from_dict
 from arsbench.errors import INTERRUPTED
 from arsbench.metrics import Metric
 from arsbench.runs.folder import RunFolder
+from arsbench.suite import tuning
 from arsbench.suite.folder import SuiteFolder
-from arsbench.suite.tuning import (
-    NON_FINITE,
-    PASSES,
-    SECONDS,
-    STEPS,
-    deciding_metric,
-    open_study,
-    reopen_trial,
-    suggest,
-)
 from arsbench.suite.worker import LogObserver, held_run, run_job
 from arsbench.training import StopTraining
 
@@ -81,13 +72,13 @@ def _work(folder: SuiteFolder, job: str, name: str, number: int, evaluations: in
     """
     suite = folder.suite
     contender = next(c for c in suite.contenders if c.name == name)
-    metric, directory = deciding_metric(suite), folder.trials(contender)
-    study = open_study(directory, metric, suite.tuning.trials, number, evaluations)
-    trial = reopen_trial(study, directory, number) if resume else study.ask()
+    metric, directory = tuning.deciding_metric(suite), folder.trials(contender)
+    study = tuning.open_study(directory, metric, suite.tuning.trials, number, evaluations)
+    trial = tuning.reopen_trial(study, directory, number) if resume else study.ask()
     paths = [directory / f"trial-{trial.number}" / f"seed-{seed}" for seed in suite.tuning.seeds]
     state, values = None, []
     try:
-        optimizer = suggest(trial, contender.search)
+        optimizer = tuning.suggest(trial, contender.search)
         print(f"trial {trial.number}: {optimizer}", flush=True)
         for seed, path in zip(suite.tuning.seeds, paths, strict=True):
             sections = contender.config(seed, optimizer, suite.tuning.changes).given
@@ -104,7 +95,7 @@ def _work(folder: SuiteFolder, job: str, name: str, number: int, evaluations: in
     except Pruned:
         state = TrialState.PRUNED
         if any(_diverged(path) for path in paths if path.exists()):
-            trial.set_user_attr(NON_FINITE, True)
+            trial.set_user_attr(tuning.NON_FINITE, True)
     for name, value in _cost(paths).items():
         trial.set_user_attr(name, value)
     study.tell(trial, None if state else _mean(values), state=state)
@@ -122,7 +113,7 @@ def _diverged(path: Path) -> bool:
 def _cost(paths: list[Path]) -> dict[str, float]:
     """Steps, forward-backward passes and seconds of a trial's runs."""
     costs = [_cost_of(RunFolder(path)) for path in paths if path.exists()]
-    return {name: sum(cost[name] for cost in costs) for name in (STEPS, PASSES, SECONDS)}
+    return {name: sum(cost[name] for cost in costs) for name in tuning.COSTS}
 
 
 def _cost_of(run: RunFolder) -> dict[str, float]:
@@ -136,9 +127,9 @@ def _cost_of(run: RunFolder) -> dict[str, float]:
         return rest * (statistics.fmean(record[key] for record in logged) if logged else default)
 
     return {
-        STEPS: counted + rest,
-        PASSES: sum(e["forward_backward_passes"] for e in epochs) + estimate("forward_backward_passes", 1),
-        SECONDS: sum(e["epoch_seconds"] for e in epochs) + estimate("seconds", 0.0),
+        "steps": counted + rest,
+        "passes": sum(e["forward_backward_passes"] for e in epochs) + estimate("forward_backward_passes", 1),
+        "seconds": sum(e["epoch_seconds"] for e in epochs) + estimate("seconds", 0.0),
     }
 
 

@@ -33,7 +33,8 @@ ATTEMPTS = 2
 JOURNAL = "journal.log"
 
 # User attributes of a trial, in Optuna's journal and in the plan.
-NON_FINITE, STEPS, PASSES, SECONDS = "non_finite", "steps", "passes", "seconds"
+NON_FINITE = "non_finite"
+COSTS = ("steps", "passes", "seconds")
 
 
 def require_optuna() -> None:
@@ -197,7 +198,7 @@ def _result(suite: Suite, folder: SuiteFolder, contender: Contender) -> dict[str
         "trials": len(finished),
         "pruned": len(finished) - complete,
         "non_finite": sum(NON_FINITE in trial.user_attrs for trial in finished),
-        **{name: sum(trial.user_attrs[name] for trial in finished) for name in (STEPS, PASSES, SECONDS)},
+        **{name: sum(trial.user_attrs[name] for trial in finished) for name in COSTS},
         "best": best and {key: _decoded(p, best.params[key]) for key, p in contender.search.items()},
         "value": best and best.value,
     }
