@@ -71,12 +71,9 @@ class Contender:
 
 
 def read_contenders(tables: Mapping[str, Any], base: Sections, changes: Sections) -> list[Contender]:
-    """The contenders in the order of their tables, with grids expanded.
+    """The contenders in the order of their tables (by label), with grids expanded.
 
-    Args:
-        tables: the contenders' tables in the suite file, by label.
-        base: the suite's configuration.
-        changes: the suite's changes to it.
+    They start from the suite's configuration `base` with its `changes`.
 
     Raises:
         UserError: there are none, two share a folder, or an entry is wrong.

@@ -81,10 +81,7 @@ def read_seeds(key: str, value: Any) -> tuple[int, ...]:
 def read_changes(where: str, table: Any, *, optimizer: bool) -> Sections:
     """Keys of configuration sections, such as `train.epochs = 1`, with or without quotes.
 
-    Args:
-        where: the table's name, for errors.
-        table: of a suite file.
-        optimizer: whether the section `optimizer` is allowed.
+    `where` is the table's name in errors, `optimizer` whether the section of that name is allowed.
     """
     sections: Sections = {}
     for key, value in read_table(where, table).items():

@@ -95,10 +95,9 @@ def suite_text(name: str) -> str:
 
 
 def read_suite(source: str) -> Suite:
-    """Read a suite; `check_suite` checks its configurations, which may be invalid in one of an older version.
+    """Read the suite in a .toml file, or the built-in one of that name.
 
-    Args:
-        source: path of a .toml file, or the name of a built-in suite.
+    `check_suite` checks its configurations, which may be invalid in a suite of an older version.
 
     Raises:
         UserError: the file is missing or malformed.
@@ -116,13 +115,9 @@ def read_suite(source: str) -> Suite:
 
 
 def suite_from_dict(content: dict[str, Any], base: Sections) -> Suite:
-    """The suite of a file's content, its configurations not checked.
+    """The suite of a parsed file and the configuration that it names, a dict; configurations are not checked.
 
     Every process of a suite reads the plan, several times: this must not cost what `check_suite` does.
-
-    Args:
-        content: the parsed file.
-        base: the configuration that the file names, as a dict.
 
     Raises:
         UserError: the content is malformed.

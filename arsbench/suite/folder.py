@@ -191,11 +191,7 @@ class SuiteFolder:
         write_json(self.path / PLAN_FILE, plan)
 
     def check_continues(self, suite: Suite, threads: int | None) -> None:
-        """Refuse to resume the folder's suite as a different one.
-
-        Args:
-            suite: the suite to resume.
-            threads: threads per run; None for the folder's.
+        """Refuse to resume the folder's suite as a different one; `threads` is None for the folder's.
 
         Raises:
             UserError: names the differences; only seeds may be added.

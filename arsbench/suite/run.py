@@ -93,11 +93,7 @@ def run_suite(
 
 
 def _check_vacant(path: Path) -> None:
-    """Refuse a folder that holds neither a suite nor the remains of a killed start.
-
-    Raises:
-        UserError: the folder holds other files.
-    """
+    """Refuse a folder that holds neither a suite nor the remains of a killed start."""
     left = {path / LOCK, *abandoned_temporaries(path, [PLAN_FILE])}
     if any(entry not in left for entry in path.iterdir()):
         raise UserError(f"{path} is not empty and is not a suite folder; choose another folder with --out")
@@ -111,11 +107,7 @@ def _is_finished(suite: Suite, folder: SuiteFolder) -> bool:
 
 
 def _prepare(suite: Suite, threads: int) -> dict[str, Any]:
-    """The result of `arsbench.suite.prepare` in a process of its own.
-
-    Raises:
-        UserError: the preparation failed.
-    """
+    """The result of `arsbench.suite.prepare` in a process of its own; its failure is a UserError."""
     configs: dict[str, dict[str, Any]] = {"runs": {}, "trials": {}}
     for contender in suite.contenders:
         first = {key: parameter.bounds()[0] for key, parameter in contender.search.items()}

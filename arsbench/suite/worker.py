@@ -62,9 +62,7 @@ def run_job(work: Callable[..., int]) -> None:
     """The main function of a worker: do the work, record a failure, exit.
 
     The command line has the suite's folder, the job's name, the number of threads, and options as JSON.
-
-    Args:
-        work: takes the suite's folder, the job's name and the options; returns the exit code.
+    `work` takes the folder, the name and the options, and returns the exit code.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     threading.Thread(target=_stop_with_parent, daemon=True).start()
