@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import click
@@ -24,7 +25,11 @@ EPOCH_INTERVAL_S = 1.0
 SUITE_INTERVAL_S = 30.0
 SPEED_WINDOW_S = 600.0  # remaining time is estimated from the speed in this window
 MIN_BAR = 10  # columns
-FIGURES = {"loss": ".4f", "perplexity": ".2f", "accuracy": ".4f"}
+FIGURES = {
+    "loss": "{:.4f}".format,
+    "perplexity": partial(perplexity_text, spec=".2f"),
+    "accuracy": "{:.4f}".format,
+}
 
 
 class _Observer:
@@ -173,17 +178,11 @@ def epoch_line(record: dict[str, Any]) -> str:
     """An epoch in a line."""
     # The report's columns show the first protocol, too.
     figures = next(iter(record["evaluation"]["validation"].values()))
-    shown = ", ".join(_figure(name, figures[name]) for name in FIGURES if name in figures)
+    shown = ", ".join(f"{name} {text(figures[name])}" for name, text in FIGURES.items() if name in figures)
     return (
         f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, validation {shown}, "
         f"{duration(record['epoch_seconds'])}"
     )
-
-
-def _figure(name: str, value: float) -> str:
-    if name == "perplexity":
-        return f"{name} {perplexity_text(value, FIGURES[name])}"
-    return f"{name} {value:{FIGURES[name]}}"
 
 
 def describe(run: RunFolder) -> list[str]:
