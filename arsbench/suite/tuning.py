@@ -25,7 +25,7 @@ from arsbench.suite.search import Choices, Parameter
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import JournalStorage
-    from optuna.trial import Trial
+    from optuna.trial import BaseTrial, Trial
 
 # A failed trial is continued once more before `tune` gives up.
 ATTEMPTS = 2
@@ -110,9 +110,9 @@ def reopen_trial(study: Study, directory: Path, number: int) -> Trial:
     return Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
 
-def suggest(trial: Trial, search: dict[str, Parameter]) -> dict[str, Any]:
+def suggest(trial: BaseTrial, search: dict[str, Parameter]) -> dict[str, Any]:
     """The trial's values of the section `optimizer`."""
-    return {key: _decoded(parameter, _draw(trial, key, parameter)) for key, parameter in search.items()}
+    return {key: _draw(trial, key, parameter) for key, parameter in search.items()}
 
 
 def tune(
@@ -123,8 +123,7 @@ def tune(
     A contender whose trials all diverged or were pruned is recorded as a failure and left out.
 
     Args:
-        suite, folder, pool, observer: as in `run.run_suite`.
-        epochs: of a trial on one seed, by contender.
+        epochs: of a trial on one seed, by contender; the other arguments are as in `run.run_suite`.
 
     Returns:
         whether tuning is finished; False after Ctrl-C and if trials keep failing.
@@ -147,9 +146,9 @@ def tune(
         return False
     for name in folder.failures():  # of trials that succeeded, or were replaced, at the second attempt
         folder.forget_failure(name)
-    results = {contender.name: _result(suite, folder, contender) for contender in suite.contenders}
+    results = {}
     for contender in suite.contenders:
-        result = results[contender.name]
+        result = results[contender.name] = _result(suite, folder, contender)
         if result["best"] is None:
             message = (
                 f"none of its {result['trials']} trials finished without diverging; "
@@ -190,6 +189,8 @@ def _missing(suite: Suite, folder: SuiteFolder, epochs: dict[str, int]) -> tuple
 
 def _result(suite: Suite, folder: SuiteFolder, contender: Contender) -> dict[str, Any]:
     """The plan's entry for a contender's trials."""
+    from optuna.trial import FixedTrial
+
     study = open_study(folder.trials(contender), deciding_metric(suite), suite.tuning.trials)
     finished = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
     complete = sum(trial.state.name == "COMPLETE" for trial in finished)
@@ -199,18 +200,14 @@ def _result(suite: Suite, folder: SuiteFolder, contender: Contender) -> dict[str
         "pruned": len(finished) - complete,
         "non_finite": sum(NON_FINITE in trial.user_attrs for trial in finished),
         **{name: sum(trial.user_attrs[name] for trial in finished) for name in COSTS},
-        "best": best and {key: _decoded(p, best.params[key]) for key, p in contender.search.items()},
+        "best": best and suggest(FixedTrial(best.params), contender.search),
         "value": best and best.value,
     }
 
 
-def _draw(trial: Trial, key: str, parameter: Parameter) -> Any:
+def _draw(trial: BaseTrial, key: str, parameter: Parameter) -> Any:
     if isinstance(parameter, Choices):
         # As JSON, because Optuna takes no lists.
-        return trial.suggest_categorical(key, [json.dumps(value) for value in parameter.values])
+        return json.loads(trial.suggest_categorical(key, [json.dumps(value) for value in parameter.values]))
     draw = trial.suggest_int if parameter.whole else trial.suggest_float
     return draw(key, parameter.low, parameter.high, log=parameter.log)
-
-
-def _decoded(parameter: Parameter, value: Any) -> Any:
-    return json.loads(value) if isinstance(parameter, Choices) else value
