@@ -78,9 +78,7 @@ class Suite:
 
 def suite_names() -> list[str]:
     """Names of the built-in suites."""
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in SUITES.iterdir() if entry.name.endswith(".toml")
-    )
+    return sorted(Path(entry.name).stem for entry in SUITES.iterdir() if entry.name.endswith(".toml"))
 
 
 def suite_text(name: str) -> str:

@@ -63,10 +63,8 @@ class PlannedRun:
 
     @property
     def divergence(self) -> str:
-        """ "diverged", or "diverged at step 812" if the loss stayed finite; "" if the run did not diverge."""
-        if "diverged_at" in self._status:
-            return f"diverged at step {self._status['diverged_at']:,d}"
-        return "diverged" if self._status["state"] == "non_finite" else ""
+        """As the function `divergence`."""
+        return divergence(self._status)
 
     @property
     def step(self) -> int:
@@ -241,6 +239,13 @@ class SuiteFolder:
 
     def _failure_path(self, job: str) -> Path:
         return self.path / "failures" / f"{job}.json"
+
+
+def divergence(status: dict[str, Any]) -> str:
+    """ "diverged", or "diverged at step 812" if the loss stayed finite; "" if the run did not diverge."""
+    if "diverged_at" in status:
+        return f"diverged at step {status['diverged_at']:,d}"
+    return "diverged" if status["state"] == "non_finite" else ""
 
 
 def _as_begun(sections: Sections, plan: dict[str, Any]) -> Sections:

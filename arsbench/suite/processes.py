@@ -100,12 +100,9 @@ class Pool:
     interrupted: bool = field(default=False, init=False)
 
     def run(self, title: str, jobs: Sequence[Job], done: int) -> None:
-        """Run jobs; one that fails is recorded as a failure and does not stop the others.
+        """Run jobs in their order; one that fails is recorded as a failure and does not stop the others.
 
-        Args:
-            title: the kind of the jobs, for the progress.
-            jobs: in starting order.
-            done: number of jobs of the kind that were done before.
+        The progress shows their kind as `title`, and `done` jobs of the kind as done before.
         """
         total, failed = len(jobs) + done, 0
         waiting, active = list(jobs), []

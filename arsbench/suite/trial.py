@@ -18,7 +18,7 @@ from arsbench.errors import INTERRUPTED
 from arsbench.metrics import Metric
 from arsbench.runs.folder import RunFolder
 from arsbench.suite import tuning
-from arsbench.suite.folder import SuiteFolder
+from arsbench.suite.folder import SuiteFolder, divergence
 from arsbench.suite.worker import LogObserver, held_run, run_job
 from arsbench.training import StopTraining
 
@@ -61,14 +61,9 @@ class TrialObserver(LogObserver):
 
 
 def _work(folder: SuiteFolder, job: str, name: str, number: int, evaluations: int, resume: bool) -> int:
-    """Run a trial; the number of a new one is a guess that only seeds the sampler.
+    """Run a trial of the contender `name`, or resume one; the number of a new one only seeds the sampler.
 
-    Args:
-        folder, job: as in `worker.run_job`.
-        name: the contender's.
-        number: of the trial.
-        evaluations: of a trial that is not pruned.
-        resume: whether to continue a stopped trial.
+    `evaluations` is their number in a trial that is not pruned.
     """
     suite = folder.suite
     contender = next(c for c in suite.contenders if c.name == name)
@@ -89,12 +84,12 @@ def _work(folder: SuiteFolder, job: str, name: str, number: int, evaluations: in
                 ended = trainer.run(run)
             if ended == "interrupted":
                 return INTERRUPTED
-            if _diverged(path):
+            if divergence(RunFolder(path).status):
                 raise Pruned
             values.append(metric.value(RunFolder.open(path).epochs()[-1]))
     except Pruned:
         state = TrialState.PRUNED
-        if any(_diverged(path) for path in paths if path.exists()):
+        if any(divergence(RunFolder(path).status) for path in paths if path.exists()):
             trial.set_user_attr(tuning.NON_FINITE, True)
     for name, value in _cost(paths).items():
         trial.set_user_attr(name, value)
@@ -102,12 +97,6 @@ def _work(folder: SuiteFolder, job: str, name: str, number: int, evaluations: in
     for path in paths:
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
     return 0
-
-
-def _diverged(path: Path) -> bool:
-    """Whether a trial's run diverged, whether or not its loss stayed finite."""
-    status = RunFolder(path).status
-    return status["state"] == "non_finite" or "diverged_at" in status
 
 
 def _cost(paths: list[Path]) -> dict[str, float]:
