@@ -158,14 +158,15 @@ class SuiteObserver(_Observer):
 
 def summary(snapshot: Snapshot, bar: Task) -> str:
     """The numbers of jobs, the elapsed and the estimated remaining time."""
-    counts = [
+    figures = [
         f"{snapshot.done} of {snapshot.total} done",
         f"{len(snapshot.running)} running",
         f"{snapshot.waiting} waiting",
         *([f"{snapshot.failed} failed"] if snapshot.failed else []),
         f"{duration(bar.elapsed or 0)} elapsed",
+        *(f"about {text}" for text in remaining(bar)),
     ]
-    return ", ".join([*counts, *(f"about {text}" for text in remaining(bar))])
+    return ", ".join(figures)
 
 
 def remaining(bar: Task) -> list[str]:
