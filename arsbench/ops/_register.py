@@ -20,26 +20,8 @@ def calls() -> dict[str, int]:
     return dict(_calls)
 
 
-class Op:
-    """An op that counts its calls.
-
-    Attributes:
-        overload: the op of the dispatcher.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.overload: torch._ops.OpOverload = getattr(torch.ops.arsbench, name).default
-        self._name = name
-
-    def __call__(self, *arguments: Any) -> Any:
-        # torch.compile would guard on the count, and compile again after every call.
-        if not torch.compiler.is_compiling():
-            _calls[self._name] += 1
-        return self.overload(*arguments)
-
-
-def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> Op:
-    """Define and return the op `arsbench::<name>`.
+def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> Callable[..., Any]:
+    """Define the op `arsbench::<name>`, and return a function that calls it and counts the calls.
 
     The op `arsbench::<name>_reference`, which always runs the reference, is defined too: compiled kernels
     call it for unsupported inputs (dtypes, older GPUs).
@@ -57,7 +39,15 @@ def register(name: str, schema: str, *, reference: Callable, fake: Callable) -> 
         torch.library.define(qualified, schema)
         torch.library.impl(qualified, "default", implementation)
         torch.library.register_fake(qualified, fake)
-    return Op(name)
+    overload = getattr(torch.ops.arsbench, name).default
+
+    def call(*arguments: Any) -> Any:
+        # torch.compile would guard on the count, and compile again after every call.
+        if not torch.compiler.is_compiling():
+            _calls[name] += 1
+        return overload(*arguments)
+
+    return call
 
 
 def register_gradient(
@@ -67,8 +57,9 @@ def register_gradient(
     reference: Callable,
     setup_context: Callable | None = None,
     backward: Callable | None = None,
-) -> Op:
-    """Define `arsbench::<name>_backward`, make it the derivative of `arsbench::<name>`, and return it.
+) -> Callable[..., Any]:
+    """Define `arsbench::<name>_backward`, make it the derivative of `arsbench::<name>`, and return a
+    function that calls it, as `register` does.
 
     It has no derivative itself: differentiating a gradient raises RuntimeError instead of treating the
     gradient as a constant.
@@ -83,9 +74,10 @@ def register_gradient(
     """
 
     def fake(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-        return tuple(x.new_empty(x.shape) for x in inputs[: len(op.overload._schema.returns)])
+        return tuple(x.new_empty(x.shape) for x in inputs[:gradients])
 
     op = register(f"{name}_backward", schema, reference=without_autocast(reference), fake=fake)
+    gradients = len(getattr(torch.ops.arsbench, f"{name}_backward").default._schema.returns)
 
     def save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.numbers = [x for x in inputs if not isinstance(x, Tensor)]

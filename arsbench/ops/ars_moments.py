@@ -13,12 +13,13 @@ Sources: Adam's moments, D. Kingma and J. Ba (2015); decoupled weight decay, I. 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from arsbench.ops._block import empty_block
-from arsbench.ops._register import Op, register
+from arsbench.ops._register import register
 from arsbench.ops.reference import ars_moments as _reference
 from arsbench.ops.reference.ars_moments import check_second_moment, state_dtype
 
@@ -171,7 +172,7 @@ def _check_update(
         )
 
 
-def _define(name: str, schema: str, fake: Callable) -> Op:
+def _define(name: str, schema: str, fake: Callable) -> Callable[..., Any]:
     return register(name, schema, reference=getattr(_reference, name), fake=fake)
 
 
