@@ -69,8 +69,9 @@ def register_gradient(
         schema: the backward op's. Its results, at least two, are the gradients of the tensors after its first
             argument.
         reference: the backward in plain PyTorch.
-        setup_context, backward: as of torch.library.register_autograd. By default every input is saved, and
-            the backward op is called with the gradient of the result and all inputs.
+        setup_context, backward: as of torch.library.register_autograd. By default only the first result is
+            differentiable, and the backward op is called with its gradient, all input tensors, the results of
+            an op with several, and the other inputs.
     """
 
     def fake(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
@@ -79,17 +80,21 @@ def register_gradient(
     op = register(f"{name}_backward", schema, reference=without_autocast(reference), fake=fake)
     gradients = len(getattr(torch.ops.arsbench, f"{name}_backward").default._schema.returns)
 
-    def save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.numbers = [x for x in inputs if not isinstance(x, Tensor)]
-        ctx.save_for_backward(*inputs[: len(inputs) - len(ctx.numbers)])
+        results = output if isinstance(output, tuple) else ()
+        ctx.mark_non_differentiable(*results[1:])
+        ctx.set_materialize_grads(not results)  # zeros for all unused results would be large
+        ctx.save_for_backward(*inputs[: len(inputs) - len(ctx.numbers)], *results)
 
-    def call_op(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *op(grad, *ctx.saved_tensors, *ctx.numbers), *(None for _ in ctx.numbers)
+    def call_op(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+        grads = (None,) * gradients if grad is None else op(grad, *ctx.saved_tensors, *ctx.numbers)
+        return *grads, *(None for _ in ctx.numbers)
 
     def refuse(ctx: Any, *grads: Tensor) -> None:
         raise RuntimeError(f"{name} has no second derivative; do not differentiate its gradient")
 
     autograd = torch.library.register_autograd
-    autograd(f"arsbench::{name}", backward or call_op, setup_context=setup_context or save_inputs)
+    autograd(f"arsbench::{name}", backward or call_op, setup_context=setup_context or save)
     autograd(f"arsbench::{name}_backward", refuse)
     return op

@@ -94,28 +94,10 @@ _op = register(
     reference=_autocast.without_autocast(reference.rope_attention),
     fake=_fake,
 )
-
-
-def _setup_context(ctx, inputs, output) -> None:
-    *tensors, ctx.theta, ctx.eps = inputs
-    out, lse = output
-    ctx.mark_non_differentiable(lse)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*tensors, out, lse)
-
-
-def _backward(ctx, grad_out: Tensor | None, _grad_lse):
-    if grad_out is None:
-        return (None,) * 7
-    return *_backward_op(grad_out, *ctx.saved_tensors, ctx.theta, ctx.eps), None, None
-
-
-_backward_op = register_gradient(
+register_gradient(
     "rope_attention",
     "(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor q_weight, Tensor k_weight, Tensor out,"
     " Tensor lse, float theta, float eps)"
     " -> (Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor grad_q_weight, Tensor grad_k_weight)",
     reference=reference.rope_attention_backward,
-    setup_context=_setup_context,
-    backward=_backward,
 )
