@@ -172,24 +172,9 @@ def _check_update(
         )
 
 
-def _define(name: str, schema: str, fake: Callable) -> Callable[..., Any]:
+def _define(name: str, schema: str, fake: Callable = lambda *_: None) -> Callable[..., Any]:
+    """Register an op; by default it has no result, and only changes its arguments."""
     return register(name, schema, reference=getattr(_reference, name), fake=fake)
-
-
-def _fake_nothing(*_: object) -> None:
-    return None
-
-
-def _fake_dots(grads: Tensors, others: Tensors) -> Tensor:
-    return _per_tensor(grads, (3,))
-
-
-def _fake_whiten(grads: Tensors, *_: object) -> tuple[Tensor, Tensor]:
-    return _per_tensor(grads), _per_tensor(grads)
-
-
-def _fake_adamw(params: Tensors, *_: object) -> Tensor:
-    return _per_tensor(params)
 
 
 def _per_tensor(tensors: Tensors, shape: tuple[int, ...] = ()) -> Tensor:
@@ -203,29 +188,27 @@ _perturb = _define(
     "ars_perturb",
     "(Tensor(a!)[] params, Tensor[] grads, Tensor[] exp_avg_sqs, Tensor(b!)[] backups, float rho, "
     "float beta2, float eps, int step, bool adaptive) -> ()",
-    _fake_nothing,
 )
-_restore = _define("ars_restore", "(Tensor(a!)[] params, Tensor[] backups) -> ()", _fake_nothing)
-_dots = _define("ars_dots", "(Tensor[] grads, Tensor[] others) -> Tensor", _fake_dots)
-_residual = _define(
-    "ars_residual", "(Tensor[] grads, Tensor[] base_grads, Tensor(a!)[] residuals) -> ()", _fake_nothing
+_restore = _define("ars_restore", "(Tensor(a!)[] params, Tensor[] backups) -> ()")
+_dots = _define(
+    "ars_dots", "(Tensor[] grads, Tensor[] others) -> Tensor", lambda grads, _: _per_tensor(grads, (3,))
 )
+_residual = _define("ars_residual", "(Tensor[] grads, Tensor[] base_grads, Tensor(a!)[] residuals) -> ()")
 _whiten = _define(
     "ars_whiten",
     "(Tensor[] grads, Tensor(a!)[] exp_avgs, Tensor(b!)[] exp_avg_sqs, Tensor(c!)[] directions, "
     "Tensor[] flats, Tensor? strengths, float beta1, float beta2, float eps, int step, str second_moment) "
     "-> (Tensor, Tensor)",
-    _fake_whiten,
+    lambda grads, *_: (_per_tensor(grads), _per_tensor(grads)),
 )
 _adamw = _define(
     "ars_adamw",
     "(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] exp_avgs, Tensor(c!)[] exp_avg_sqs, Tensor[] flats, "
     "Tensor? strengths, float lr, float beta1, float beta2, float eps, float weight_decay, int step, "
     "str second_moment) -> Tensor",
-    _fake_adamw,
+    lambda params, *_: _per_tensor(params),
 )
 _apply = _define(
     "ars_apply",
     "(Tensor(a!)[] params, Tensor[] directions, Tensor scales, float lr, float weight_decay) -> ()",
-    _fake_nothing,
 )
