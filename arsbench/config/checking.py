@@ -42,9 +42,7 @@ def _keys(section: str) -> dict[str, tuple[Any, Mapping[str, Any]]]:
 def _section(section: str, table: Mapping[str, Any]) -> Any:
     keys = _keys(section)
     third_party = section == "optimizer" and is_third_party(table)
-    if (
-        third_party
-    ):  # its other keys are the class's own, whatever a built-in optimizer's key of that name means
+    if third_party:  # any other key is the class's own, even if a built-in optimizer has one of that name
         keys = {key: keys[key] for key in keys if key in CHOICE_KEYS or key.startswith("adam_")}
     values = {}
     for key, value in table.items():

@@ -7,7 +7,7 @@ meaning.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -179,24 +179,14 @@ class Config:
 
 
 SECTIONS: dict[str, type] = {
-    "experiment": ExperimentConfig,
-    "model": ModelConfig,
-    "data": DataConfig,
-    "optimizer": OptimizerConfig,
-    "scheduler": SchedulerConfig,
-    "train": TrainConfig,
+    entry.name: entry.default_factory for entry in fields(Config) if entry.name != "given"
 }
 
 
 def effective(config: Config) -> dict[str, dict[str, Any]]:
     """The effective configuration: every key with its value, defaults included, in JSON's types."""
-    result = {}
-    for name, section_type in SECTIONS.items():
-        section = getattr(config, name)
-        result[name] = {f.name: getattr(section, f.name) for f in fields(section_type)}
+    sections = {name: asdict(getattr(config, name)) for name in SECTIONS}
     optimizer = config.given.get("optimizer", {})
-    if is_third_party(optimizer):
-        result["optimizer"] = dict(
-            optimizer
-        )  # the class's other defaults are shown with the parameter groups
-    return result
+    if is_third_party(optimizer):  # the class's other defaults are shown with the parameter groups
+        sections["optimizer"] = dict(optimizer)
+    return sections
