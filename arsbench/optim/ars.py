@@ -30,7 +30,6 @@ from arsbench.optim.flatness import (
     injected_dots,
     injection_strengths,
     no_cosines,
-    restore,
     space_for_backups,
     with_averaged,
 )
@@ -226,10 +225,11 @@ class ARS(MatrixOptimizer):
             with torch.enable_grad():
                 closure()
         except BaseException:
-            restore(buckets, backups)
             drop_flatness(chain.from_iterable(bucket.states for bucket in buckets))
             raise
-        restore(buckets, backups)
+        finally:
+            for bucket, backup in zip(buckets, backups, strict=False):  # the perturbed ones, after an error
+                ops.ars_restore(bucket.params, backup)
         buckets = self._buckets(among=first)
         if self.defaults["k"] > 1:
             for bucket in buckets:

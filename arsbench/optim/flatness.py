@@ -105,9 +105,3 @@ def drop_flatness(states: Iterable[dict]) -> None:
     """Remove the flatness vectors from the states of parameters."""
     for state in states:
         state.pop("flatness", None)
-
-
-def restore(buckets: list[Bucket], backups: list[list[Tensor]]) -> None:
-    """Restore the parameters of the first buckets, which were perturbed before an error."""
-    for bucket, backup in zip(buckets, backups, strict=False):
-        ops.ars_restore(bucket.params, backup)
