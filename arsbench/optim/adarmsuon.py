@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor
 
-from arsbench import ops
 from arsbench.optim.arguments import arguments_of
 from arsbench.optim.base import MatrixOptimizer, Parameters
 from arsbench.optim.buckets import Bucket, UpdateStatistics
@@ -25,12 +24,8 @@ def adarmsuon_update(bucket: Bucket, **injection: Any) -> UpdateStatistics:
     Args:
         injection: `flats`, `strengths` and `second_moment` of `ops.ars_whiten`.
     """
-    settings, moments = bucket.settings, (bucket.entries("exp_avg"), bucket.entries("exp_avg_sq"))
-    beta1, beta2 = settings["betas"]
-    directions, energies, grad_norms = ops.ars_whiten(
-        bucket.grads, *moments, beta1=beta1, beta2=beta2, eps=settings["eps"], step=bucket.step, **injection
-    )
-    bucket.apply(orthogonalize(directions, settings["ns_steps"]), energies)
+    directions, energies, grad_norms = bucket.whiten(**injection)
+    bucket.apply(orthogonalize(directions, bucket.settings["ns_steps"]), energies)
     return UpdateStatistics(grad_norms, energies)
 
 

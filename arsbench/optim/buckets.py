@@ -33,6 +33,12 @@ class Bucket:
         """The state tensors of one name, in the order of `params`."""
         return [state[name] for state in self.states]
 
+    def whiten(self, **injection: Any) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Update both moments in place, see `ops.ars_whiten`; `injection` are its other arguments."""
+        (beta1, beta2), eps, step = self.settings["betas"], self.settings["eps"], self.step
+        moments = self.entries("exp_avg"), self.entries("exp_avg_sq")
+        return ops.ars_whiten(self.grads, *moments, beta1=beta1, beta2=beta2, eps=eps, step=step, **injection)
+
     def apply(self, directions: list[Tensor], scales: Tensor) -> None:
         """Take the step in place, see `ops.ars_apply`; scales are float64 (n,)."""
         lr, weight_decay = self.settings["lr"], self.settings["weight_decay"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arsbench import ops
 from arsbench.optim.arguments import arguments_of
 from arsbench.optim.base import MatrixOptimizer, Parameters
 from arsbench.optim.buckets import Bucket, UpdateStatistics
@@ -19,12 +18,9 @@ from arsbench.optim.orthogonalize import lengths_of, orthogonalize
 
 def rmsuon_update(bucket: Bucket) -> UpdateStatistics:
     """Update the matrices of a bucket and their moments in place."""
-    settings, moments = bucket.settings, (bucket.entries("exp_avg"), bucket.entries("exp_avg_sq"))
-    beta1, beta2 = settings["betas"]
-    _, energies, grad_norms = ops.ars_whiten(
-        bucket.grads, *moments, beta1=beta1, beta2=beta2, eps=settings["eps"], step=bucket.step
-    )
-    corrected = torch._foreach_div(moments[0], 1 - beta1**bucket.step)
+    settings = bucket.settings
+    _, energies, grad_norms = bucket.whiten()
+    corrected = torch._foreach_div(bucket.entries("exp_avg"), 1 - settings["betas"][0] ** bucket.step)
     directions = orthogonalize(corrected, settings["ns_steps"])
     bucket.apply(directions, energies / lengths_of(directions))
     return UpdateStatistics(grad_norms, energies)
