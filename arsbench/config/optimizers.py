@@ -35,12 +35,8 @@ def check_named_keys(optimizer: str, keys: Iterable[str]) -> None:
     all. A key that is set for one optimizer must be a key of that optimizer: ignoring it would hide a
     mistake.
 
-    Args:
-        optimizer: the value of `optimizer.name`.
-        keys: of the section `optimizer`.
-
     Raises:
-        UserError: `optimizer` is built-in and lacks one of them.
+        UserError: the optimizer is built-in and lacks one of the keys.
     """
     for key in keys:
         if not has_key(optimizer, key):

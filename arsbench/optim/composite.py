@@ -33,10 +33,7 @@ class Composite(torch.optim.Optimizer):
 
         `rest` steps once, with the gradients of the closure's last call. If the optimizer of the matrices
         calls the closure several times (LBFGS, SAM), these are gradients at its last trial of the matrices,
-        and at the other parameters before the step.
-
-        Args:
-            closure: zeroes the gradients, computes the loss, calls backward and returns the loss.
+        and at the other parameters before the step. The closure is that of `take_step`.
         """
         take_step(self.matrices, closure)
         self.rest.step()

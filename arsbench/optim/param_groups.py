@@ -27,8 +27,7 @@ def check_parameters(params: Iterable[Tensor], kind: str | None, optimizer: str)
     """Refuse tensors that a group of this kind cannot have; messages name `optimizer`.
 
     Raises:
-        ValueError: the kind does not exist, a matrix group has a tensor of fewer than two dimensions, or a
-            tensor is a DTensor or not float32, bfloat16 or float64.
+        ValueError: as in the constructor of `MatrixOptimizer`.
     """
     if kind not in (None, MATRIX, ADAMW):
         raise ValueError(f"kind is {kind!r}; it must be {MATRIX!r} or {ADAMW!r}")

@@ -28,6 +28,8 @@ def create_third_party(
 ) -> torch.optim.Optimizer:
     """Make the third-party optimizer `config.name`, with the keys in `given` as keyword arguments.
 
+    Arguments and errors are those of `create_optimizer`.
+
     `config.groups` chooses its parameters:
 
     - "split": the groups of `split_parameters`, matrices first, without empty groups. The `adam_` keys in
@@ -40,16 +42,6 @@ def create_third_party(
     `BASE_ARGUMENTS`: as an instance if that is the first argument or the wrapper has no **kwargs, otherwise
     as a class whose keyword arguments are among the **kwargs. A key that the wrapper's constructor names is
     the wrapper's; all other keys are the base's.
-
-    Args:
-        model: its trainable parameters are optimized.
-        config: the optimizer table with its defaults.
-        given: the optimizer table as written.
-        matrices: as of `split_parameters`.
-
-    Raises:
-        UserError: a name cannot be imported, a key is unknown, the constructor raises, or a parameter group
-            has no learning rate.
     """
     adam = {ADAM_KEYS[key]: tuple_of(value) for key, value in given.items() if key in ADAM_KEYS}
     others = (key for key in given if key not in (*CHOICE_KEYS, *ADAM_KEYS))

@@ -18,12 +18,8 @@ def check_storable(optimizer: torch.optim.Optimizer, name: str) -> None:
 
     Call it after the first step, which makes the state: then little work is lost.
 
-    Args:
-        optimizer: any.
-        name: the optimizer's name in the configuration.
-
     Raises:
-        UserError: names the part of the state that a checkpoint cannot hold.
+        UserError: with the optimizer's `name` and the part of the state that a checkpoint cannot hold.
     """
     buffer = io.BytesIO()
     try:
