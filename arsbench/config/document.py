@@ -51,17 +51,14 @@ def _lines() -> Iterator[str]:
         for entry in fields(section):
             default = entry.default if entry.default_factory is MISSING else entry.default_factory()
             shown = "" if default is None else f"`{json.dumps(default)}`"
+            kind = entry.type.removesuffix(" | None").replace("[", " of ").replace("]", "")
             words = f"{entry.metadata['doc']}{_limits(entry.metadata)}"
-            yield f"| `{entry.name}` | {_type(entry.type)} | {shown} | {words} |"
+            yield f"| `{entry.name}` | {kind} | {shown} | {words} |"
         if name == "optimizer":
             yield CONSTRUCTORS
             for key, metadata in METADATA.items():
                 for optimizer, default in metadata.get("class_defaults", {}).items():
                     yield f"| `{key}` | `{json.dumps(default)}` | {optimizer} |"
-
-
-def _type(annotation: str) -> str:
-    return annotation.removesuffix(" | None").replace("[", " of ").replace("]", "")
 
 
 def _limits(metadata: Mapping[str, Any]) -> str:

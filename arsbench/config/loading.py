@@ -22,9 +22,7 @@ PRESETS = resources.files("arsbench.config") / "presets"
 
 def preset_names() -> list[str]:
     """Names of the configurations that ship with the package."""
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in PRESETS.iterdir() if entry.name.endswith(".toml")
-    )
+    return sorted(Path(entry.name).stem for entry in PRESETS.iterdir() if entry.name.endswith(".toml"))
 
 
 def preset_text(name: str) -> str:

@@ -245,10 +245,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
     def _record(self, statistics: list[UpdateStatistics]) -> None:
         # Tensors, not numbers: nothing here waits for the device.
-        self._measured["grad_norm"] = 0.0
-        if statistics:
-            norms = join([update.grad_norms for update in statistics])
-            self._measured["grad_norm"] = torch.linalg.vector_norm(norms)
+        norms = [update.grad_norms for update in statistics]
+        self._measured["grad_norm"] = torch.linalg.vector_norm(join(norms)) if norms else 0.0
         energies = [update.energies for update in statistics if update.energies is not None]
         if energies:
             self._measured["energy"] = join(energies).mean()
