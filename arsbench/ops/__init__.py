@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Set
 
 from arsbench._native import build_info, fallbacks, has_kernel
-from arsbench.ops._block import empty_block
 from arsbench.ops._register import calls
 from arsbench.ops.ars_moments import (
     ars_adamw,
@@ -15,6 +14,7 @@ from arsbench.ops.ars_moments import (
     ars_residual,
     ars_restore,
     ars_whiten,
+    empty_block,
     state_dtype,
 )
 from arsbench.ops.linear import linear
