@@ -20,7 +20,8 @@ from torch import Tensor
 
 from arsbench.ops._register import register
 from arsbench.ops.reference import ars_moments as _reference
-from arsbench.ops.reference.ars_moments import check_second_moment, state_dtype
+from arsbench.ops.reference.ars_moments import check_second_moment
+from arsbench.ops.reference.dtypes import compute_dtype as state_dtype
 
 Tensors = Sequence[Tensor]
 

@@ -22,11 +22,6 @@ SMALLEST_EPS = 1e-20
 SECOND_MOMENTS = ("plain", "bounded", "injected")
 
 
-def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Dtype of moments and directions for parameters of `dtype`: float64 for float64, else float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def check_second_moment(second_moment: str) -> None:
     if second_moment not in SECOND_MOMENTS:
         raise ValueError(f'second_moment is {second_moment!r}; it must be "plain", "bounded" or "injected"')
