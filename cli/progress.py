@@ -43,7 +43,8 @@ class _Observer:
 
     def __init__(self, stream: IO[str], *columns: ProgressColumn) -> None:
         self._draws_bars = stream.isatty()
-        self._shown = {"step": time.monotonic(), "suite": time.monotonic()}
+        # Bars show the first step at once; lines begin after an interval.
+        self._shown = {} if self._draws_bars else dict.fromkeys(("step", "suite"), time.monotonic())
         output = console()
         # On a narrow terminal the bars are short and the texts wrap; nothing is cut.
         self._progress = Progress(
@@ -117,13 +118,16 @@ class TrainingObserver(_Observer):
         speed = f"{self._tokens / self._seconds:,.0f} tokens/s"
         figures = "  ".join([f"loss {record['loss']:.4f}", speed, *remaining(bar)])
         if self._draws_bars:
-            self._progress.update(bar.id, figures=figures)
+            self._progress.update(bar.id, figures=figures, refresh=True)
         else:
             self.message(f"step {record['step']}/{self._total}  {figures}")
 
     def evaluating(self, split: str) -> None:
         if self._draws_bars:
-            self._progress.update(self._progress.tasks[0].id, figures=f"evaluating on {split} ...")
+            due = self._due("evaluating", REFRESH_S)
+            self._progress.update(
+                self._progress.tasks[0].id, figures=f"evaluating on {split} ...", refresh=due
+            )
         elif self._due(f"evaluating on {split}", EPOCH_INTERVAL_S):
             self.message(f"evaluating on {split} ...")
 

@@ -53,7 +53,7 @@ def test_a_third_partys_exception_is_one_sentence(invoke, config, tmp_path):
     )
     assert invoke("report", "run")[0] == 0
     code, output, _ = invoke("compare", "run")
-    assert (code, f"- run: failed: {message}." in output) == (0, True)
+    assert (code, f"- run failed after step 9: {message}." in output) == (0, True)
 
     config("pass")
     assert not run.checkpoints.exists()
@@ -89,7 +89,9 @@ def test_a_run_that_diverges_trains_on_and_says_so(invoke, config, tmp_path):
     assert (run["state"], run["diverged_at"]) == ("finished", 10)
     invoke("report", "run")
     for source in ("run", "run/summary.md"):
-        assert "run: diverged at step 10." in invoke("compare", source)[1].replace("summary", "run")
+        assert "- run diverged at step 10 and finished after step" in invoke("compare", source)[1].replace(
+            "summary", "run"
+        )
 
 
 def test_backends_are_shown_once_they_are_known(tmp_path):
