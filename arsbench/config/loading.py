@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,21 @@ from arsbench.errors import UserError, nearest, shown
 PRESETS = resources.files("arsbench.config") / "presets"
 
 
-def preset_names() -> list[str]:
-    """Names of the configurations that ship with the package."""
-    return sorted(Path(entry.name).stem for entry in PRESETS.iterdir() if entry.name.endswith(".toml"))
+def preset_names(folder: Traversable | None = None) -> list[str]:
+    """Names of the TOML files that ship in a folder, by default the configurations."""
+    entries = (folder or PRESETS).iterdir()
+    return sorted(Path(entry.name).stem for entry in entries if entry.name.endswith(".toml"))
 
 
-def preset_text(name: str) -> str:
-    """A preset's TOML as it ships.
+def preset_text(name: str, folder: Traversable | None = None) -> str:
+    """The TOML of a preset as it ships.
 
     Raises:
-        UserError: there is no preset of that name.
+        UserError: the folder has no preset of that name.
     """
-    if name not in preset_names():
-        raise UserError(f"there is no preset {name!r}{nearest(name, preset_names())}")
-    return (PRESETS / f"{name}.toml").read_text(encoding="utf-8")
+    if name not in preset_names(folder):
+        raise UserError(f"there is no preset {name!r}{nearest(name, preset_names(folder))}")
+    return ((folder or PRESETS) / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def load_config(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from arsbench.config import config_from_dict, load_config, preset_names
+from arsbench.config import config_from_dict, load_config, preset_names, preset_text
 from arsbench.config.optimizers import has_key
 from arsbench.documents import parse_toml, read_document
 from arsbench.errors import UserError, nearest, shown
@@ -76,20 +77,8 @@ class Suite:
         return config_from_dict(self.contenders[0].sections).task
 
 
-def suite_names() -> list[str]:
-    """Names of the built-in suites."""
-    return sorted(Path(entry.name).stem for entry in SUITES.iterdir() if entry.name.endswith(".toml"))
-
-
-def suite_text(name: str) -> str:
-    """The TOML of a built-in suite.
-
-    Raises:
-        UserError: there is no suite of that name.
-    """
-    if name not in suite_names():
-        raise UserError(f"no suite is called {name!r}{nearest(name, suite_names())}")
-    return (SUITES / f"{name}.toml").read_text(encoding="utf-8")
+suite_names = partial(preset_names, SUITES)
+suite_text = partial(preset_text, folder=SUITES)
 
 
 def read_suite(source: str) -> Suite:
