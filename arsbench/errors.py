@@ -1,4 +1,4 @@
-"""The exception for mistakes that the user can correct, and parts of its messages."""
+"""The exception for mistakes that the user can correct, parts of its messages, and text safe to show."""
 
 import difflib
 import re
@@ -7,6 +7,10 @@ from typing import Any
 
 # Control characters, Unicode's line and paragraph separators, and lone surrogates, which UTF-8 cannot write.
 _NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Characters that act on the program that shows them: C0 and C1 controls, line and paragraph separators, marks
+# that change the direction of text, and lone surrogates, which no UTF-8 file can hold.
+ACTING = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+_ACTING = re.compile(ACTING)
 _LONGEST_SHOWN = 120
 
 INTERRUPTED = 130  # the exit code that a shell reports of a program ended by SIGINT
@@ -58,3 +62,8 @@ def require_line(name: str, text: str) -> None:
         )
     if text in ("NaN", "Infinity", "-Infinity"):
         raise UserError(f"{name} is {shown(text)}; it must not be a word that stands for a number")
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line, safe for a terminal: a character that would act becomes `\x1b` and the like."""
+    return _ACTING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

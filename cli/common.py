@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arsbench.characters import printable
+from arsbench.errors import printable
 from arsbench.runs.folder import RunFolder
 from arsbench.runs.json_files import encode
 
@@ -49,11 +49,7 @@ run_argument = click.argument(
     shell_complete=completion.runs,
 )
 sources_argument = click.argument(
-    "sources",
-    metavar="RUN|SUITE|REPORT.md...",
-    nargs=-1,
-    required=True,
-    shell_complete=completion.sources,
+    "sources", metavar="RUN|SUITE|REPORT.md...", nargs=-1, required=True, shell_complete=completion.sources
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 csv_option = click.option(

@@ -10,8 +10,7 @@ from typing import Any
 from arsbench.analysis.plans import find_plan
 from arsbench.analysis.runs import Run
 from arsbench.analysis.wording import by_value
-from arsbench.characters import printable
-from arsbench.errors import UserError, nearest
+from arsbench.errors import UserError, nearest, printable
 
 # The seed, and keys that change what is recorded, when, or how fast, but not what is computed.
 WITHOUT_EFFECT = frozenset(

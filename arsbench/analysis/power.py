@@ -8,13 +8,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from arsbench.analysis.significance import (
-    FEWEST_SEEDS,
-    MOST_EXHAUSTIVE,
-    ROUNDING,
-    permutation_p,
-    permutes,
-)
+from arsbench.analysis.significance import FEWEST_SEEDS, MOST_EXHAUSTIVE, ROUNDING, permutation_p, permutes
 
 POWER = 0.8
 # Larger numbers are of no practical use.

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench.analysis.plans import plan_of
-from arsbench.characters import printable
-from arsbench.errors import UserError
+from arsbench.errors import UserError, printable
 from arsbench.metrics import BUDGETS, METRICS, Metric, Point, history, task_name
 from arsbench.report import parse, read_report
 from arsbench.runs import checks
@@ -30,11 +29,7 @@ _CONFIG = checks.record(
     {
         "optimizer": checks.record({}, {"name": checks.optional(checks.TEXT)}),
         "experiment": checks.record(
-            {},
-            {
-                "seed": checks.optional(checks.SEED),
-                "tasks": checks.optional(checks.sequence(checks.TEXT)),
-            },
+            {}, {"seed": checks.optional(checks.SEED), "tasks": checks.optional(checks.sequence(checks.TEXT))}
         ),
         "scheduler": checks.record({}, {"name": checks.TEXT}),
     },

@@ -9,8 +9,8 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
+from arsbench.config.hyperparameters import is_third_party, optimizer_keys
 from arsbench.config.keys import require
-from arsbench.config.optimizers import is_third_party, optimizer_keys
 from arsbench.config.schema import CHOICE_KEYS, SECTIONS, Config, ModelConfig, OptimizerConfig
 from arsbench.errors import UserError, nearest, require_line, shown
 

@@ -8,11 +8,13 @@ of a suite's search spaces and docs/configuration.md derive from this declaratio
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
 from arsbench.config.keys import key
+from arsbench.errors import UserError, nearest, shown
 
 # All but AdamW update matrices, and other parameters by AdamW with the hyperparameters named `adam_…`.
 _MATRIX_OPTIMIZERS = ("ARS", "AdaRMSuon", "RMSuon", "AdaMuon", "Muon")
@@ -87,3 +89,44 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 def default_second_moment(adaptive_sync: bool) -> str:
     """The `second_moment` of an ARS whose configuration does not set it."""
     return "injected" if adaptive_sync else "bounded"
+
+
+def is_third_party(optimizer: Mapping[str, Any]) -> bool:
+    """Whether an optimizer table names a third-party class, as `package.module:Class`."""
+    return ":" in str(optimizer.get("name", ""))
+
+
+def optimizer_keys(name: str) -> tuple[str, ...]:
+    """The keys of the section `optimizer`, besides `name`, that a built-in optimizer has.
+
+    Raises:
+        UserError: there is no built-in optimizer of that name.
+    """
+    if name not in BUILT_IN:
+        raise UserError(
+            f"optimizer.name is {shown(name)}; it must be a built-in optimizer or package.module:Class"
+            f"{nearest(name, BUILT_IN)}"
+        )
+    return tuple(BUILT_IN[name])
+
+
+def check_named_keys(optimizer: str, keys: Iterable[str]) -> None:
+    """Refuse keys that a user sets for an optimizer which does not have them.
+
+    The table of a configuration file may hold keys of other built-in optimizers, so that one file serves them
+    all. A key that is set for one optimizer must be a key of that optimizer: ignoring it would hide a
+    mistake.
+
+    Raises:
+        UserError: the optimizer is built-in and lacks one of the keys.
+    """
+    for name in keys:
+        if not has_key(optimizer, name):
+            raise UserError(
+                f"{optimizer} has no optimizer.{name}; its keys are {', '.join(optimizer_keys(optimizer))}"
+            )
+
+
+def has_key(optimizer: str, name: str) -> bool:
+    """Whether this optimizer's section may have the key `name`; a third-party one's may have any."""
+    return name == "name" or is_third_party({"name": optimizer}) or name in optimizer_keys(optimizer)

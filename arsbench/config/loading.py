@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from arsbench.config.checking import config_from_dict
-from arsbench.config.hyperparameters import BUILT_IN
+from arsbench.config.hyperparameters import BUILT_IN, check_named_keys
 from arsbench.config.labels import follow_source
-from arsbench.config.optimizers import check_named_keys
 from arsbench.config.schema import Config, OptimizerConfig
 from arsbench.documents import StructureError, check_content, parse_json, parse_toml, read_document
 from arsbench.errors import UserError, nearest, shown

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
 
-from arsbench.config.hyperparameters import Hyperparameters
+from arsbench.config.hyperparameters import Hyperparameters, is_third_party
 from arsbench.config.keys import MOST_STEPS, WIDEST, key
-from arsbench.config.optimizers import is_third_party
 
 _size = partial(key, minimum=1, maximum=WIDEST)
 _steps = partial(key, minimum=1, maximum=MOST_STEPS)

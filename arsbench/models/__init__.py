@@ -1,7 +1,5 @@
 """The benchmark's models: Qwen3's architecture, exchangeable with Hugging Face, and a one-layer one."""
 
-from __future__ import annotations
-
 from arsbench.models.exchange import export_huggingface, load_huggingface
 from arsbench.models.loss_output import LossOutput
 from arsbench.models.one_layer import OneLayerTransformer

@@ -1,7 +1,8 @@
-"""Registration of the ops in the namespace `arsbench` with PyTorch."""
+"""Registration of the ops in the namespace `arsbench` with PyTorch, and autocast at their boundary."""
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 
 from arsbench import _native  # noqa: F401  (loading it registers the compiled kernels)
-from arsbench.ops._autocast import without_autocast
 
 _calls: Counter[str] = Counter()
 
@@ -98,3 +98,34 @@ def register_gradient(
     autograd(f"arsbench::{name}", backward or call_op, setup_context=setup_context or save)
     autograd(f"arsbench::{name}_backward", refuse)
     return op
+
+
+def is_autocast(x: Tensor) -> bool:
+    """Whether autocast is on for the device of `x`; torch raises for the device "meta", which has none."""
+    return x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+
+
+def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the autocast dtype of their device if autocast is on, otherwise unchanged.
+
+    As in torch's autocast, float64 tensors are not cast.
+    """
+    if not is_autocast(tensors[0]):
+        return tensors
+    dtype = torch.get_autocast_dtype(tensors[0].device.type)
+    return tuple(x if x.dtype == torch.float64 else x.to(dtype) for x in tensors)
+
+
+def without_autocast(function: Callable) -> Callable:
+    """`function` with autocast off on the device of its first argument, a tensor.
+
+    A reference consists of ordinary ops, which an active autocast would cast again: float32 sums would become
+    bfloat16.
+    """
+
+    @functools.wraps(function)
+    def run(tensor: Tensor, *args):
+        with torch.autocast(tensor.device.type, enabled=False):
+            return function(tensor, *args)
+
+    return run

@@ -11,8 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arsbench.ops import _autocast
-from arsbench.ops._register import register, register_gradient
+from arsbench.ops._register import autocast, is_autocast, register, register_gradient, without_autocast
 from arsbench.ops.reference import linear as reference
 
 
@@ -29,9 +28,9 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     Raises:
         RuntimeError: the gradient is itself differentiated (under autocast).
     """
-    if not _autocast.is_on(x) or x.dtype == torch.float64:
+    if not is_autocast(x) or x.dtype == torch.float64:
         return torch.nn.functional.linear(x, weight)
-    (x,) = _autocast.cast(x)
+    (x,) = autocast(x)
     return _op(x, weight)
 
 
@@ -42,7 +41,7 @@ def _fake(x: Tensor, weight: Tensor) -> Tensor:
 _op = register(
     "linear",
     "(Tensor x, Tensor weight) -> Tensor",
-    reference=_autocast.without_autocast(reference.linear),
+    reference=without_autocast(reference.linear),
     fake=_fake,
 )
 register_gradient(

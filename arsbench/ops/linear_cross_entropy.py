@@ -13,8 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arsbench.ops import _autocast
-from arsbench.ops._register import register, register_gradient
+from arsbench.ops._register import autocast, register, register_gradient, without_autocast
 from arsbench.ops.reference import linear_cross_entropy as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 
@@ -54,7 +53,7 @@ def linear_cross_entropy(
             wait for the device to check it: the token's loss and gradient are NaN.)
         RuntimeError: the gradient is itself differentiated.
     """
-    (hidden,) = _autocast.cast(hidden)
+    (hidden,) = autocast(hidden)
     if hidden.dim() != 2 or weight.dim() != 2 or hidden.shape[1] != weight.shape[1]:
         raise ValueError(
             f"linear_cross_entropy takes hidden (N, E) and weight (V, E), not {tuple(hidden.shape)} and "
@@ -86,7 +85,7 @@ _op = register(
     "linear_cross_entropy",
     "(Tensor hidden, Tensor weight, Tensor target, int ignore_index, str reduction, bool with_grad)"
     " -> (Tensor loss, Tensor token_loss, Tensor entropy, Tensor grad_hidden, Tensor grad_weight)",
-    reference=_autocast.without_autocast(reference.linear_cross_entropy),
+    reference=without_autocast(reference.linear_cross_entropy),
     fake=_fake,
 )
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arsbench.ops import _autocast
-from arsbench.ops._register import register, register_gradient
+from arsbench.ops._register import register, register_gradient, without_autocast
 from arsbench.ops.reference import rms_norm as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 
@@ -54,7 +53,7 @@ def _fake(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 _op = register(
     "rms_norm",
     "(Tensor x, Tensor weight, float eps) -> Tensor",
-    reference=_autocast.without_autocast(reference.rms_norm),
+    reference=without_autocast(reference.rms_norm),
     fake=_fake,
 )
 register_gradient(

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from arsbench.ops import _autocast
-from arsbench.ops._register import register, register_gradient
+from arsbench.ops._register import autocast, register, register_gradient, without_autocast
 from arsbench.ops.reference import rope_attention as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 from arsbench.ops.rms_norm import RMS_NORM_EPS
@@ -48,7 +47,7 @@ def rope_attention(
         ValueError: shapes or dtypes do not fit together.
         RuntimeError: the gradient is itself differentiated.
     """
-    q, k, v = _autocast.cast(q, k, v)
+    q, k, v = autocast(q, k, v)
     _check_shapes(q, k, v, q_weight, k_weight)
     if not q.is_floating_point() or k.dtype != q.dtype or v.dtype != q.dtype:
         raise ValueError(
@@ -91,7 +90,7 @@ _op = register(
     "rope_attention",
     "(Tensor q, Tensor k, Tensor v, Tensor q_weight, Tensor k_weight, float theta, float eps)"
     " -> (Tensor out, Tensor lse)",
-    reference=_autocast.without_autocast(reference.rope_attention),
+    reference=without_autocast(reference.rope_attention),
     fake=_fake,
 )
 register_gradient(

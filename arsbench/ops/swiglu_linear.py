@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arsbench.ops import _autocast
-from arsbench.ops._register import register, register_gradient
+from arsbench.ops._register import autocast, register, register_gradient, without_autocast
 from arsbench.ops.reference import swiglu_linear as reference
 from arsbench.ops.reference.dtypes import compute_dtype
 
@@ -35,7 +34,7 @@ def swiglu_linear(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
         ValueError: shapes or dtypes do not fit together.
         RuntimeError: the gradient is itself differentiated.
     """
-    gate, up = _autocast.cast(gate, up)
+    gate, up = autocast(gate, up)
     if gate.dim() != 2 or gate.shape != up.shape or weight.dim() != 2 or weight.shape[1] != gate.shape[1]:
         raise ValueError(
             f"swiglu_linear takes gate and up (M, I) and weight (E, I), not {tuple(gate.shape)}, "
@@ -60,7 +59,7 @@ def _fake(gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
 _op = register(
     "swiglu_linear",
     "(Tensor gate, Tensor up, Tensor weight) -> Tensor",
-    reference=_autocast.without_autocast(reference.swiglu_linear),
+    reference=without_autocast(reference.swiglu_linear),
     fake=_fake,
 )
 register_gradient(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arsbench.config.optimizers import optimizer_keys
+from arsbench.config.hyperparameters import optimizer_keys
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError
 from arsbench.optim.adamuon import AdaMuon

@@ -17,7 +17,7 @@ from arsbench.analysis.contenders import by_contender, distinct, suite_of
 from arsbench.analysis.contenders import tuning as tuned
 from arsbench.analysis.overview import Overview
 from arsbench.analysis.overview import overview as compare_runs
-from arsbench.characters import printable
+from arsbench.errors import printable
 from arsbench.files import atomic_write
 from arsbench.pages import outcomes, run_charts, run_tables, tables
 from arsbench.pages.chart_data import BUDGET_TITLES

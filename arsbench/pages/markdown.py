@@ -18,7 +18,7 @@ from arsbench.analysis.contenders import distinct
 from arsbench.analysis.overview import Overview
 from arsbench.analysis.overview import overview as compare_runs
 from arsbench.analysis.plans import PLAN_FILE
-from arsbench.characters import ACTING
+from arsbench.errors import ACTING
 from arsbench.files import atomic_write
 from arsbench.pages import run_tables, tables
 from arsbench.pages.charts import Plot
@@ -34,11 +34,7 @@ _WIDTH = 100
 
 
 def render(
-    overview: Overview,
-    *,
-    title: str = "ARS-Bench Comparison",
-    plots: Iterable[str] = (),
-    width: int = _WIDTH,
+    overview: Overview, *, title: str = "ARS-Bench Comparison", plots: Iterable[str] = (), width: int = _WIDTH
 ) -> str:
     """The comparison as Markdown.
 

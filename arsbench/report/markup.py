@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from arsbench.characters import ACTING
+from arsbench.errors import ACTING
 
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 _MARKUP = re.compile(

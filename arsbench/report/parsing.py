@@ -37,9 +37,7 @@ _DATA = "## Run Data"
 
 
 def import_markdown(
-    path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    warn: Callable[[str], object] = warnings.warn,
+    path: str | os.PathLike[str], out: str | os.PathLike[str], warn: Callable[[str], object] = warnings.warn
 ) -> RunFolder:
     """Read the report at `path` into a new run folder at `out`, with a `summary.md` of its own.
 

@@ -11,8 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from arsbench.characters import printable
-from arsbench.errors import UserError
+from arsbench.errors import UserError, printable
 from arsbench.runs.json_files import read_json
 
 Check = Callable[[Any, str], str | None]

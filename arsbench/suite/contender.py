@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from arsbench.config import Config, config_from_dict
-from arsbench.config.optimizers import check_named_keys, is_third_party
+from arsbench.config.hyperparameters import check_named_keys, is_third_party
 from arsbench.config.schema import OptimizerConfig
 from arsbench.errors import UserError, require_line, shown
 from arsbench.suite.entries import Sections, merged, read_changes, read_table, slug

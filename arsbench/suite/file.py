@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench.config import config_from_dict, load_config, preset_names, preset_text
-from arsbench.config.optimizers import has_key
+from arsbench.config.hyperparameters import has_key
 from arsbench.documents import parse_toml, read_document
 from arsbench.errors import UserError, nearest, shown
 from arsbench.suite.contender import Contender, read_contenders

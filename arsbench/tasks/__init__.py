@@ -12,20 +12,9 @@ from arsbench.tasks.mod_addition import ModAddition
 from arsbench.tasks.task import EvaluationSplit, Task, changed_names
 from arsbench.tasks.wikitext2_line import WikiText2Line
 
-__all__ = [
-    "TASKS",
-    "EvaluationSplit",
-    "ModAddition",
-    "Task",
-    "WikiText2Line",
-    "changed_names",
-    "create_task",
-]
+__all__ = ["TASKS", "EvaluationSplit", "ModAddition", "Task", "WikiText2Line", "changed_names", "create_task"]
 
-TASKS: dict[str, Callable[..., Task]] = {
-    "wikitext2_line": WikiText2Line,
-    "mod_addition": ModAddition,
-}
+TASKS: dict[str, Callable[..., Task]] = {"wikitext2_line": WikiText2Line, "mod_addition": ModAddition}
 
 
 def create_task(config: Config, run: RunFolder | None = None) -> Task:

@@ -25,8 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from arsbench.characters import printable
-from arsbench.errors import UserError
+from arsbench.errors import UserError, printable
 from arsbench.files import atomic_write, sha256_of, sync_directory
 from arsbench.models.weights_file import write_safetensors
 from arsbench.runs import checks

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from arsbench.config import Config
-from arsbench.config.optimizers import is_third_party
+from arsbench.config.hyperparameters import is_third_party
 from arsbench.config.schema import ModelConfig, OptimizerConfig
 from arsbench.data.tokenizer import SMALLEST_VOCABULARY
 from arsbench.errors import UserError

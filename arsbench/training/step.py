@@ -13,7 +13,7 @@ from torch import Tensor
 
 from arsbench import optim
 from arsbench.config import Config
-from arsbench.config.optimizers import is_third_party
+from arsbench.config.hyperparameters import is_third_party
 from arsbench.errors import UserError
 from arsbench.tasks import Task
 
@@ -35,11 +35,7 @@ class Step:
 
 
 def optimizer_step(
-    model: torch.nn.Module,
-    task: Task,
-    config: Config,
-    optimizer: torch.optim.Optimizer,
-    batches: list[Batch],
+    model: torch.nn.Module, task: Task, config: Config, optimizer: torch.optim.Optimizer, batches: list[Batch]
 ) -> Step:
     """Take one optimizer step, in as many forward-backward passes as the optimizer asks for.
 

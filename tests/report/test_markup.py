@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from arsbench.characters import printable
+from arsbench.errors import printable
 from arsbench.report.markup import escape, row_cells, table_lines, unescape
 
 HOSTILE = [

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from arsbench.config import effective, load_config, preset_names
-from arsbench.config.hyperparameters import BUILT_IN
-from arsbench.config.optimizers import check_named_keys, has_key
+from arsbench.config.hyperparameters import BUILT_IN, check_named_keys, has_key
 from arsbench.errors import UserError
 
 
