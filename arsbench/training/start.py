@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from arsbench.config import Config, effective
-from arsbench.config.hyperparameters import default_second_moment
-from arsbench.config.optimizers import is_third_party, optimizer_keys
+from arsbench.config.hyperparameters import default_second_moment, is_third_party, optimizer_keys
 from arsbench.environment import environment, give_back_large_memory
 from arsbench.errors import UserError
 from arsbench.runs.folder import RunFolder
@@ -82,7 +81,8 @@ def create_trainer(config: Config, observer: Observer) -> Trainer:
     if config.experiment.deterministic:
         # cuBLAS reads this before its first use, and torch refuses to be deterministic without it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(config.experiment.deterministic)
+    # Not torch.use_deterministic_algorithms, which imports the compiler: more than a second of every start.
+    torch.set_deterministic_debug_mode("error" if config.experiment.deterministic else "default")
     check_memory(config, device)
     task = create_task(config)
     check_memory(config, device, task.classes)
