@@ -133,8 +133,13 @@ def op_named(name):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["contiguous", "permuted", "strided"])
 def test_opcheck(name, second_moment, dtype, layout, make_inputs):
-    x = make_inputs(dtype, layout)
-    torch.library.opcheck(op_named(name), arguments(name, x, second_moment=second_moment))
+    def check(x, *utilities):
+        called = arguments(name, x, second_moment=second_moment)
+        torch.library.opcheck(op_named(name), called, test_utils=utilities)
+
+    check(make_inputs(dtype, layout), "test_schema", "test_autograd_registration", "test_faketensor")
+    # Tracing takes thirty times as long as these checks together: it gets few tensors.
+    check(make_inputs(dtype, layout, [(3, 7), (0, 4), ()]), "test_aot_dispatch_dynamic")
 
 
 @every_case
