@@ -7,8 +7,8 @@ import sys
 def test_the_compiler_is_not_imported(modular, write_config, tmp_path):
     """It would take more than a second of every start."""
     script = (
-        "import sys; from arsbench_cli.main import main\n"
-        f"main(['train', {write_config(modular)!r}, '--out', 'run'], standalone_mode=False)\n"
+        "import sys; from arsbench_cli.main import cli\n"
+        f"cli.main(['train', {write_config(modular)!r}, '--out', 'run'], standalone_mode=False)\n"
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
