@@ -17,10 +17,7 @@ from .common import json_option, print_json, run_argument, warn
 @click.option("--seed", default=0, type=click.IntRange(0, 2**63 - 1), help="Seed of the random draws.")
 @json_option
 def sample(run: RunFolder, prompt: str, tokens: int, temperature: float, seed: int, as_json: bool) -> None:
-    """Continue a text with the model of RUN's newest checkpoint.
-
-    It stops at the end of the sentence.
-    """
+    """Continue a text to the end of a sentence, by RUN's newest model."""
     from arsbench.training import sample_run
 
     text = sample_run(run, prompt, tokens, temperature, seed, warn)

@@ -15,8 +15,10 @@ import pytest
 
 # No test may ask a hub for anything.
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Tests' matrices are small: threads would only wait for one another. Tests about threads set their number.
+# Tests' matrices are small: threads would only wait for one another. Tests about threads set their number,
+# and waiting keeps no core busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 WORDS = [
     "the",

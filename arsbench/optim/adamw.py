@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from inspect import unwrap
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from arsbench import ops
 from arsbench.optim.arguments import arguments_of, check_arguments
-from arsbench.optim.base import Parameters
+from arsbench.optim.base import Parameters, PlainOptimizer
 from arsbench.optim.buckets import join
 from arsbench.optim.param_groups import ADAMW_KEYS, MOMENTS
 from arsbench.optim.saved_state import check_state
@@ -17,7 +18,7 @@ from arsbench.optim.saved_state import check_state
 FUSED_DEVICES = ("cpu", "cuda")
 
 
-class AdamW(torch.optim.AdamW):
+class AdamW(PlainOptimizer, torch.optim.AdamW):
     """torch.optim.AdamW with one `weight_decay` for every parameter.
 
     Args:
@@ -27,6 +28,11 @@ class AdamW(torch.optim.AdamW):
     Raises:
         ValueError: naming the argument that is out of range.
     """
+
+    if (
+        not TYPE_CHECKING
+    ):  # without torch's decorator for differentiable steps, which imports the compiler, too
+        step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
 
     def __init__(
         self,

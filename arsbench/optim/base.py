@@ -34,7 +34,18 @@ Loss = TypeVar("Loss")
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 
 
-class MatrixOptimizer(torch.optim.Optimizer):
+class PlainOptimizer(torch.optim.Optimizer):
+    """torch's base class without its decorator that disables torch.compile: at the first call, the decorator
+    imports the whole compiler, which takes a second and 70 MB even if nothing is compiled."""
+
+    if not TYPE_CHECKING:
+        add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+        zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+        state_dict = unwrap(torch.optim.Optimizer.state_dict)
+        load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+class MatrixOptimizer(PlainOptimizer):
     """Base of ARS, AdaRMSuon, RMSuon, AdaMuon and Muon.
 
     A subclass lists the hyperparameters of its matrix update in `matrix_keys`, those that every group has in
@@ -56,12 +67,6 @@ class MatrixOptimizer(torch.optim.Optimizer):
     matrix_state: ClassVar[tuple[str, ...]] = MOMENTS
     # Entries of every group that change with the steps.
     progress_keys: ClassVar[tuple[str, ...]] = ()
-
-    # Without torch's decorator that disables torch.compile: it imports the whole compiler, which takes a
-    # second and 70 MB, even if nothing is compiled.
-    if not TYPE_CHECKING:
-        zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
-        state_dict = unwrap(torch.optim.Optimizer.state_dict)
 
     def __init__(self, params: Parameters, **hyperparameters: Any) -> None:
         """Check the hyperparameters and make the parameter groups.
@@ -87,7 +92,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
         Raises:
             ValueError: as in the constructor.
         """
-        unwrap(torch.optim.Optimizer.add_param_group)(self, dict(param_group))
+        super().add_param_group(dict(param_group))
         group = self.param_groups.pop()
         check_parameters(group["params"], param_group.get("kind"), type(self).__name__)
         settings = group_settings(param_group, self.defaults, self.matrix_keys, self.shared_keys)
@@ -164,7 +169,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
         # Registered last, it runs after the caller's hooks.
         with self.register_load_state_dict_pre_hook(keep):
-            unwrap(torch.optim.Optimizer.load_state_dict)(self, state_dict)
+            super().load_state_dict(state_dict)
         # torch casts floating-point state to the parameter's dtype, which rounds float32 moments of bfloat16
         # parameters: replace them by the saved tensors.
         saved = chain.from_iterable(group["params"] for group in loaded["param_groups"])

@@ -3,9 +3,13 @@
 import subprocess
 import sys
 
+import pytest
 
-def test_the_compiler_is_not_imported(modular, write_config, tmp_path):
+
+@pytest.mark.parametrize("optimizer", ["ARS", "AdamW"])
+def test_the_compiler_is_not_imported(modular, write_config, tmp_path, optimizer):
     """It would take more than a second of every start."""
+    modular["optimizer"] = {"name": optimizer}
     script = (
         "import sys; from arsbench_cli.main import cli\n"
         f"cli.main(['train', {write_config(modular)!r}, '--out', 'run'], standalone_mode=False)\n"
