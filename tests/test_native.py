@@ -110,7 +110,8 @@ def test_parity_holds_for_every_choice(choice):
     if reply.stdout.strip() == str(ops.build_info()):
         pytest.skip("this machine's default; tests/ops run with it")
     assert next(iter(choice.values())) in reply.stdout.replace("True", "1")
-    chosen = ["-k", "parity and not permuted and not strided", *OP_TESTS]
+    dtypes = "bfloat16 and" if "ARSBENCH_BF16_PRODUCTS" in choice else ""
+    chosen = ["-k", f"parity and {dtypes} not permuted and not strided", *OP_TESTS]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
     result = subprocess.run(
         command, cwd=ROOT, env=os.environ | choice, capture_output=True, text=True, timeout=300

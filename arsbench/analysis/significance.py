@@ -84,13 +84,12 @@ def permutation_p(differences: Sequence[float] | np.ndarray) -> np.ndarray:
     import numpy as np
 
     values = np.asarray(differences, dtype=np.float64)
-    sums = values[..., :1]  # flipping all signs keeps the distance from zero, so the first sign is fixed
-    for i in range(1, values.shape[-1]):
-        value = values[..., i : i + 1]
-        sums = np.concatenate((sums + value, sums - value), axis=-1)
+    n = values.shape[-1]
+    # (n, 2ⁿ⁻¹). Flipping all signs keeps the distance from zero, so the last sign is fixed.
+    signs = 1.0 - 2.0 * (np.arange(2 ** (n - 1)) >> np.arange(n)[:, None] & 1)
     tolerance = ROUNDING * np.abs(values).sum(axis=-1, keepdims=True)
     observed = np.abs(values.sum(axis=-1, keepdims=True))
-    return (np.abs(sums) >= observed - tolerance).mean(axis=-1)
+    return (np.abs(values @ signs) >= observed - tolerance).mean(axis=-1)
 
 
 def _random_permutation_p(differences: Sequence[float]) -> float:

@@ -13,6 +13,11 @@ from arsbench import ops
 ARS_SHAPES = [(5,), (3, 7), (16384 + 5,), (0, 4), (2, 3, 4, 5), (), (1, 33)]
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None:
+    """Tests can be chosen by dtype: `-k bfloat16`."""
+    return str(val).removeprefix("torch.") if isinstance(val, torch.dtype) else None
+
+
 def _relative_error(value: Tensor, truth: Tensor) -> float:
     return (
         torch.linalg.vector_norm(value.double() - truth) / (torch.linalg.vector_norm(truth) + 1e-300)
