@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 import resource
@@ -18,8 +19,7 @@ import torch
 import arsbench
 from arsbench import ops
 
-# Of <malloc.h>.
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD = -3  # of <malloc.h>
 
 
 class CalledOps:
@@ -94,8 +94,9 @@ def _proc_value(path: str, name: str) -> str | None:
     return None
 
 
+@functools.cache
 def _commit() -> str | None:
-    """The commit of the checkout that the package runs from, marked "-dirty" if it has changes."""
+    """The commit of the checkout that this process runs from, marked "-dirty" if it has changes."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
