@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from importlib import resources
@@ -12,12 +13,14 @@ from typing import Any
 
 from arsbench.config.checking import config_from_dict
 from arsbench.config.hyperparameters import BUILT_IN, check_named_keys
-from arsbench.config.labels import follow_source
 from arsbench.config.schema import Config, OptimizerConfig
 from arsbench.documents import StructureError, check_content, parse_json, parse_toml, read_document
 from arsbench.errors import UserError, nearest, shown
+from arsbench.metrics import task_name
 
 PRESETS = resources.files("arsbench.config") / "presets"
+
+_TEXT = {"source": "auto", "path": None, "train_file": None, "validation_file": None, "test_file": None}
 
 
 def preset_names(folder: Traversable | None = None) -> list[str]:
@@ -84,6 +87,32 @@ def load_config(
     if not kept:
         check_named_keys(config.optimizer.name, named)
     return config
+
+
+def follow_source(task: str, before: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """The task of a configuration, with the label of the text that changes chose instead of the file's text.
+
+    Args:
+        task: with the file's label, if it has one, as in `wikitext2_line (pydocs)`.
+        before: the file's section `data`.
+        data: the same with the changes.
+
+    Returns:
+        `task` itself if the text is the file's. A path for a file that names none only says where it lies.
+    """
+    was, now = (_TEXT | {key: table[key] for key in _TEXT.keys() & table} for table in (before, data))
+    if was["path"] is None and was["source"] == now["source"]:
+        was["path"] = now["path"]
+    name = task_name(task)
+    if was == now or name != "wikitext2_line":
+        return task
+    source, path = now.pop("source"), now["path"]
+    if source == "pydocs":
+        return f"{name} (pydocs)"
+    if source == "hub" or (source == "auto" and not any(now.values())):
+        return name  # WikiText-2
+    folder = path and (Path(str(path)).name or Path(str(path)).resolve().name)
+    return f"{name} (files: {re.sub('[()|]', '', folder)})" if folder else f"{name} (files)"
 
 
 def _table_for(

@@ -10,6 +10,8 @@ from typing import Any
 
 from arsbench.config import config_from_dict, load_config, preset_names, preset_text
 from arsbench.config.hyperparameters import has_key
+from arsbench.config.loading import follow_source
+from arsbench.config.schema import ExperimentConfig
 from arsbench.documents import parse_toml, read_document
 from arsbench.errors import UserError, nearest, shown
 from arsbench.suite.contender import Contender, read_contenders
@@ -101,10 +103,11 @@ def read_suite(source: str) -> Suite:
     return suite_from_dict(content, base)
 
 
-def suite_from_dict(content: dict[str, Any], base: Sections) -> Suite:
+def suite_from_dict(content: dict[str, Any], base: Sections, task: str | None = None) -> Suite:
     """The suite of a parsed file and the configuration that it names, a dict; configurations are not checked.
 
-    Every process of a suite reads the plan, several times: this must not cost what `check_suite` does.
+    Every process of a suite reads the plan, several times: this must not cost what `check_suite` does. `task`
+    is that of a suite that was begun, which keeps its label; by default the label follows the text.
 
     Raises:
         UserError: the content is malformed.
@@ -116,6 +119,10 @@ def suite_from_dict(content: dict[str, Any], base: Sections) -> Suite:
     seeds = read_seeds("seeds", content.get("seeds"))
     tuning = _tuning(content["tuning"], seeds) if "tuning" in content else None
     changes = read_changes("set", content.get("set", {}), optimizer=True)
+    if "tasks" not in changes.get("experiment", {}):
+        before = base.get("experiment", {}).get("tasks") or ExperimentConfig().tasks
+        task = task or follow_source(before[0], base.get("data", {}), merged(base, changes).get("data", {}))
+        changes = merged(changes, {"experiment": {"tasks": [task]}} if task != before[0] else {})
     contenders = read_contenders(read_table("contenders", content.get("contenders", {})), base, changes)
     baseline = content.get("baseline")
     names = [contender.name for contender in contenders]

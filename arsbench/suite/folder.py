@@ -117,7 +117,8 @@ class SuiteFolder:
     def suite(self) -> Suite:
         """The suite as planned, whatever its file says now."""
         plan = self._plan
-        return suite_from_dict(plan["suite"], plan["base"])
+        tasks = [run["config"]["experiment"]["tasks"][0] for run in plan["runs"][:1]]
+        return suite_from_dict(plan["suite"], plan["base"], *tasks)
 
     @property
     def threads(self) -> int:

@@ -15,7 +15,7 @@ from arsbench.errors import UserError
 from arsbench.files import abandoned_temporaries
 from arsbench.runs.lock import LOCK, claimed
 from arsbench.suite import tuning
-from arsbench.suite.file import Suite, check_suite
+from arsbench.suite.file import Suite, check_suite, suite_from_dict
 from arsbench.suite.folder import PlannedRun, SuiteFolder
 from arsbench.suite.processes import Job, Pool, SuiteObserver, available_cores, how_it_ended
 
@@ -71,6 +71,7 @@ def run_suite(
         if begun:
             folder = SuiteFolder.open(path)
             folder.check_continues(suite, threads)
+            suite = suite_from_dict(suite.content, suite.base, folder.suite.task)
             threads = folder.threads
             if _is_finished(suite, folder):
                 return _outcome(folder, interrupted=False)

@@ -325,3 +325,22 @@ def test_the_eight_optimizers(name):
         "ARS sync",
         "A-GSAM",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "task"),
+    [
+        ("", "wikitext2_line (tiny)"),
+        ("train.epochs = 1", "wikitext2_line (tiny)"),
+        ('data.path = "my/books"', "wikitext2_line (files: books)"),
+        ('data.source = "pydocs"', "wikitext2_line (pydocs)"),
+        ('data.path = "books"\nexperiment.tasks = ["wikitext2_line (mine)"]', "wikitext2_line (mine)"),
+    ],
+)
+def test_the_label_follows_the_suites_text(parse, changes, task):
+    assert parse(f"{HEAD}{ADAMW}[set]\n{changes}\n").task == task
+
+
+def test_a_path_of_a_wrong_type_is_refused(parse):
+    with pytest.raises(UserError, match=r"data\.path is 5; it must be"):
+        parse(HEAD + ADAMW + "[set]\ndata.path = 5\n")

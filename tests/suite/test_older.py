@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import arsbench.suite.run
 from arsbench.errors import UserError
 from arsbench.suite import read_suite, run_suite
 from arsbench.suite.folder import SuiteFolder
@@ -71,3 +72,22 @@ def test_a_begun_suite_may_name_a_key_that_its_optimizer_lacks(write_suite, obse
     SuiteFolder(out).plan(suite, STEPS, 1)
     outcome = run_suite(suite, out, workers=2, threads=1, observer=observer)
     assert (outcome.done, outcome.failures) == (2, {})
+
+
+def test_a_begun_suite_keeps_its_label(write_suite, tmp_path, observer, monkeypatch):
+    """Of the configuration's text, which older versions kept whatever text the suite sets."""
+    facts = {"runs": {"AdamW": {"steps": 10}}, "trials": {}, "device": "cpu"}
+    monkeypatch.setattr(arsbench.suite.run, "_prepare", lambda suite, threads: facts)
+    monkeypatch.setattr(arsbench.suite.run.Pool, "run", lambda *arguments: None)
+    text = (
+        'name = "older"\nconfig = "tiny.json"\nseeds = [1]\n[set]\ndata.path = "mine"\n[contenders.AdamW]\n'
+    )
+    text += 'name = "AdamW"\n'
+    run_suite(read_suite(write_suite(text)), tmp_path / "out", observer=observer)
+    plan = tmp_path / "out" / "plan.json"
+    assert [run.config.task for run in SuiteFolder.open(plan.parent).runs] == ["wikitext2_line (files: mine)"]
+    plan.write_text(plan.read_text().replace("wikitext2_line (files: mine)", "wikitext2_line (tiny)"))
+    more = read_suite(write_suite(text.replace("[1]", "[1, 2]")))
+    run_suite(more, plan.parent, observer=observer)
+    assert [run.config.task for run in SuiteFolder.open(plan.parent).runs] == ["wikitext2_line (tiny)"] * 2
+    assert SuiteFolder.open(plan.parent).suite.task == "wikitext2_line (tiny)"
