@@ -29,9 +29,7 @@ class AdamW(PlainOptimizer, torch.optim.AdamW):
         ValueError: naming the argument that is out of range.
     """
 
-    if (
-        not TYPE_CHECKING
-    ):  # without torch's decorator for differentiable steps, which imports the compiler, too
+    if not TYPE_CHECKING:  # torch's decorator of `step` would import the compiler, too
         step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
 
     def __init__(

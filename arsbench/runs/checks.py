@@ -193,7 +193,7 @@ PLAN = record(
     {
         "version": NAME,
         "suite": table(ANYTHING),
-        "base": TABLES,
+        "base": record({}, {"experiment": record({}, {"tasks": sequence(TEXT, 1)})}, rest=table(ANYTHING)),
         "baseline": optional(NAME),
         "threads": POSITIVE,
         "tuning": optional(record({"contenders": table(_TUNED)})),

@@ -65,6 +65,12 @@ def entry(**changes):
         (lambda plan: plan | {"name": 5}, "name is 5"),
         (lambda plan: plan | {"tuning": {"contenders": [1]}}, "tuning.contenders is [1]"),
         (lambda plan: plan | {"tuning": {"contenders": {"ARS": {"trials": "x"}}}}, "tuning.contenders.ARS."),
+        (
+            lambda plan: plan | {"base": {"experiment": {"tasks": 5}}},
+            "base.experiment.tasks is 5; it must be a",
+        ),
+        (lambda plan: plan | {"base": {"experiment": {"tasks": []}}}, "base.experiment.tasks is []"),
+        (lambda plan: plan | {"base": {"data": 5}}, "base.data is 5; it must be an object"),
         (entry(contender=None), "runs[0].contender is None"),
         (entry(config={}), "runs[0].config.experiment is missing"),
         (entry(config={"experiment": {"seed": "x", "tasks": ["t"]}}), "experiment.seed is 'x'"),
