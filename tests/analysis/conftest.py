@@ -44,3 +44,13 @@ def run():
     `steps_each`, `passes_each` and `seconds_each` are what an epoch takes, 10 by default, None for no data.
     """
     return _run
+
+
+@pytest.fixture
+def contender(run):
+    """`contender(name, last, first=5.0, **changes)`: a run for each last value, seeds 1, 2, …"""
+
+    def make(name, last, first=5.0, **changes):
+        return [run(name, seed, [first, value], **changes) for seed, value in enumerate(last, start=1)]
+
+    return make
