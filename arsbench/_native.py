@@ -40,11 +40,11 @@ def build_info() -> dict[str, object]:
 
     Returns:
         `{"native": False}` without the compiled module; otherwise the keys native, version, compiler, torch,
-        openmp, cuda, cpu_capability (the vector level in use) and bf16_products (whether bfloat16 matrices
-        are multiplied in bfloat16).
+        openmp, cuda, cpu_capability (the vector level in use), bf16_products (whether bfloat16 matrices are
+        multiplied in bfloat16) and products (what multiplies float32 and bfloat16 matrices).
 
     Raises:
-        RuntimeError: ARSBENCH_CPU or ARSBENCH_BF16_PRODUCTS has an invalid value.
+        RuntimeError: ARSBENCH_CPU, ARSBENCH_BF16_PRODUCTS or ARSBENCH_PRODUCTS has an invalid value.
     """
     if _module is None:
         return {"native": False}

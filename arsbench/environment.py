@@ -54,6 +54,7 @@ def environment(device: torch.device, called: Set[str] = frozenset()) -> dict[st
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "device": str(device),
+        "products": ops.build_info().get("products", "torch"),
         "backends": ops.backends(device.type, called),
     }
 

@@ -92,7 +92,7 @@ def update_phases(
     return [*phases, ("ars_apply", matrices)]
 
 
-def step_floor(config: Config, rates: Rates, dtype: torch.dtype, sync: bool) -> dict[str, float]:
+def step_floor(config: Config, rates: Rates, *, dtype: torch.dtype, sync: bool) -> dict[str, float]:
     """The floor in seconds of each part of an ARS step; their sum is the step's floor.
 
     Args:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -43,6 +43,8 @@ class Row:
         ratio: `peer_seconds` / `seconds`; above 1, arsbench is faster.
         floor_seconds: the least that the work takes at the rates of the same run.
         floor_ratio: `seconds` / `floor_seconds`.
+        silicon_seconds: the floor at the rates of multiply-adds in registers.
+        silicon_ratio: `seconds` / `silicon_seconds`.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Row:
     peer_peak_rss_mb: float | None
     floor_seconds: float | None = None
     floor_ratio: float | None = None
+    silicon_seconds: float | None = None
+    silicon_ratio: float | None = None
 
 
 def timed(run: Run, minimum_seconds: float) -> float:
@@ -102,20 +106,33 @@ def measure(
     return seconds, rates_of(seconds)
 
 
+def floors(work: Callable[[Rates], float], rates: Rates) -> tuple[float, float]:
+    """The seconds of a piece of work at the measured rates of products and at those of the silicon."""
+    assert rates.silicon is not None
+    return work(rates), work(rates.silicon)
+
+
 def compare(
     name: str,
     seconds: list[float],
     peer: str,
     peer_seconds: list[float],
     peaks: tuple[float, float] | None = None,
-    floor_seconds: float | None = None,
+    floors: tuple[float, float] | None = None,
 ) -> Row:
-    """The medians of arsbench and of a peer; `peaks` are the peak memory of both in MB."""
+    """The medians of both, with their `peaks` (peak memory in MB) and the work's `floors`."""
     median, peer_median = statistics.median(seconds), statistics.median(peer_seconds)
-    peak, peer_peak = peaks or (None, None)
-    floor_ratio = None if floor_seconds is None else median / floor_seconds
-    ratio = peer_median / median
-    return Row(name, median, peer, peer_median, ratio, peak, peer_peak, floor_seconds, floor_ratio)
+    row = Row(name, median, peer, peer_median, peer_median / median, *(peaks or (None, None)))
+    if floors is None:
+        return row
+    floor, silicon = floors
+    return replace(
+        row,
+        floor_seconds=floor,
+        floor_ratio=median / floor,
+        silicon_seconds=silicon,
+        silicon_ratio=median / silicon,
+    )
 
 
 def machine() -> dict[str, object]:
@@ -185,16 +202,22 @@ def publish(rows: list[Row], rates: Rates, json_path: Path | None, **facts: obje
         f"float32 {rates.float32 / 1e9:,.1f} GFLOP/s, bfloat16 {rates.bfloat16 / 1e9:,.1f} GFLOP/s, "
         f"copy {rates.copy / 1e9:,.1f} GB/s"
     )
+    if rates.silicon is not None:
+        print(
+            f"silicon: float32 {rates.silicon.float32 / 1e9:,.1f} GFLOP/s, "
+            f"bfloat16 {rates.silicon.bfloat16 / 1e9:,.1f} GFLOP/s"
+        )
     width = max(len(row.name) for row in rows)
     print(
-        f"{'arsbench':{width}} {'s':>9}  {'peer':14} {'s':>9}  {'ratio':>7}  {'floor s':>9}  {'× floor':>7}  "
-        f"{'peak MB':>8}  {'peer MB':>8}"
+        f"{'arsbench':{width}} {'s':>9}  {'peer':17} {'s':>9}  {'ratio':>7}  {'floor s':>9}  {'× floor':>7}  "
+        f"{'× silicon':>9}  {'peak MB':>8}  {'peer MB':>8}"
     )
     for row in rows:
         print(
-            f"{row.name:{width}} {row.seconds:9.4f}  {row.peer:14} {row.peer_seconds:9.4f}  "
+            f"{row.name:{width}} {row.seconds:9.4f}  {row.peer:17} {row.peer_seconds:9.4f}  "
             f"{row.ratio:6.2f}x  {_formatted(row.floor_seconds, '.4f'):>9}  "
-            f"{_formatted(row.floor_ratio, '.2f'):>7}  {_formatted(row.peak_rss_mb, ',.0f'):>8}  "
+            f"{_formatted(row.floor_ratio, '.2f'):>7}  "
+            f"{_formatted(row.silicon_ratio, '.2f'):>9}  {_formatted(row.peak_rss_mb, ',.0f'):>8}  "
             f"{_formatted(row.peer_peak_rss_mb, ',.0f'):>8}"
         )
     if json_path is not None:
@@ -233,10 +256,11 @@ def precisions_command(
         peaks = peaks_of(module, names)
         rows = []
         for precision, dtype in PRECISIONS.items():
-            name, floor = f"arsbench-{precision}", flops / rates.products(dtype)
+            name = f"arsbench-{precision}"
+            least = floors(lambda rates, dtype=dtype: flops / rates.products(dtype), rates)
             for peer in (f"{kind}-{precision}" for kind in peers):
                 both = (peaks[name], peaks[peer])
-                rows.append(compare(name, seconds[name], peer, seconds[peer], both, floor))
+                rows.append(compare(name, seconds[name], peer, seconds[peer], both, least))
         publish(rows, rates, json_path)
 
     return main

@@ -21,7 +21,7 @@ from arsbench.config import load_config
 from arsbench.ops.reference.newton_schulz import newton_schulz as reference
 from arsbench.optim.orthogonalize import orthogonalize
 from benchmarks.floors import newton_schulz_flops, parameter_shapes
-from benchmarks.harness import Run, common_options, compare, measure, publish
+from benchmarks.harness import Run, common_options, compare, floors, measure, publish
 from benchmarks.plain_ars import orthogonalise
 
 STEPS = 5
@@ -65,10 +65,9 @@ def main(rounds: int, json_path: Path | None) -> None:
     torch.manual_seed(0)
     matrices = [torch.randn(shape) for shape in shapes]
     seconds, rates = measure({kind: contender(kind, matrices) for kind in ("arsbench", *PEERS)}, rounds)
-    floor = newton_schulz_flops(shapes, STEPS) / rates.products(torch.bfloat16)
-    rows = [
-        compare("arsbench", seconds["arsbench"], peer, seconds[peer], floor_seconds=floor) for peer in PEERS
-    ]
+    flops = newton_schulz_flops(shapes, STEPS)
+    least = floors(lambda rates: flops / rates.products(torch.bfloat16), rates)
+    rows = [compare("arsbench", seconds["arsbench"], peer, seconds[peer], floors=least) for peer in PEERS]
     error = errors(matrices)
     publish(rows, rates, json_path, errors=error)
     print(

@@ -7,6 +7,7 @@ accepts. Uses nothing from arsbench.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -34,11 +35,19 @@ def whiten(g: Tensor, m: Tensor, v: Tensor, correction1: Tensor, correction2: Te
 
 
 def matrix_update(
-    p: Tensor, g: Tensor, m: Tensor, v: Tensor, c1: Tensor, c2: Tensor, lr: float, wd: float
+    p: Tensor,
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    c1: Tensor,
+    c2: Tensor,
+    lr: float,
+    wd: float,
+    ns_dtype: torch.dtype = torch.bfloat16,
 ) -> None:
-    """AdaRMSuon."""
+    """AdaRMSuon; Newton-Schulz iterates in `ns_dtype`."""
     s = whiten(g, m, v, c1, c2)
-    p.mul_(1 - lr * wd).sub_(lr * s.norm() * orthogonalise(s))
+    p.mul_(1 - lr * wd).sub_(lr * s.norm() * orthogonalise(s, dtype=ns_dtype))
 
 
 def adamw_update(
@@ -74,6 +83,7 @@ class PlainARS:
         weight_decay: of the matrices; the others' is 0.01.
         k: every k-th step is a sync step.
         compiled: compile every per-tensor function with torch.compile.
+        ns_dtype: the dtype that Newton-Schulz iterates in.
     """
 
     def __init__(
@@ -84,12 +94,13 @@ class PlainARS:
         weight_decay: float,
         k: int,
         compiled: bool,
+        ns_dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         wrap: Callable = (
             torch.compile(fullgraph=True, dynamic=False) if compiled else lambda function: function
         )
         self.perturbation, self.residual, self.inject = wrap(perturbation), wrap(residual), wrap(inject)
-        matrix, adamw = wrap(matrix_update), wrap(adamw_update)
+        matrix, adamw = wrap(partial(matrix_update, ns_dtype=ns_dtype)), wrap(adamw_update)
         self.lr, self.k, self.t = lr, k, 0
         self.entries = [(p, matrix, weight_decay) for p in matrices] + [(p, adamw, 0.01) for p in others]
         self.m, self.v, self.f = ({p: torch.zeros_like(p) for p, _, _ in self.entries} for _ in range(3))

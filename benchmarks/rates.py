@@ -1,4 +1,8 @@
-"""The machine's rates of matrix products and copies, measured in the same rounds as the contenders."""
+"""The machine's rates of matrix products and copies, measured in the same rounds as the contenders.
+
+Products have two rates: that of `torch.mm` on large square matrices, and the *silicon* rate of multiply-adds
+in registers, which no product can exceed.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,14 @@ from dataclasses import dataclass
 
 import torch
 
+from arsbench import _C
+
 # Large enough that arithmetic bounds the product, small enough that a round takes a second or two.
 PRODUCT_SIZE = 2048
 # More than any last-level cache holds.
 COPY_BYTES = 256 * 2**20
+# Rounds of multiply-adds in registers: some 10 ms.
+SILICON_ROUNDS = 2**20
 
 
 @dataclass(frozen=True)
@@ -21,11 +29,13 @@ class Rates:
     Attributes:
         float32, bfloat16: flop/s of `torch.mm` on square matrices of that dtype.
         copy: bytes/s of a copy, bytes read plus bytes written.
+        silicon: the same with the rates of multiply-adds in registers; None in itself.
     """
 
     float32: float
     bfloat16: float
     copy: float
+    silicon: Rates | None = None
 
     def products(self, dtype: torch.dtype) -> float:
         """Flop/s of products of `dtype`; bfloat16 products may use float32 where that is faster."""
@@ -39,17 +49,22 @@ def probes() -> dict[str, Callable[[], object]]:
     return {
         "matmul-float32": _product(torch.float32),
         "matmul-bfloat16": _product(torch.bfloat16),
+        "multiply-add-float32": lambda: _C.multiply_adds(bfloat16=False, rounds=SILICON_ROUNDS),
+        "multiply-add-bfloat16": lambda: _C.multiply_adds(bfloat16=True, rounds=SILICON_ROUNDS),
         "copy": lambda: target.copy_(source),
     }
 
 
 def rates_of(seconds: Mapping[str, list[float]]) -> Rates:
     """The rates from the seconds of the probes."""
-    float32, bfloat16, copy = (
-        statistics.median(seconds[name]) for name in ("matmul-float32", "matmul-bfloat16", "copy")
+    medians = {name: statistics.median(timings) for name, timings in seconds.items()}
+    flops, copy = 2 * PRODUCT_SIZE**3, 2 * COPY_BYTES / medians["copy"]
+    float32, bfloat16 = (
+        _C.multiply_adds(bfloat16, rounds=1) * SILICON_ROUNDS / medians[f"multiply-add-{name}"]
+        for name, bfloat16 in (("float32", False), ("bfloat16", True))
     )
-    flops = 2 * PRODUCT_SIZE**3
-    return Rates(flops / float32, flops / bfloat16, 2 * COPY_BYTES / copy)
+    silicon = Rates(float32, bfloat16, copy)
+    return Rates(flops / medians["matmul-float32"], flops / medians["matmul-bfloat16"], copy, silicon)
 
 
 def _product(dtype: torch.dtype) -> Callable[[], object]:

@@ -27,6 +27,7 @@ from benchmarks.harness import (
     Run,
     common_options,
     compare,
+    floors,
     last_line_of,
     machine_line,
     measure,
@@ -133,8 +134,10 @@ def run_sweep(sweep: Sweep, rounds: int, rates: dict[int, Rates]) -> list[Row]:
             results.append(json.loads(last_line_of("benchmarks.sweep", "--point", request)))
         kernel, eager = results
         peaks = (kernel["megabytes"], eager["megabytes"])
-        floor = floor_seconds(sweep.op, sizes, rates[sizes["threads"]])
-        rows.append(compare(name, kernel["seconds"], "eager", eager["seconds"], peaks, floor))
+        least = floors(
+            lambda rates, sizes=sizes: floor_seconds(sweep.op, sizes, rates), rates[sizes["threads"]]
+        )
+        rows.append(compare(name, kernel["seconds"], "eager", eager["seconds"], peaks, least))
     return rows
 
 

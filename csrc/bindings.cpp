@@ -4,8 +4,8 @@
 #include <pybind11/stl.h>
 #include <torch/version.h>
 
-#include "common/bfloat16_products.h"
 #include "common/fallbacks.h"
+#include "common/products.h"
 #include "common/vector_level.h"
 
 #define ARSBENCH_QUOTE(text) #text
@@ -34,6 +34,8 @@ pybind11::dict build_info() {
 #endif
   info["cpu_capability"] = arsbench::name_of(arsbench::vector_level());
   info["bf16_products"] = arsbench::bfloat16_products();
+  info["products"] = std::string("float32: ") + arsbench::name_of(arsbench::library_for(at::kFloat)) +
+                     ", bfloat16: " + arsbench::name_of(arsbench::library_for(at::kBFloat16));
   return info;
 }
 
@@ -42,6 +44,13 @@ pybind11::dict build_info() {
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("build_info", &build_info,
              "How this module was built, and its vector level and bf16 products on this machine.");
+  module.def(
+      "multiply_adds",
+      [](bool bfloat16, int64_t rounds) {
+        return arsbench::multiply_adds(bfloat16 ? at::kBFloat16 : at::kFloat, rounds);
+      },
+      pybind11::arg("bfloat16"), pybind11::arg("rounds"),
+      "Executes multiply-adds in registers on all threads and returns the number of flops; for benchmarks.");
   module.def(
       "fallbacks", [] { return arsbench::Fallbacks::instance().all(); },
       "The ops whose reference has run in place of a kernel so far, with the reasons.");

@@ -16,6 +16,7 @@ def test_the_facts_are_there():
     assert facts["torch"] == torch.__version__
     assert facts["gpu"] is None
     assert facts["cpu"] == cpu_name() != ""
+    assert facts["products"] == ops.build_info().get("products", "torch")
     assert facts["backends"] == {}
 
 

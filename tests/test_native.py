@@ -101,7 +101,16 @@ def test_a_module_that_does_not_load_is_reported(monkeypatch):
 # The module reads these variables once, so every choice needs a separate process.
 @native_only
 @pytest.mark.parametrize(
-    "choice", [*({"ARSBENCH_CPU": level} for level in LEVELS[:2]), {"ARSBENCH_BF16_PRODUCTS": "1"}], ids=str
+    "choice",
+    [
+        *({"ARSBENCH_CPU": level} for level in LEVELS[:2]),
+        {"ARSBENCH_BF16_PRODUCTS": "1"},
+        *(
+            pytest.param({"ARSBENCH_PRODUCTS": library}, marks=pytest.mark.slow)
+            for library in ("panels", "mkl", "onednn")
+        ),
+    ],
+    ids=str,
 )
 def test_parity_holds_for_every_choice(choice):
     reply = run("from arsbench import ops; print(ops.build_info())", **choice)
@@ -135,7 +144,7 @@ def test_references_pass_the_tests_of_the_kernels():
 
 
 @native_only
-@pytest.mark.parametrize("name", ["ARSBENCH_CPU", "ARSBENCH_BF16_PRODUCTS"])
+@pytest.mark.parametrize("name", ["ARSBENCH_CPU", "ARSBENCH_BF16_PRODUCTS", "ARSBENCH_PRODUCTS"])
 def test_an_unknown_choice_is_refused(name):
     result = run("from arsbench import ops; ops.build_info()", **{name: "fastest"})
     assert result.returncode == 1

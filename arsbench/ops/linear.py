@@ -1,8 +1,9 @@
-"""A linear layer for mixed precision: y = x Wᵀ on bfloat16 values of float32 weights.
+"""A linear layer: y = x Wᵀ, under autocast on bfloat16 values of float32 weights.
 
 torch's autocast casts the weight of a linear layer to bfloat16, and its gradient is bfloat16. Here only the
 product uses rounded weights, and the weight's gradient is float32. Processors without bfloat16 products
 multiply the rounded values in float32, which is several times faster, and do not round the weight's gradient.
+On a CPU, float32 layers use the same products: torch's library is slow on some processors.
 Shapes: K input features, N output features.
 """
 
@@ -16,7 +17,7 @@ from arsbench.ops.reference import linear as reference
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight.T; without autocast, and in float64, this is torch's `linear`.
+    """x @ weight.T; in float64, and without autocast on a GPU, this is torch's `linear`.
 
     Args:
         x: (..., K) with at least two dimensions; under autocast cast to the autocast dtype.
@@ -26,11 +27,12 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
         (..., N) in x's dtype after the cast.
 
     Raises:
-        RuntimeError: the gradient is itself differentiated (under autocast).
+        RuntimeError: the gradient is itself differentiated, other than torch's.
     """
-    if not is_autocast(x) or x.dtype == torch.float64:
+    if is_autocast(x) and x.dtype != torch.float64:
+        (x,) = autocast(x)
+    elif x.device.type != "cpu" or x.dtype == torch.float64:
         return torch.nn.functional.linear(x, weight)
-    (x,) = autocast(x)
     return _op(x, weight)
 
 

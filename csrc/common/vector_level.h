@@ -58,6 +58,22 @@ __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))) auto run_
 }
 #endif
 
+// As run_widest, for a loop that depends on the level: a template of it.
+template <template <VectorLevel> class Loop, class... Arguments>
+auto run_at_widest(Arguments... arguments) {
+#if defined(__x86_64__)
+  switch (vector_level()) {
+    case VectorLevel::avx512:
+      return run_avx512<Loop<VectorLevel::avx512>>(arguments...);
+    case VectorLevel::avx2:
+      return run_avx2<Loop<VectorLevel::avx2>>(arguments...);
+    case VectorLevel::baseline:
+      break;
+  }
+#endif
+  return Loop<VectorLevel::baseline>::run(arguments...);
+}
+
 template <class Loop, class... Arguments>
 auto run_widest(Arguments... arguments) {
 #if defined(__x86_64__)

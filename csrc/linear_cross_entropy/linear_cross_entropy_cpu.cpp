@@ -1,17 +1,14 @@
 // Fused output projection and cross-entropy on the CPU, in chunks of tokens. One matrix product computes a
 // chunk's logits, a parallel pass over the rows replaces them by their gradient in place, and two more
-// products use the gradient. The products are ATen's out variants, which bypass autocast.
+// products use the gradient.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <tuple>
-#include <type_traits>
 
 #include "../common/dispatch.h"
 #include "../common/products.h"
@@ -39,7 +36,6 @@ template <class T>
 Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* target, int64_t ignore_index,
                     double factor, bool with_grad) {
   using S = Compute<T>;
-  constexpr bool kRounded = std::is_same_v<T, BFloat16>;
   const int64_t N = hidden.size(0), E = hidden.size(1), V = weight.size(0);
   const auto compute = hidden.options().dtype(state_dtype(hidden.scalar_type()));
   Loss result{at::empty({N}, compute), at::empty({N}, compute),
@@ -55,14 +51,13 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* t
   const int64_t chunks = (N + std::max<int64_t>(1, fitting) - 1) / std::max<int64_t>(1, fitting);
   const int64_t chunk = (N + chunks - 1) / chunks;
   const Tensor buffer = at::empty({chunk, V}, hidden.options());
-  Tensor product = with_grad && kRounded ? at::empty({V, E}, hidden.options()) : Tensor();
   S* token_loss = result.token_loss.data_ptr<S>();
   S* entropy = result.entropy.data_ptr<S>();
   for (int64_t begin = 0; begin < N; begin += chunk) {
     const int64_t rows = std::min(chunk, N - begin);
     const Tensor h = hidden.narrow(0, begin, rows);
     Tensor logits = buffer.narrow(0, 0, rows);
-    at::mm_out(logits, h, weight.t());
+    multiply(logits, h, weight.t());
     T* values = static_cast<T*>(logits.data_ptr());
     at::parallel_for(0, rows, 1, [&](int64_t first, int64_t last) {
       for (int64_t row = first; row < last; ++row) {
@@ -74,16 +69,9 @@ Loss loss_in_chunks(const Tensor& hidden, const Tensor& weight, const int64_t* t
       }
     });
     if (!with_grad) continue;
-    Tensor grad_rows = result.grad_hidden.narrow(0, begin, rows);
-    at::mm_out(grad_rows, logits, weight);
-    if constexpr (kRounded) {  // round a bfloat16 product, but not the sum over chunks
-      at::mm_out(product, logits.t(), h);
-      begin == 0 ? result.grad_weight.copy_(product) : result.grad_weight.add_(product);
-    } else if (begin == 0) {
-      at::mm_out(result.grad_weight, logits.t(), h);
-    } else {
-      at::addmm_out(result.grad_weight, result.grad_weight, logits.t(), h);
-    }
+    multiply(result.grad_hidden.narrow(0, begin, rows), logits, weight);
+    // Sums over chunks are in the compute dtype.
+    multiply(result.grad_weight, logits.t(), h, {1, begin == 0 ? 0.0 : 1.0}, result.grad_weight);
   }
   return result;
 }

@@ -9,10 +9,8 @@
 // newton_schulz.h contains the rule that selects the form.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/mm.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -21,8 +19,8 @@
 #include <utility>
 #include <vector>
 
-#include "../common/bfloat16_products.h"
 #include "../common/checks.h"
+#include "../common/products.h"
 #include "newton_schulz.h"
 
 namespace arsbench {
@@ -34,11 +32,6 @@ using Coefficients = at::ArrayRef<double>;
 constexpr double kNormEps = 1e-7;
 constexpr int64_t kGrain = 32768;  // minimum elements per thread
 
-// Symmetric products are computed in bands of rows, each up to the diagonal: eight bands compute 9/16 of the
-// full product. Below this size one full product is faster.
-constexpr int64_t kBands = 8;
-constexpr int64_t kSmallestBanded = 256;
-
 // The rounding of float32 can make an eigenvalue of the Gram matrix that should be tiny negative, by up to
 // 1e-7 of the largest. Every step multiplies it by a² = 12. After this many steps, before it has an effect, X
 // is formed and its Gram matrix computed anew.
@@ -48,18 +41,8 @@ constexpr int64_t kStepsPerGram = 5;
 template <class T>
 void symmetric_product(const Tensor& out, const Tensor& P, const Tensor& Q, double alpha = 1, double beta = 0,
                        double diagonal = 0) {
+  multiply_lower(out, P, Q, {alpha, beta}, P);
   const int64_t size = out.size(0);
-  const int64_t bands = size < kSmallestBanded ? 1 : kBands;
-  for (int64_t band = 0; band < bands; ++band) {
-    const int64_t first = size * band / bands, last = size * (band + 1) / bands;
-    Tensor rows = out.narrow(0, first, last - first).narrow(1, 0, last);
-    const Tensor left = P.narrow(0, first, last - first), right = Q.narrow(1, 0, last);
-    if (alpha == 1 && beta == 0) {
-      at::mm_out(rows, left, right);
-    } else {
-      at::addmm_out(rows, left.narrow(1, 0, last), left, right, beta, alpha);
-    }
-  }
   T* matrix = static_cast<T*>(out.data_ptr());
   // A row has size/2 elements to copy on average.
   at::parallel_for(0, size, std::max<int64_t>(1, 2 * kGrain / size),
@@ -88,7 +71,7 @@ Tensor direct_form(Tensor X, Tensor other, int64_t steps, Coefficients c, Worksp
   for (int64_t step = 0; step < steps; ++step) {
     symmetric_product<T>(w.A, X, X.t());
     symmetric_product<T>(w.P, w.A, w.A, c[2], c[1]);
-    at::addmm_out(other, X, w.P, X, c[0], 1);
+    multiply(other, w.P, X, {1, c[0]}, X);
     std::swap(X, other);
   }
   return X;
@@ -110,7 +93,7 @@ Tensor gram_form(Tensor X, Tensor other, int64_t steps, Coefficients c, Workspac
         std::swap(w.Q, w.spare);
       }
     }
-    at::mm_out(other, w.Q, X);
+    multiply(other, w.Q, X);
     std::swap(X, other);
     done += count;
   }

@@ -39,9 +39,20 @@ def test_parity(case, compiled, assert_as_good_as):
         assert (mine[2] - truth[2]).norm() <= 1e-5 * truth[2].norm()
 
 
-def test_outside_autocast_it_is_torchs():
-    x, weight, grad = make_inputs(CASES[2])
-    mine, theirs = (run(f, x, weight, grad) for f in (ops.linear, functional.linear))
+@pytest.mark.parametrize("case", CASES)
+def test_parity_without_autocast(case, compiled, assert_as_good_as):
+    compiled("linear", "linear_backward")
+    inputs = make_inputs(case)
+    mine, theirs = (run(f, *inputs) for f in (ops.linear, functional.linear))
+    truth = run(functional.linear, *(t.double() for t in inputs))
+    assert [t.dtype for t in mine] == [torch.float32] * 3
+    for kernel, plain, true in zip(mine, theirs, truth, strict=True):
+        assert_as_good_as(kernel, plain, true)
+
+
+def test_in_float64_it_is_torchs():
+    inputs = [t.double() for t in make_inputs(CASES[2])]
+    mine, theirs = (run(f, *inputs) for f in (ops.linear, functional.linear))
     assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 

@@ -161,7 +161,7 @@ def test_passes_and_cosines_of_ars_are_recorded(tiny, tmp_path):
     assert run.environment["backends"]
 
 
-MODEL_OPS = {"rope_attention", "linear_cross_entropy", "swiglu_linear", "rms_norm"}
+MODEL_OPS = {"linear", "rope_attention", "linear_cross_entropy", "swiglu_linear", "rms_norm"}
 
 
 @pytest.mark.parametrize(
