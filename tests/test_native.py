@@ -150,6 +150,23 @@ assert all(torch.equal(a, b) for a, b in zip(results[:count] * 2, results[count:
     assert result.returncode == 0, result.stderr
 
 
+@native_only
+@pytest.mark.parametrize(
+    ("library", "operator"), [("panels", ""), ("mkl", "aten::mm"), ("onednn", "mkldnn::_linear_pointwise")]
+)
+def test_the_selected_library_multiplies(library, operator):
+    code = """
+import torch
+from arsbench import ops
+with torch.no_grad(), torch.profiler.profile() as profile:
+    ops.linear(torch.ones(40, 30), torch.ones(20, 30))
+called = {event.key for event in profile.key_averages()}
+print(*called & {"aten::mm", "aten::addmm", "mkldnn::_linear_pointwise"})
+"""
+    result = run(code, ARSBENCH_PRODUCTS=library)
+    assert result.stdout.strip() == operator, result.stderr
+
+
 def test_references_pass_the_tests_of_the_kernels():
     chosen = ["-k", "equals_torch or equals_the_textbook or plain_pytorchs or chunk", *OP_TESTS]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]

@@ -1,6 +1,7 @@
 // A product is cut into blocks for the caches: panels of `a` of up to 2 MiB, reused for all of b; panels of b
-// of 512 KiB, which stay in a core's second-level cache while all panels of `a` pass by; one panel of `a` of
-// 28 KiB or less in the first-level cache. Tiles go through a small buffer, where the epilogue reads them.
+// of 512 KiB, which stay in a core's second-level cache while all panels of `a` pass by; one panel of `a` in
+// the first-level cache, of 28 KiB for AVX-512. Tiles go through a small buffer, where the epilogue reads
+// them.
 #include "panels.h"
 
 #if defined(__x86_64__)
@@ -161,13 +162,13 @@ ARSBENCH_INLINE void multiply_blocks(const Product<T, C>& product) {
             else if (addend != nullptr)
               prefetch_tile(addend, c.row_stride, tile_rows, tile_columns);
             Kernel::multiply(words, panels_a + i * words, panels_b + j * words, tile);
-            const auto finish = [&](std::int64_t known_columns) __attribute__((always_inline)) {
+            const auto finish = [&](std::int64_t count) __attribute__((always_inline)) {
               const auto write_to = [&](auto* to, std::int64_t stride) __attribute__((always_inline)) {
                 if (first)
-                  write_tile<COLUMNS>(tile, product.alpha, product.beta, tile_rows, known_columns, to, stride,
-                                      addend, c.row_stride);
+                  write_tile<COLUMNS>(tile, product.alpha, product.beta, tile_rows, count, to, stride, addend,
+                                      c.row_stride);
                 else
-                  write_tile<COLUMNS>(tile, product.alpha, 1, tile_rows, known_columns, to, stride, sum,
+                  write_tile<COLUMNS>(tile, product.alpha, 1, tile_rows, count, to, stride, sum,
                                       sums.row_stride);
               };
               last ? write_to(out, c.row_stride) : write_to(sum, sums.row_stride);
@@ -213,6 +214,7 @@ bool is_supported(Bfloat16Kernel kernel) {
 
 template <class T, class C>
 void multiply(const Product<T, C>& product) {
+  if (product.c.rows == 0 || product.c.columns == 0) return;  // a share of a small product may be empty
   if (product.c.column_stride == 1) {
     run_at_widest<Multiply>(&product);
     return;

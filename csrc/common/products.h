@@ -10,13 +10,11 @@ namespace arsbench {
 // oneDNN's inner product. The rule depends on the processor and the dtype alone, so that a resumed run
 // repeats the bits of an uninterrupted one:
 //
-// float64                                  mkl
-// float32   AMD, AVX-512                   panels   MKL does not use AVX-512 well there: 99 to 205 of 231
-// GFLOP/s
-//           others                         mkl      0 to 15 % ahead of panels on Intel
-// bfloat16  AMX; AMD with AVX-512 BF16     panels   0.8 to 1.7 times ATen's rate on Intel with AMX
-//           Intel with AVX-512 BF16 alone  mkl      dot products of pairs run at half the rate of float32
-//           there others                         as float32, from widened copies
+// - float64: mkl.
+// - float32: panels on AMD processors with AVX-512, where MKL reaches 99 to 205 of 231 GFLOP/s; else mkl. On
+//   Intel, panels reach 0.82 to 1.05 of MKL's rate.
+// - bfloat16: panels with AMX, at 0.8 to 1.8 times ATen's rate, and on AMD processors with AVX-512 BF16; else
+//   mkl, in float32 without bfloat16_products(). On Intel, dot products of pairs are slower than float32.
 //
 // ARSBENCH_PRODUCTS=panels, mkl or onednn in the environment selects one for float32 and bfloat16.
 enum class Library { panels, mkl, onednn };

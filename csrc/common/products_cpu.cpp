@@ -72,21 +72,21 @@ Product<T, C> share(const Product<T, C>& whole, int64_t part, int64_t parts) {
     return std::min<int64_t>(size, std::llround(position * static_cast<double>(units)) * kUnit);
   };
   const int64_t begin = border(part), count = border(part + 1) - begin;
-  Product<T, C> one = whole;
+  Product<T, C> piece = whole;
   if (by_rows) {
-    one.a = whole.a.block(begin, 0, count, whole.a.columns);
-    one.c = whole.c.block(begin, 0, count, whole.c.columns);
+    piece.a = whole.a.block(begin, 0, count, whole.a.columns);
+    piece.c = whole.c.block(begin, 0, count, whole.c.columns);
     if (whole.lower) {  // up to the diagonal of its last row
-      one.b = whole.b.block(0, 0, whole.b.rows, begin + count);
-      one.c.columns = begin + count;
-      one.first_row = begin;
+      piece.b = whole.b.block(0, 0, whole.b.rows, begin + count);
+      piece.c.columns = begin + count;
+      piece.first_row = begin;
     }
   } else {
-    one.b = whole.b.block(0, begin, whole.b.rows, count);
-    one.c = whole.c.block(0, begin, whole.c.rows, count);
+    piece.b = whole.b.block(0, begin, whole.b.rows, count);
+    piece.c = whole.c.block(0, begin, whole.c.rows, count);
   }
-  if (whole.addend != nullptr) one.addend = whole.addend + (one.c.data - whole.c.data);
-  return one;
+  if (whole.addend != nullptr) piece.addend = whole.addend + (piece.c.data - whole.c.data);
+  return piece;
 }
 
 template <class T, class C>

@@ -83,7 +83,7 @@ void test_sizes(Bfloat16Kernel kernel) {
       test_product<T, C>({45, 66, 64, a, b, Order::rows, 2, 1, false, kernel});
       test_product<T, C>({61, 61, 40, a, b, Order::rows, 1, -3, true, kernel});
     }
-  for (const auto [rows, columns, length] : {Sizes{0, 5, 5}, {5, 0, 5}, {5, 7, 0}})
+  for (const auto [rows, columns, length] : {Sizes{0, 5, 5}, {5, 0, 5}, {5, 7, 0}, {5, 0, 3000}})
     test_product<T, C>(
         {rows, columns, length, Order::rows, Order::rows, Order::rows, 1, 0.5f, false, kernel});
 }
